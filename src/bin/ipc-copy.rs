@@ -1,0 +1,5 @@
+//! `ipc-copy`: the mechanism `copy` alone.
+
+fn main() -> std::process::ExitCode {
+    ipcost::cli::mechanism("copy")
+}

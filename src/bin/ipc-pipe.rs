@@ -1,0 +1,5 @@
+//! `ipc-pipe`: the mechanism `pipe` alone.
+
+fn main() -> std::process::ExitCode {
+    ipcost::cli::mechanism("pipe")
+}

@@ -1,0 +1,5 @@
+//! `ipc-posix-shm`: the mechanism `posix-shm` alone.
+
+fn main() -> std::process::ExitCode {
+    ipcost::cli::mechanism("posix-shm")
+}

@@ -1,0 +1,5 @@
+//! `ipc-shm-ring`: the mechanism `shm-ring` alone.
+
+fn main() -> std::process::ExitCode {
+    ipcost::cli::mechanism("shm-ring")
+}

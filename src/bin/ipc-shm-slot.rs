@@ -1,0 +1,5 @@
+//! `ipc-shm-slot`: the mechanism `shm-slot` alone.
+
+fn main() -> std::process::ExitCode {
+    ipcost::cli::mechanism("shm-slot")
+}

@@ -1,0 +1,5 @@
+//! `ipcost`: compares all mechanisms.
+
+fn main() -> std::process::ExitCode {
+    ipcost::cli::comparer()
+}

@@ -1,0 +1,141 @@
+//! One fresh launch of one cell, watched until its deadline.
+//!
+//! Key decision: the orchestrator re-executes its own binary with the hidden command `cell`, hands it the plan on standard
+//! input and reads one line of JSON from its standard output. The cell leads a process group of its own, so that Ctrl-C
+//! reaches the orchestrator only and a deadline ends cell and peer together; if the orchestrator dies, the kernel kills
+//! the cell and, in turn, its peer. Rejected: forking the cell from the orchestrator, which has threads.
+
+use crate::cell::{Outcome, Status};
+use crate::error::{Context, Error, Phase, Result};
+use crate::plan::{Plan, Span};
+use crate::sys::{clock, process};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Set when a signal asked the whole program to stop.
+pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Process group of the running cell, or 0.
+static RUNNING: AtomicU32 = AtomicU32::new(0);
+
+/// Marks the program as interrupted and ends the running cell; for signal handling threads.
+pub fn interrupt() {
+    INTERRUPTED.store(true, Ordering::SeqCst);
+    match RUNNING.load(Ordering::SeqCst) {
+        0 => {}
+        group => process::kill_group(group),
+    }
+}
+
+/// How long a run of this plan may take before it counts as hanging: ten times its length and some seconds for slow
+/// machines.
+pub fn deadline_for(plan: &Plan) -> Duration {
+    match plan.span {
+        Span::Millis(ms) => Duration::from_millis(10 * ms) + Duration::from_secs(10),
+        // A slow mechanism takes about 100 us a message, and large ones about 1 ns a byte and copy.
+        Span::Messages(n) => {
+            Duration::from_nanos(n.saturating_mul(400_000 + 20 * plan.size as u64)) + Duration::from_secs(10)
+        }
+    }
+}
+
+/// The command that runs a cell: this very program.
+pub fn cell_command() -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("cell").arg("--parent").arg(std::process::id().to_string());
+    command
+}
+
+/// Runs one cell and returns its outcome, whatever became of it.
+pub fn launch(plan: &Plan, deadline: Duration) -> Outcome {
+    match try_launch(plan, deadline) {
+        Ok(outcome) => outcome,
+        Err(error) => Outcome::from_error(plan, &error),
+    }
+}
+
+fn try_launch(plan: &Plan, deadline: Duration) -> Result<Outcome> {
+    let mut child = cell_command()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .context(Phase::Launch, "cannot start a cell")?;
+    RUNNING.store(child.id(), Ordering::SeqCst);
+    if INTERRUPTED.load(Ordering::SeqCst) {
+        process::kill_group(child.id());
+    }
+    let result = converse(&mut child, plan, deadline);
+    if result.is_err() {
+        process::kill_group(child.id());
+    }
+    let status = child.wait();
+    // Whoever is left of the group has no purpose any more.
+    process::kill_group(child.id());
+    RUNNING.store(0, Ordering::SeqCst);
+    let answer = result?;
+    if let Ok(outcome) = serde_json::from_str::<Outcome>(&answer) {
+        return Ok(outcome);
+    }
+    let mut complaint = String::new();
+    if let Some(stderr) = &mut child.stderr {
+        let _ = stderr.take(2000).read_to_string(&mut complaint);
+    }
+    let how = match status {
+        Ok(status) => match status.signal() {
+            Some(signal) => format!("the cell was killed by signal {signal}"),
+            None => format!("the cell ended with {status} and without a result"),
+        },
+        Err(error) => format!("the cell could not be waited for: {error}"),
+    };
+    Err(Error::failed(Phase::Launch, how).because(complaint.trim().replace('\n', " ")))
+}
+
+/// Sends the plan and reads the answer to its end.
+fn converse(child: &mut Child, plan: &Plan, deadline: Duration) -> Result<String> {
+    let lost = |what: &str| Error::failed(Phase::Launch, format!("the cell {what}"));
+    let text = serde_json::to_string(plan).context(Phase::Launch, "cannot write down the plan")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        writeln!(stdin, "{text}").map_err(|error| lost("does not listen").because(error))?;
+    }
+    let mut stdout = child.stdout.take().ok_or_else(|| lost("has no standard output"))?;
+    read_until(&mut stdout, deadline).map_err(|error| match error.kind() {
+        ErrorKind::TimedOut => {
+            Error::timeout(Phase::Launch, format!("no result within {:.0} s", deadline.as_secs_f64()))
+                .hint("the mechanism hangs, or the run is too long for this machine")
+        }
+        _ => lost("cannot be read").because(error),
+    })
+}
+
+/// Reads to the end of the stream, or fails with `TimedOut`.
+fn read_until(stream: &mut (impl Read + AsFd), deadline: Duration) -> io::Result<String> {
+    let end = clock::now() + deadline.as_nanos() as u64;
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 16384];
+    loop {
+        let left = Duration::from_nanos(end.saturating_sub(clock::now()));
+        let left = rustix::time::Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        let ready = poll(&mut [PollFd::new(&*stream, PollFlags::IN)], Some(&left));
+        match ready {
+            Ok(0) => return Err(ErrorKind::TimedOut.into()),
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+            Ok(_) => {}
+        }
+        match stream.read(&mut chunk)? {
+            0 => return String::from_utf8(bytes).map_err(io::Error::other),
+            n => bytes.extend_from_slice(&chunk[..n]),
+        }
+    }
+}
+
+/// Whether an outcome is the kind that makes a command exit with 1.
+pub fn is_failure(outcome: &Outcome) -> bool {
+    matches!(outcome.status, Status::Failed | Status::Timeout | Status::Invalid)
+}

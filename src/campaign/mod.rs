@@ -1,0 +1,13 @@
+//! Which cells, in which order, how often, watched by whom.
+//!
+//! - [`launch`]: one fresh launch of one cell
+//! - [`matrix`]: which cells
+//! - [`schedule`]: randomised complete blocks
+//! - [`journal`]: a line per run, written before the next one starts
+//! - [`runner`]: the loop over all of it
+
+pub mod journal;
+pub mod launch;
+pub mod matrix;
+pub mod runner;
+pub mod schedule;

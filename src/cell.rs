@@ -1,0 +1,526 @@
+//! One run: a plan in, an outcome out.
+//!
+//! Key decision: the cell is a freshly launched, single-threaded process, so that it may fork its peer and so that every
+//! run has new descriptors, new mappings and a new address-space layout. It never prints; its outcome is one value.
+//!
+//! # Order of a run
+//! set-up, start of the peer, the cold first message, warm-up until steady, floor, *batch* window (two clock readings
+//! around all messages: the mean), *stamped* window (every round trip into a histogram: the percentiles), floor, audit.
+
+use crate::error::{Context, Error, Kind, Phase, Result};
+use crate::measure::{Histogram, floor};
+use crate::party::beside;
+use crate::plan::{Parties, Plan, RunId, Touch, Wait, Workload};
+use crate::session::{Alone, Books, Leader, Measured, Windows, follow};
+use crate::shm::ledger::Ledger;
+use crate::sys::{clock, cpu, map};
+use crate::transport::{Config, Family, Spec, Transport};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Version of the journal's lines.
+pub const SCHEMA: u32 = 1;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Measured and believed.
+    Ok,
+    /// Measured and not believed.
+    Invalid,
+    /// Not possible here.
+    Unsupported,
+    /// Something broke.
+    Failed,
+    /// A deadline passed.
+    Timeout,
+}
+
+/// Where the parties were meant to be and were.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// The word on the command line.
+    pub requested: crate::plan::Placement,
+    /// The CPUs that it resolved to; absent when unpinned.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cpus: Option<[usize; 2]>,
+    /// CPUs on which each party was seen.
+    pub observed: Vec<Vec<usize>>,
+    /// Moves between CPUs during the measured windows, per party, where the kernel tells.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub migrations: Vec<u64>,
+}
+
+/// Round trips in nanoseconds: the mean of the batch window, the rest of the stamped one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rtt {
+    /// Batch mean.
+    pub mean: f64,
+    /// Smallest stamped round trip.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub min: Option<u64>,
+    /// Median.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub p50: Option<u64>,
+    /// 90th percentile.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub p90: Option<u64>,
+    /// 99th percentile; absent with fewer than ten samples beyond it, like all of them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub p99: Option<u64>,
+    /// 99.9th percentile.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub p999: Option<u64>,
+    /// Largest stamped round trip.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max: Option<u64>,
+    /// Stamped mean, to compare with the batch mean.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stamped_mean: Option<f64>,
+    /// Stamped samples as pairs of latency and count, two digits; merged over runs for a row's percentiles.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub histogram: Vec<(u64, u64)>,
+}
+
+/// Rates of the batch window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Throughput {
+    /// Messages (round trips) per second.
+    pub messages_per_s: f64,
+    /// Payload bytes per second in one direction.
+    pub bytes_per_s: f64,
+}
+
+/// CPU time in ns per message.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CpuCost {
+    /// In user mode.
+    pub user: f64,
+    /// In the kernel.
+    pub system: f64,
+}
+
+/// Context switches per message.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Switches {
+    /// The party waited.
+    pub voluntary: f64,
+    /// The scheduler took the CPU.
+    pub involuntary: f64,
+}
+
+/// Page faults in the batch window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Faults {
+    /// Without a device.
+    pub minor: u64,
+    /// With a device.
+    pub major: u64,
+}
+
+/// What the receiving parties checked in the batch window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Messages, each with the right sequence number, length and content.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The bare hand-over between the same parties right before and after.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Floor {
+    /// Cache-line round trip before and after, ns; absent where both parties share a CPU.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub line_rtt_ns: Vec<f64>,
+    /// Which hand-over fits this row's way of waiting.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub kind: Option<floor::Kind>,
+    /// Its round trip before and after, ns.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub handover_rtt_ns: Vec<f64>,
+    /// The row's mean round trip as a multiple of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub multiple: Option<f64>,
+}
+
+/// One run's result: a line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Name of the mechanism.
+    pub mechanism: String,
+    /// What was done with it.
+    pub workload: Workload,
+    /// Bytes per message.
+    pub size: usize,
+    /// How both parties waited.
+    pub wait: Wait,
+    /// Processes, threads, or one party.
+    pub parties: Parties,
+    /// How much of each message was written and verified.
+    pub touch: Touch,
+    /// Planted delay in ns, when there was one.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub delay_ns: u64,
+    /// Where.
+    pub placement: Placed,
+    /// Position in the campaign.
+    pub run: RunId,
+    /// Messages (round trips) of the batch window.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub messages: u64,
+    /// Payload bytes of the batch window in one direction.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub bytes: u64,
+    /// Length of the batch window.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub elapsed_ns: u64,
+    /// Round trips of a ping-pong.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rtt_ns: Option<Rtt>,
+    /// Rates.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub throughput: Option<Throughput>,
+    /// Time to create the transport.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub setup_ns: Option<u64>,
+    /// The cold first message (round trip).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub first_message_ns: Option<u64>,
+    /// Messages before the batch window.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub warm_up_messages: u64,
+    /// Per party.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub cpu_ns_per_message: Vec<CpuCost>,
+    /// Per party.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub switches_per_message: Vec<Switches>,
+    /// Per party.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub faults: Vec<Faults>,
+    /// Per party.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub pids: Vec<u32>,
+    /// What was checked.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub verified: Option<Verified>,
+    /// What a hand-over costs at least.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub floor: Option<Floor>,
+    /// The clock.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub timer: Option<clock::Timer>,
+    /// What the transport said of itself.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub notes: BTreeMap<String, String>,
+    /// How it ended.
+    pub status: Status,
+    /// Reasons for doubt that do not make the run invalid.
+    pub flags: Vec<String>,
+    /// Why it is invalid.
+    pub invalid: Option<String>,
+    /// Why it has no result.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+impl Outcome {
+    /// An outcome without numbers.
+    pub fn empty(plan: &Plan, status: Status) -> Self {
+        let placement = Placed { requested: plan.placement, cpus: None, observed: vec![], migrations: vec![] };
+        Self {
+            schema: SCHEMA,
+            mechanism: plan.mechanism.clone(),
+            workload: plan.workload,
+            size: plan.size,
+            wait: plan.wait,
+            parties: plan.parties,
+            touch: plan.touch,
+            delay_ns: plan.delay_ns,
+            placement,
+            run: plan.run.clone(),
+            messages: 0,
+            bytes: 0,
+            elapsed_ns: 0,
+            rtt_ns: None,
+            throughput: None,
+            setup_ns: None,
+            first_message_ns: None,
+            warm_up_messages: 0,
+            cpu_ns_per_message: vec![],
+            switches_per_message: vec![],
+            faults: vec![],
+            pids: vec![],
+            verified: None,
+            floor: None,
+            timer: None,
+            notes: BTreeMap::new(),
+            status,
+            flags: vec![],
+            invalid: None,
+            reason: None,
+        }
+    }
+
+    /// The outcome of a run that ended in `error`.
+    pub fn from_error(plan: &Plan, error: &Error) -> Self {
+        let status = match error.kind() {
+            Kind::Usage | Kind::Unsupported => Status::Unsupported,
+            Kind::Failed => Status::Failed,
+            Kind::Timeout => Status::Timeout,
+            Kind::Invalid => Status::Invalid,
+        };
+        let mut outcome = Self::empty(plan, status);
+        if status == Status::Invalid {
+            outcome.invalid = Some(error.to_string());
+        }
+        outcome.reason = Some(error.to_string());
+        outcome
+    }
+
+    /// Nanoseconds per message (round trip of a ping-pong) in the batch window.
+    pub fn per_message_ns(&self) -> Option<f64> {
+        (self.messages > 0).then(|| self.elapsed_ns as f64 / self.messages as f64)
+    }
+}
+
+/// What a conductor found out.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    /// The cold first message.
+    pub first_ns: u64,
+    /// Messages before the batch window.
+    pub warm_up: u64,
+    /// The batch window.
+    pub batch: Measured,
+    /// The stamped window.
+    pub histogram: Option<Histogram>,
+    /// Cache-line round trips before and after.
+    pub line: Vec<f64>,
+    /// Fitting hand-over before and after.
+    pub handover: Vec<f64>,
+    /// Doubts.
+    pub flags: Vec<String>,
+}
+
+/// Who decides which windows a run consists of.
+pub trait Conductor {
+    /// Orders the windows of one run.
+    ///
+    /// # Errors
+    /// What the windows say.
+    fn conduct(&mut self, plan: &Plan, two_cpus: bool, windows: &mut dyn Windows) -> Result<Numbers>;
+}
+
+/// Refuses what the mechanism or this machine cannot do, before anything is created.
+///
+/// # Errors
+/// `unsupported`, with what to choose instead.
+pub fn admit(plan: &Plan, spec: &Spec) -> Result<Option<[usize; 2]>> {
+    let words = |words: Vec<&str>| words.join(", ");
+    let no = |what: String, choice: String| Err(Error::unsupported(what).hint(choice));
+    if plan.size == 0 || plan.size > spec.max_size {
+        let what = format!("{} carries 1 to {} bytes, not {}", spec.name, spec.max_size, plan.size);
+        return no(what, "choose another --size".into());
+    }
+    if !spec.parties.contains(&plan.parties) {
+        let choice = words(spec.parties.iter().map(|p| p.word()).collect());
+        return no(format!("{} does not connect parties of kind {}", spec.name, plan.parties), format!("use {choice}"));
+    }
+    if !spec.waits.contains(&plan.wait.kind()) {
+        let choice = words(spec.waits.iter().map(|w| w.word()).collect());
+        return no(format!("{} cannot wait by {}", spec.name, plan.wait), format!("use {choice}"));
+    }
+    let cpus = plan.placement.resolve(&cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?)?;
+    if plan.wait == Wait::Spin && cpus.is_some_and(|[a, b]| a == b) && plan.parties != Parties::Solo {
+        let what = "two parties that spin on one CPU only burn each other's time slices".into();
+        return no(what, "use --wait yield or block, or two CPUs".into());
+    }
+    if plan.wait == Wait::Spin && cpus.is_none() && plan.parties != Parties::Solo {
+        let count = cpu::allowed().map_or(1, |allowed| allowed.len());
+        if count < 2 {
+            return no("two parties cannot spin on the one allowed CPU".into(), "use --wait yield or block".into());
+        }
+    }
+    Ok(cpus)
+}
+
+/// One run of mechanism `T` in this process.
+///
+/// # Errors
+/// `unsupported`, `failed` or `invalid`; a process that has several threads cannot run a plan with processes.
+pub fn run<T: Transport>(plan: &Plan, conductor: &mut dyn Conductor) -> Result<Outcome> {
+    let cpus = admit(plan, T::SPEC)?;
+    let timer = clock::Timer::measure();
+    let cfg = Config::new(plan);
+    let start = clock::now();
+    let [near, far] = T::link(&cfg)?;
+    let setup_ns = clock::now() - start;
+    let two_cpus = cpus.is_none_or(|[a, b]| a != b);
+    let numbers = if plan.parties == Parties::Solo {
+        let mut alone = Alone::begin([near, far], plan, cpus.map(|c| c[0]))?;
+        conductor.conduct(plan, two_cpus, &mut alone)?
+    } else {
+        let page = map::anonymous_shared(size_of::<Ledger>()).context(Phase::Setup, "cannot map the ledger")?;
+        let ledger = Ledger::lay(&Arc::new(page));
+        let theirs = ledger.clone();
+        let (result, ending) = beside(
+            plan.parties,
+            |alive| {
+                let mut leader = Leader::begin(near, plan, cpus.map(|c| c[0]), ledger, alive)?;
+                conductor.conduct(plan, two_cpus, &mut leader)
+            },
+            move || follow(far, plan, cpus.map(|c| c[1]), &theirs),
+        )?;
+        let numbers = result.map_err(|error| match (&ending, error.kind()) {
+            (Err(how), Kind::Failed) => error.because_also(&format!("the peer {how}")),
+            _ => error,
+        })?;
+        ending.map_err(|how| Error::failed(Phase::Measure, format!("the peer {how}")))?;
+        numbers
+    };
+    let mut outcome = Outcome::empty(plan, Status::Ok);
+    outcome.placement.cpus = cpus;
+    outcome.setup_ns = Some(setup_ns);
+    outcome.timer = Some(timer);
+    if let Ok(notes) = cfg.notes.lock() {
+        outcome.notes = notes.iter().map(|(key, value)| ((*key).to_string(), value.clone())).collect();
+    }
+    enter(&mut outcome, plan, numbers, timer);
+    if let Some(doubt) = audit(&outcome, T::SPEC) {
+        outcome.status = Status::Invalid;
+        outcome.invalid = Some(doubt.clone());
+        outcome.reason = Some(doubt);
+    }
+    Ok(outcome)
+}
+
+/// Turns what was found into the journal's fields.
+fn enter(outcome: &mut Outcome, plan: &Plan, numbers: Numbers, timer: clock::Timer) {
+    let Numbers { first_ns, warm_up, batch, histogram, line, handover, flags } = numbers;
+    let per = batch.per_message_ns();
+    let books: Vec<Books> = batch.books.into_iter().flatten().collect();
+    let each = batch.messages.max(1) as f64;
+    outcome.messages = batch.messages;
+    outcome.bytes = batch.messages * plan.size as u64;
+    outcome.elapsed_ns = batch.elapsed_ns;
+    outcome.first_message_ns = Some(first_ns);
+    outcome.warm_up_messages = warm_up;
+    outcome.flags = flags;
+    outcome.throughput = Some(Throughput { messages_per_s: 1e9 / per, bytes_per_s: 1e9 / per * plan.size as f64 });
+    for party in &books {
+        let usage = party.usage;
+        outcome
+            .cpu_ns_per_message
+            .push(CpuCost { user: usage.user_ns as f64 / each, system: usage.system_ns as f64 / each });
+        outcome
+            .switches_per_message
+            .push(Switches { voluntary: usage.voluntary as f64 / each, involuntary: usage.involuntary as f64 / each });
+        outcome.faults.push(Faults { minor: usage.minor_faults, major: usage.major_faults });
+        outcome.pids.push(party.pid);
+        let mut seen: Vec<usize> = party.cpus.into_iter().flatten().collect();
+        seen.dedup();
+        outcome.placement.observed.push(seen);
+        outcome.placement.migrations.extend(party.migrations);
+    }
+    if outcome.placement.migrations.len() != books.len() {
+        outcome.placement.migrations.clear();
+    }
+    // The receiver's check is the one that counts; in a ping-pong the leader's replies must agree with it.
+    outcome.verified = books
+        .iter()
+        .filter(|b| b.verified > 0)
+        .map(|b| (b.verified, b.bytes))
+        .min()
+        .map(|(messages, bytes)| Verified { messages, bytes });
+    if plan.workload == Workload::PingPong {
+        outcome.rtt_ns = Some(rtt(per, histogram.as_ref()));
+        if let Some(histogram) = histogram.filter(|h| h.len() >= 1000) {
+            let apart = (histogram.mean() - per).abs();
+            if apart > 3.0 * timer.cost_ns + 0.25 * per {
+                outcome.flags.push("batch-and-stamped-disagree".into());
+            }
+        }
+    }
+    let mean = |pair: &[f64]| (!pair.is_empty()).then(|| pair.iter().sum::<f64>() / pair.len() as f64);
+    if !line.is_empty() || !handover.is_empty() {
+        let ping_pong = plan.workload == Workload::PingPong;
+        for (name, pair) in [("line-floor-moved", &line), ("handover-floor-moved", &handover)] {
+            if let [before, after] = pair[..]
+                && (before / after - 1.0).abs() > 0.10
+            {
+                outcome.flags.push(name.into());
+            }
+        }
+        outcome.floor = Some(Floor {
+            multiple: mean(&handover).filter(|_| ping_pong).map(|floor| per / floor),
+            kind: (!handover.is_empty()).then(|| floor::Kind::for_wait(plan.wait)),
+            line_rtt_ns: line,
+            handover_rtt_ns: handover,
+        });
+    }
+}
+
+fn rtt(mean: f64, histogram: Option<&Histogram>) -> Rtt {
+    let stamped = histogram.filter(|h| !h.is_empty());
+    let at = |q| stamped.and_then(|h| h.quantile(q));
+    Rtt {
+        mean,
+        min: stamped.map(Histogram::min),
+        p50: at(0.5),
+        p90: at(0.9),
+        p99: at(0.99),
+        p999: at(0.999),
+        max: stamped.map(Histogram::max),
+        stamped_mean: stamped.map(Histogram::mean),
+        histogram: stamped.map(Histogram::to_pairs).unwrap_or_default(),
+    }
+}
+
+/// The reason not to believe the run, if there is one.
+fn audit(outcome: &Outcome, spec: &Spec) -> Option<String> {
+    let Outcome { parties, pids, verified, messages, size, placement, .. } = outcome;
+    let bytes = messages * *size as u64;
+    match verified {
+        Some(Verified { messages: m, bytes: b }) if (m, b) == (messages, &bytes) => {}
+        Some(Verified { messages: m, bytes: b }) => {
+            return Some(format!("{messages} messages of {bytes} bytes were sent and {m} of {b} verified"));
+        }
+        None => return Some("nothing was verified".into()),
+    }
+    let identity = match (parties, &pids[..]) {
+        (Parties::Process, [a, b]) if a == b => Some("the two processes are one"),
+        (Parties::Thread, [a, b]) if a != b => Some("the two threads are different processes"),
+        (Parties::Solo, [_]) | (_, [_, _]) => None,
+        _ => Some("a party did not report who it is"),
+    };
+    if let Some(identity) = identity {
+        return Some(identity.into());
+    }
+    if let Some(cpus) = placement.cpus {
+        for (seen, cpu) in placement.observed.iter().zip(cpus) {
+            if seen.iter().any(|s| *s != cpu) {
+                return Some(format!("a party pinned to CPU {cpu} was seen on {seen:?}"));
+            }
+        }
+        // On one CPU a reply can only come after a switch to the peer and back: fewer mean that nobody waited.
+        let waits = &outcome.switches_per_message;
+        let same_cpu = cpus[0] == cpus[1] && spec.family != Family::Control;
+        if same_cpu && outcome.workload == Workload::PingPong {
+            let switches = |s: &Switches| s.voluntary + s.involuntary;
+            if waits.iter().any(|s| switches(s) < 0.9) {
+                return Some("a round trip on one CPU took less than two context switches".into());
+            }
+        }
+    }
+    None
+}

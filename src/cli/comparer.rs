@@ -1,0 +1,6 @@
+//! `ipcost`.
+use std::process::ExitCode;
+/// The whole program `ipcost`.
+pub fn comparer() -> ExitCode {
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,233 @@
+//! `ipc-<mechanism>`: one mechanism, measured or played with.
+
+use super::hidden::{CellArgs, cell};
+use super::options::RunOptions;
+use super::signals::{Duty, watch};
+use super::{complain, print};
+use crate::campaign::launch::{INTERRUPTED, deadline_for, is_failure, launch};
+use crate::cell::{Outcome, Status, admit};
+use crate::error::{Error, Result};
+use crate::plan::{Parties, Touch, Wait, Workload, parse_millis, parse_size};
+use crate::report::text;
+use crate::role::{STOP, Speech};
+use crate::transport::{Config, Meeting, Notes, Runner, Spec, find};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure round trips: a message each way, one at a time
+    PingPong(Measured),
+    /// Measure throughput: one direction, until the consumer has verified the last message
+    Stream(Measured),
+    /// Send messages to a consumer that is started separately
+    Producer(Produce),
+    /// Receive and verify the messages of a producer that is started separately
+    Consumer(Consume),
+    #[command(hide = true)]
+    Cell(CellArgs),
+}
+
+#[derive(Debug, Args)]
+struct Measured {
+    #[command(flatten)]
+    run: RunOptions,
+    /// What to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct Meet {
+    /// Path or name at which the two programs meet
+    #[arg(long, value_name = "NAME")]
+    at: Option<String>,
+    /// How to wait: block, spin, yield, hybrid
+    #[arg(long, default_value = "block")]
+    wait: Wait,
+    /// How long to wait for the other program to be started
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_millis)]
+    patience: u64,
+}
+
+#[derive(Debug, Args)]
+struct Produce {
+    #[command(flatten)]
+    meet: Meet,
+    /// Bytes per message: 64, 4KiB, 1MiB
+    #[arg(long, value_name = "SIZE", default_value = "64", value_parser = parse_size)]
+    size: usize,
+    /// Stop after so many messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    messages: Option<u64>,
+    /// Stop after so long [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = parse_millis)]
+    duration: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+struct Consume {
+    #[command(flatten)]
+    meet: Meet,
+    /// What to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// The whole program `ipc-<name>`.
+pub fn mechanism(name: &str) -> ExitCode {
+    let runner = match find(name) {
+        Ok(runner) => runner,
+        Err(error) => return complain(&error),
+    };
+    let spec = runner.spec();
+    let program: &'static str = Box::leak(format!("ipc-{name}").into_boxed_str());
+    let command = Cli::command().name(program).about(spec.summary).after_help(after_help(spec));
+    let cli = match Cli::from_arg_matches(&command.get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let result = match cli.command {
+        Command::PingPong(args) => measure(runner, &args, Workload::PingPong),
+        Command::Stream(args) => measure(runner, &args, Workload::Stream),
+        Command::Producer(args) => produce(runner, &args),
+        Command::Consumer(args) => consume(runner, &args),
+        Command::Cell(args) => return cell(&args),
+    };
+    result.unwrap_or_else(|error| complain(&error))
+}
+
+/// What the mechanism is, below the options.
+fn after_help(spec: &Spec) -> String {
+    let words = |words: Vec<&str>| words.join(", ");
+    let meeting = match spec.meeting {
+        Meeting::Stdio => format!("ipc-{0} producer | ipc-{0} consumer", spec.name),
+        Meeting::Path | Meeting::ShmName => {
+            format!("ipc-{0} consumer --at NAME   and in another terminal   ipc-{0} producer --at NAME", spec.name)
+        }
+        Meeting::Never => "none: it connects threads of one process, or was made for one launch".into(),
+    };
+    format!(
+        "Parties: {}\nWaits: {}\nCopies per message: {}\nPeer death: {}\nTwo terminals: {meeting}\nSources: {}",
+        words(spec.parties.iter().map(|p| p.word()).collect()),
+        words(spec.waits.iter().map(|w| w.word()).collect()),
+        spec.copies,
+        spec.peer_death,
+        if spec.sources.is_empty() { "none".into() } else { spec.sources.join(", ") },
+    )
+}
+
+fn measure(runner: &dyn Runner, args: &Measured, workload: Workload) -> Result<ExitCode> {
+    let plan = args.run.plan(runner.spec(), workload);
+    // What cannot be done at all is the command's fault, not the run's.
+    admit(&plan, runner.spec()).map_err(|error| Error::usage(error.to_string()))?;
+    if let Some(dir) = &plan.dir {
+        super::options::writable_dir(dir)?;
+    }
+    watch(Duty::StopCampaign);
+    let outcome = launch(&plan, deadline_for(&plan));
+    if INTERRUPTED.load(Ordering::SeqCst) {
+        eprintln!("interrupted; a single run has no partial result");
+        return Ok(ExitCode::from(super::INTERRUPTED));
+    }
+    show(&outcome, args.format)?;
+    Ok(if is_failure(&outcome) || outcome.status == Status::Unsupported {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn show(outcome: &Outcome, format: Format) -> Result<()> {
+    match (format, &outcome.reason) {
+        (Format::Json, _) => {
+            let line = serde_json::to_string(outcome)
+                .map_err(|e| Error::failed(crate::error::Phase::Report, "cannot write JSON").because(e))?;
+            print(&format!("{line}\n"))
+        }
+        (Format::Text, Some(reason)) if outcome.messages == 0 => {
+            anstream::eprintln!("{}: {reason}", text::status(outcome.status));
+            Ok(())
+        }
+        (Format::Text, _) => print(&text::run(outcome)),
+    }
+}
+
+fn config(spec: &Spec, meet: &Meet, size: usize) -> Result<(Config, String)> {
+    if spec.meeting == Meeting::Never {
+        let what = format!("{} does not connect two programs that are started separately", spec.name);
+        return Err(Error::usage(what).hint("measure it with ping-pong or stream"));
+    }
+    if size > spec.max_size {
+        let what = format!("{} carries at most {} bytes", spec.name, spec.max_size);
+        return Err(Error::usage(what).hint("choose a smaller --size"));
+    }
+    let at = meet.at.clone().unwrap_or_else(|| default_name(spec));
+    let cfg = Config {
+        size,
+        wait: meet.wait,
+        processes: spec.parties.contains(&Parties::Process),
+        dir: std::env::temp_dir(),
+        patience: Duration::from_millis(meet.patience),
+        notes: Notes::default(),
+    };
+    Ok((cfg, at))
+}
+
+/// Where the two programs meet when nobody says: a name with the user in it.
+fn default_name(spec: &Spec) -> String {
+    let name = format!("ipcost-{}-{}", nix::unistd::geteuid(), spec.name);
+    match spec.meeting {
+        Meeting::Path => {
+            let dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
+            dir.unwrap_or_else(std::env::temp_dir).join(name).to_string_lossy().into_owned()
+        }
+        _ => name,
+    }
+}
+
+fn produce(runner: &dyn Runner, args: &Produce) -> Result<ExitCode> {
+    let (cfg, at) = config(runner.spec(), &args.meet, args.size)?;
+    watch(Duty::StopRole);
+    let millis = args.duration.or_else(|| args.messages.is_none().then_some(2000));
+    let sent = runner.produce(&cfg, &at, &Speech { messages: args.messages, millis, touch: Touch::Whole })?;
+    // Standard output may be the transport itself.
+    eprintln!("sent {sent} messages of {} bytes", args.size);
+    Ok(if STOP.load(Ordering::SeqCst) { ExitCode::from(super::INTERRUPTED) } else { ExitCode::SUCCESS })
+}
+
+fn consume(runner: &dyn Runner, args: &Consume) -> Result<ExitCode> {
+    let (cfg, at) = config(runner.spec(), &args.meet, 1)?;
+    watch(Duty::StopRole);
+    let heard = runner.consume(&cfg, &at)?;
+    match args.format {
+        Format::Text => print(&text::heard(&heard))?,
+        Format::Json => {
+            let line = serde_json::to_string(&heard)
+                .map_err(|e| Error::failed(crate::error::Phase::Report, "cannot write JSON").because(e))?;
+            print(&format!("{line}\n"))?;
+        }
+    }
+    let code = match (heard.right, STOP.load(Ordering::SeqCst)) {
+        (false, _) => 1,
+        (true, true) => super::INTERRUPTED,
+        (true, false) => 0,
+    };
+    Ok(ExitCode::from(code))
+}

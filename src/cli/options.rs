@@ -1,0 +1,87 @@
+//! Options that several commands share.
+
+use crate::error::Result;
+use crate::plan::{Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload, parse_millis, parse_size};
+use crate::transport::Spec;
+use clap::Args;
+use std::path::PathBuf;
+
+/// What a single run can be asked for.
+#[derive(Debug, Args)]
+pub struct RunOptions {
+    /// Bytes per message: 64, 4KiB, 1MiB
+    #[arg(long, value_name = "SIZE", default_value = "64", value_parser = parse_size)]
+    pub size: usize,
+    /// Messages (round trips) in each measured window
+    #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
+    pub messages: Option<u64>,
+    /// Length of the whole run: 500ms, 2s [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = parse_millis)]
+    pub duration: Option<u64>,
+    /// How both parties wait: block, spin, yield, hybrid, hybrid:LOOKS
+    #[arg(long, default_value = "block")]
+    pub wait: Wait,
+    /// Who the parties are: process, thread [default: the first that the mechanism connects]
+    #[arg(long)]
+    pub parties: Option<Parties>,
+    /// same-cpu, cross-cpu or unpinned [default: cross-cpu where there are two CPUs]
+    #[arg(long)]
+    pub placement: Option<Placement>,
+    /// The two CPUs, such as 0,1
+    #[arg(long, value_name = "A,B", conflicts_with = "placement")]
+    pub cpus: Option<Placement>,
+    /// How much of each message is written and verified: whole, header
+    #[arg(long, default_value = "whole")]
+    pub touch: Touch,
+    /// Folder for mechanisms that need a file
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+impl RunOptions {
+    /// The plan that the options mean for one mechanism.
+    pub fn plan(&self, spec: &Spec, workload: Workload) -> Plan {
+        Plan {
+            mechanism: spec.name.into(),
+            workload,
+            size: self.size,
+            wait: self.wait,
+            parties: self.parties.unwrap_or(spec.parties[0]),
+            touch: self.touch,
+            placement: self.placement.or(self.cpus).unwrap_or_else(default_placement),
+            span: match self.messages {
+                Some(n) => Span::Messages(n),
+                None => Span::Millis(self.duration.unwrap_or(1000)),
+            },
+            dir: self.dir.clone(),
+            delay_ns: 0,
+            run: RunId { started: now(), ..RunId::default() },
+        }
+    }
+}
+
+/// Two CPUs where there are two, else the one.
+pub fn default_placement() -> Placement {
+    match crate::sys::cpu::allowed() {
+        Ok(cpus) if cpus.len() < 2 => Placement::SameCpu,
+        _ => Placement::CrossCpu,
+    }
+}
+
+/// The time of day, RFC 3339 in UTC, to the millisecond.
+pub fn now() -> String {
+    crate::host::timestamp()
+}
+
+/// A folder that exists and can be written to, or a usage error.
+///
+/// # Errors
+/// When it is neither.
+pub fn writable_dir(dir: &std::path::Path) -> Result<()> {
+    let bad = |why: &dyn std::fmt::Display| {
+        crate::Error::usage(format!("cannot write into {}", dir.display()))
+            .because(why)
+            .hint("choose a folder that exists and is yours")
+    };
+    tempfile::tempfile_in(dir).map(drop).map_err(|error| bad(&error))
+}

@@ -1,0 +1,42 @@
+//! Ctrl-C, SIGTERM and SIGHUP: stop, keep what is finished, leave nothing behind.
+
+use crate::campaign::launch;
+use crate::{names, role};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// What a signal does to the running command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// Ends the running cell; the campaign writes its tables from what it has and exits.
+    StopCampaign,
+    /// Asks a producer or consumer to finish its message and report; one that cannot is ended after a moment.
+    StopRole,
+}
+
+/// Starts the thread that waits for signals. Never in a cell, which must stay single-threaded.
+pub fn watch(duty: Duty) {
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
+    std::thread::spawn(move || {
+        for (count, _) in signals.forever().enumerate() {
+            match duty {
+                Duty::StopCampaign if count == 0 => launch::interrupt(),
+                Duty::StopRole if count == 0 => {
+                    role::STOP.store(true, Ordering::SeqCst);
+                    std::thread::sleep(Duration::from_millis(300));
+                    eprintln!("interrupted while waiting for the other program");
+                    end();
+                }
+                _ => end(),
+            }
+        }
+    });
+}
+
+fn end() -> ! {
+    launch::interrupt();
+    names::remove_all();
+    std::process::exit(i32::from(super::INTERRUPTED))
+}

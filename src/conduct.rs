@@ -1,0 +1,130 @@
+//! Who decides how many messages a run carries: the measuring conductor, and the one that serves a bench.
+
+use crate::cell::{Conductor, Numbers};
+use crate::error::{Context, Error, Phase, Result};
+use crate::measure::{Histogram, floor};
+use crate::plan::{Parties, Plan, Span, Workload};
+use crate::session::Windows;
+use crate::sys::clock;
+use std::io::{BufRead, Write};
+
+/// Fewest messages between the two clock readings of a batch window, unless they would take longer than [`LONG_NS`].
+const FEWEST: u64 = 1000;
+/// A batch window of this length needs no more messages: two clock readings are less than a millionth of it.
+const LONG_NS: u64 = 100_000_000;
+/// Two successive warm-up windows that differ by less than this are steady.
+const STEADY: f64 = 0.05;
+/// Shortest warm-up window that is compared with its predecessor, ns.
+const WARM_WINDOW_NS: f64 = 1_000_000.0;
+
+/// Measures: cold first message, warm-up, floor, batch, stamped, floor.
+#[derive(Debug, Default)]
+pub struct Measure;
+
+impl Conductor for Measure {
+    fn conduct(&mut self, plan: &Plan, two_cpus: bool, windows: &mut dyn Windows) -> Result<Numbers> {
+        let start = clock::now();
+        let mut numbers = Numbers::default();
+        let at = |phase: Phase| move |error: Error| error.during(phase);
+        numbers.first_ns = windows.messages(1, None).map_err(at(Phase::WarmUp))?.elapsed_ns;
+        let total_ns = match plan.span {
+            Span::Millis(ms) => ms * 1_000_000,
+            Span::Messages(_) => 400_000_000,
+        };
+        let warm = warm_up(windows, total_ns / 4, &mut numbers.flags).map_err(at(Phase::WarmUp))?;
+        numbers.warm_up = warm.messages + 1;
+        probe(plan, two_cpus, windows, &mut numbers)?;
+        let stamps = plan.workload == Workload::PingPong;
+        let (batch, stamped) = match plan.span {
+            Span::Messages(n) => (n, n),
+            Span::Millis(_) => {
+                let left = total_ns.saturating_sub(clock::now() - start) as f64;
+                let fit = |share: f64| (left * share / warm.per_message_ns) as u64;
+                let fewest = FEWEST.min((LONG_NS as f64 / warm.per_message_ns) as u64).max(2);
+                let share = if stamps { 0.55 } else { 0.9 };
+                (fit(share).max(fewest), fit(0.35).max(fewest.min(FEWEST)))
+            }
+        };
+        if batch < FEWEST && (batch as f64 * warm.per_message_ns) < LONG_NS as f64 {
+            numbers.flags.push("few-messages".into());
+        }
+        numbers.batch = windows.messages(batch, None)?;
+        if stamps {
+            let mut histogram = Histogram::default();
+            windows.messages(stamped, Some(&mut histogram))?;
+            numbers.histogram = Some(histogram);
+        }
+        probe(plan, two_cpus, windows, &mut numbers)?;
+        Ok(numbers)
+    }
+}
+
+struct Warm {
+    messages: u64,
+    per_message_ns: f64,
+}
+
+/// Doubles the window until it lasts long enough to be compared, then repeats it until two in a row agree.
+fn warm_up(windows: &mut dyn Windows, limit_ns: u64, flags: &mut Vec<String>) -> Result<Warm> {
+    let start = clock::now();
+    let (mut n, mut messages, mut last) = (1, 0, f64::INFINITY);
+    loop {
+        let measured = windows.messages(n, None)?;
+        messages += n;
+        let per = measured.per_message_ns();
+        let long = measured.elapsed_ns as f64 >= WARM_WINDOW_NS;
+        if long && (per / last - 1.0).abs() < STEADY {
+            return Ok(Warm { messages, per_message_ns: per });
+        }
+        if clock::now() - start > limit_ns {
+            flags.push("warm-up-not-steady".into());
+            return Ok(Warm { messages, per_message_ns: per });
+        }
+        if long {
+            last = per;
+        } else {
+            // Towards the window's length, but at most tenfold: the first messages are cold and mislead.
+            let wanted = (1.5 * WARM_WINDOW_NS / per) as u64;
+            n = wanted.clamp(n + 1, n * 10);
+        }
+    }
+}
+
+fn probe(plan: &Plan, two_cpus: bool, windows: &mut dyn Windows, numbers: &mut Numbers) -> Result<()> {
+    if plan.parties == Parties::Solo {
+        return Ok(());
+    }
+    let kind = floor::Kind::for_wait(plan.wait);
+    if two_cpus {
+        numbers.line.extend(windows.floor(floor::Kind::Line)?);
+    }
+    match kind {
+        floor::Kind::Line => numbers.handover.clone_from(&numbers.line),
+        _ => numbers.handover.extend(windows.floor(kind)?),
+    }
+    Ok(())
+}
+
+/// Serves a bench: prints `ready`, then for each line with a number carries that many messages and prints how many
+/// nanoseconds it took, until its input ends.
+#[derive(Debug, Default)]
+pub struct Serve;
+
+impl Conductor for Serve {
+    fn conduct(&mut self, _: &Plan, _: bool, windows: &mut dyn Windows) -> Result<Numbers> {
+        let mut numbers = Numbers { first_ns: windows.messages(1, None)?.elapsed_ns, ..Numbers::default() };
+        numbers.warm_up = warm_up(windows, 300_000_000, &mut Vec::new())?.messages;
+        let mut out = std::io::stdout();
+        let mut say = |text: &str| {
+            writeln!(out, "{text}").and_then(|()| out.flush()).context(Phase::Measure, "the bench does not listen")
+        };
+        say("ready")?;
+        for line in std::io::stdin().lock().lines() {
+            let line = line.context(Phase::Measure, "cannot read the bench's order")?;
+            let n = line.trim().parse().map_err(|_| Error::usage(format!("{line:?} is no number of messages")))?;
+            numbers.batch = windows.messages(n, None)?;
+            say(&numbers.batch.elapsed_ns.to_string())?;
+        }
+        Ok(numbers)
+    }
+}

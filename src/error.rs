@@ -1,0 +1,192 @@
+//! What failed, in which phase, why, and what to try.
+//!
+//! Key decision: one error type with four fields instead of an enum per module. The reader of an error message is a
+//! person at a terminal; the program itself only ever needs the [`Kind`], which decides between `unsupported`, `failed`
+//! and `timeout` in the journal and between the exit codes 1 and 2. An enum per module was rejected: every layer would
+//! wrap the layer below, and the advice, which only the innermost layer knows, would be lost on the way up.
+
+use std::fmt;
+
+/// The result of everything in this crate that can fail outside the measured loop.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What kind of failure it was; decides status and exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The request makes no sense as written: exit code 2.
+    Usage,
+    /// This machine, or this mechanism, cannot do what was asked; the row is `unsupported`, the rest goes on.
+    Unsupported,
+    /// Something that should have worked did not.
+    Failed,
+    /// A deadline passed.
+    Timeout,
+    /// The row ran, but an audit refuses to believe it.
+    Invalid,
+}
+
+/// Where in the life of a run the failure happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Reading the command line.
+    Arguments,
+    /// Creating the transport.
+    Setup,
+    /// Starting the other party.
+    Start,
+    /// Warming up, before anything is counted.
+    WarmUp,
+    /// Inside a measured window.
+    Measure,
+    /// Checking what was measured.
+    Audit,
+    /// Launching and watching a cell.
+    Launch,
+    /// Reading or writing result files.
+    Report,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Arguments => "arguments",
+            Phase::Setup => "set-up",
+            Phase::Start => "start of the peer",
+            Phase::WarmUp => "warm-up",
+            Phase::Measure => "measurement",
+            Phase::Audit => "audit",
+            Phase::Launch => "launch",
+            Phase::Report => "report",
+        })
+    }
+}
+
+/// One failure, ready to be shown to a person.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    phase: Phase,
+    what: String,
+    cause: Option<String>,
+    advice: Option<String>,
+}
+
+impl Error {
+    fn new(kind: Kind, phase: Phase, what: impl Into<String>) -> Self {
+        Self { kind, phase, what: what.into(), cause: None, advice: None }
+    }
+
+    /// A request that makes no sense as written.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, Phase::Arguments, what)
+    }
+
+    /// Something this machine or this mechanism cannot do.
+    pub fn unsupported(what: impl Into<String>) -> Self {
+        Self::new(Kind::Unsupported, Phase::Setup, what)
+    }
+
+    /// Something that should have worked and did not.
+    pub fn failed(phase: Phase, what: impl Into<String>) -> Self {
+        Self::new(Kind::Failed, phase, what)
+    }
+
+    /// A deadline that passed.
+    pub fn timeout(phase: Phase, what: impl Into<String>) -> Self {
+        Self::new(Kind::Timeout, phase, what)
+    }
+
+    /// A run whose result must not be believed.
+    pub fn invalid(what: impl Into<String>) -> Self {
+        Self::new(Kind::Invalid, Phase::Audit, what)
+    }
+
+    /// Adds why it failed.
+    #[must_use]
+    pub fn because(mut self, cause: impl fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// Adds one more cause behind the one that is there.
+    #[must_use]
+    pub fn because_also(mut self, cause: &str) -> Self {
+        self.cause = Some(match self.cause.take() {
+            Some(first) => format!("{first}; {cause}"),
+            None => cause.to_string(),
+        });
+        self
+    }
+
+    /// Adds what to try.
+    #[must_use]
+    pub fn hint(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// Moves the failure to another phase, for the layer that knows better than the one that noticed.
+    #[must_use]
+    pub fn during(mut self, phase: Phase) -> Self {
+        self.phase = phase;
+        self
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The process exit code that this failure ends in: 2 for a usage error, 1 for everything else.
+    pub fn exit_code(&self) -> u8 {
+        if self.kind == Kind::Usage { 2 } else { 1 }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if !matches!(self.phase, Phase::Arguments) && self.kind != Kind::Unsupported {
+            write!(f, " (during {})", self.phase)?;
+        }
+        if let Some(cause) = &self.cause {
+            write!(f, ": {cause}")?;
+        }
+        if let Some(advice) = &self.advice {
+            write!(f, "; {advice}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Adds phase and subject to an error from the operating system.
+pub trait Context<T> {
+    /// Turns the error into a [`Kind::Failed`] of `phase` that says `what` could not be done.
+    fn context(self, phase: Phase, what: impl Into<String>) -> Result<T>;
+}
+
+impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
+    fn context(self, phase: Phase, what: impl Into<String>) -> Result<T> {
+        self.map_err(|cause| Error::failed(phase, what).because(cause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_reads_what_phase_cause_advice() {
+        let error = Error::failed(Phase::Setup, "cannot create a memfd").because("ENFILE").hint("close some files");
+        assert_eq!(error.to_string(), "cannot create a memfd (during set-up): ENFILE; close some files");
+    }
+
+    #[test]
+    fn only_usage_errors_exit_with_two() {
+        assert_eq!(Error::usage("x").exit_code(), 2);
+        assert_eq!(Error::unsupported("x").exit_code(), 1);
+        assert_eq!(Error::timeout(Phase::Launch, "x").exit_code(), 1);
+    }
+}

@@ -1,0 +1,80 @@
+//! **ipcost** compares inter-process communication on Linux: the same producer/consumer workload over every mechanism,
+//! between processes and between threads, each number beside its physical floor.
+//!
+//! # Layout
+//! One breath: [`plan`] says what one run is; [`campaign`] decides in which order and how often, launches each run as a
+//! fresh process and writes its outcome to a journal; [`cell`] is that run; [`report`] turns a journal into tables and
+//! measures nothing. Nothing flows back.
+//!
+//! - [`transport`]: the [`Transport`](transport::Transport) trait, one file per mechanism, and the one list
+//! - [`shm`]: lock-free layouts without system calls (ring, slot, wait protocol), model-checked
+//! - [`sys`]: the only place that talks to the kernel beyond `std`
+//! - [`party`], [`session`]: who runs the other end, and how both stay in step
+//! - [`workload`]: the timed loops and the payload that they write and verify
+//! - [`measure`]: histogram, floors, statistics over runs
+//!
+//! # Timing model
+//! A run's *batch* window lies between two readings of `CLOCK_MONOTONIC` and yields the mean; its *stamped* window reads
+//! the clock around every round trip and yields the percentiles. A ping-pong's clock stops when the leader has verified
+//! the last reply; a stream's when the *consumer* has verified the last message. Intervals go over runs, never over
+//! messages. `docs/METHOD.md` has the whole contract.
+//!
+//! # Example
+//! A ping-pong between two threads, through the same code that the command line uses:
+//! ```
+//! use ipcost::{conduct::Measure, plan::*, transport};
+//!
+//! let plan = Plan {
+//!     mechanism: "heap-ring".into(),
+//!     workload: Workload::PingPong,
+//!     size: 64,
+//!     wait: Wait::Block,
+//!     parties: Parties::Thread,
+//!     touch: Touch::Whole,
+//!     placement: Placement::Unpinned,
+//!     span: Span::Messages(1000),
+//!     dir: None,
+//!     delay_ns: 0,
+//!     run: RunId::default(),
+//! };
+//! let outcome = transport::find("heap-ring")?.run(&plan, &mut Measure)?;
+//! assert_eq!(outcome.verified.unwrap().messages, 1000);
+//! # Ok::<(), ipcost::Error>(())
+//! ```
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+#[cfg(not(loom))]
+pub mod campaign;
+#[cfg(not(loom))]
+pub mod cell;
+#[cfg(not(loom))]
+pub mod cli;
+#[cfg(not(loom))]
+pub mod conduct;
+pub mod error;
+#[cfg(not(loom))]
+pub mod host;
+#[cfg(not(loom))]
+pub mod measure;
+#[cfg(not(loom))]
+pub mod names;
+#[cfg(not(loom))]
+pub mod party;
+#[cfg(not(loom))]
+pub mod plan;
+#[cfg(not(loom))]
+pub mod report;
+#[cfg(not(loom))]
+pub mod role;
+#[cfg(not(loom))]
+pub mod session;
+pub mod shm;
+#[cfg(not(loom))]
+pub mod sys;
+#[cfg(not(loom))]
+pub mod transport;
+#[cfg(not(loom))]
+pub mod workload;
+
+pub use error::{Error, Result};

@@ -1,0 +1,160 @@
+//! What a hand-over costs at least: the bare turn between the two parties of a run, without any transport.
+//!
+//! Key decision: measured between *the very two parties* of the run, in the run's own shared page, right before and right
+//! after the measured windows. A virtual machine moves its CPUs while one looks: a floor from a minute ago is no floor.
+//! Three kinds, one per way of waiting: a cache line that both poll, a line with a call of the scheduler between looks,
+//! and a futex. Every probe gives up after a stated time, because polling on one CPU takes a time slice per turn.
+
+use crate::plan::Wait;
+use crate::shm::futex::Scope;
+use crate::shm::ledger::Ledger;
+use crate::sys::clock;
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Which bare hand-over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Both poll one cache line.
+    Line,
+    /// Both poll one cache line and call sched_yield(2) between looks.
+    Yield,
+    /// Both sleep on a futex.
+    Futex,
+}
+
+impl Kind {
+    /// The hand-over that a transport with this wait cannot beat.
+    pub fn for_wait(wait: Wait) -> Self {
+        match wait {
+            Wait::Spin => Kind::Line,
+            Wait::Yield => Kind::Yield,
+            Wait::Block | Wait::Hybrid(_) => Kind::Futex,
+        }
+    }
+
+    fn turns(self) -> u64 {
+        match self {
+            Kind::Line => 2000,
+            Kind::Yield => 1000,
+            Kind::Futex => 300,
+        }
+    }
+}
+
+/// The turn number that says "stop".
+const STOP: u64 = u64::MAX;
+/// Longest time that a probe takes, ns.
+const LIMIT_NS: u64 = 15_000_000;
+/// Turns that are not timed.
+const WARM_UP: u64 = 20;
+/// Fewest timed turns that make a figure.
+const FEWEST: u64 = 50;
+const LOOKS_PER_CHECK: u32 = 1 << 10;
+
+/// The leader's half: the mean round trip in ns, or `None` if too few turns fitted into the limit.
+pub fn lead(kind: Kind, ledger: &Ledger) -> Option<f64> {
+    let limit = clock::now() + LIMIT_NS;
+    let mut start = 0;
+    let mut timed = 0;
+    for turn in 1..=WARM_UP + kind.turns() {
+        if turn == WARM_UP + 1 {
+            start = clock::now();
+        }
+        if !trip(kind, ledger, turn, limit) {
+            break;
+        }
+        timed = turn.saturating_sub(WARM_UP);
+    }
+    let elapsed = clock::now() - start;
+    hand_over(kind, ledger, STOP);
+    (timed >= FEWEST).then(|| elapsed as f64 / timed as f64)
+}
+
+/// One turn there and back; false when the limit has passed.
+#[inline(always)]
+fn trip(kind: Kind, ledger: &Ledger, turn: u64, limit: u64) -> bool {
+    hand_over(kind, ledger, turn);
+    match kind {
+        Kind::Line | Kind::Yield => await_line(kind, &ledger.line.0, 2 * turn, || clock::now() > limit),
+        Kind::Futex => {
+            await_hop(ledger, 1, turn as u32);
+            clock::now() < limit
+        }
+    }
+}
+
+fn hand_over(kind: Kind, ledger: &Ledger, turn: u64) {
+    match kind {
+        // The follower writes this line too, so "stop" has a line of its own: a late reply must not overwrite it.
+        Kind::Line | Kind::Yield if turn == STOP => ledger.line_stop.0.store(1, Ordering::Release),
+        Kind::Line | Kind::Yield => ledger.line.0.store(2 * turn + 1, Ordering::Release),
+        Kind::Futex => hop(ledger, 0, turn as u32),
+    }
+}
+
+/// Polls the line until it holds `due`; false when `over`, asked now and then, said yes first.
+#[inline(always)]
+fn await_line(kind: Kind, line: &AtomicU64, due: u64, over: impl Fn() -> bool) -> bool {
+    loop {
+        for _ in 0..LOOKS_PER_CHECK {
+            if line.load(Ordering::Acquire) == due {
+                return true;
+            }
+            if kind == Kind::Yield { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
+        if over() {
+            return false;
+        }
+    }
+}
+
+fn hop(ledger: &Ledger, index: usize, turn: u32) {
+    ledger.hop[index].0.word().store(turn, Ordering::Release);
+    ledger.hop[index].0.wake(Scope::Shared);
+}
+
+/// Sleeps until the hop holds `turn` or says stop; returns what it holds.
+fn await_hop(ledger: &Ledger, index: usize, turn: u32) -> u32 {
+    loop {
+        let now = ledger.hop[index].0.word().load(Ordering::Acquire);
+        if now == turn || now == STOP as u32 {
+            return now;
+        }
+        ledger.hop[index].0.wait(now, Scope::Shared, Duration::from_millis(50));
+    }
+}
+
+/// The follower's half; returns when the leader says stop.
+pub fn follow(kind: Kind, ledger: &Ledger) {
+    match kind {
+        Kind::Line | Kind::Yield => {
+            let stopped = || ledger.line_stop.0.load(Ordering::Acquire) != 0;
+            for turn in 1_u64.. {
+                if !await_line(kind, &ledger.line.0, 2 * turn + 1, stopped) {
+                    return;
+                }
+                ledger.line.0.store(2 * turn, Ordering::Release);
+            }
+        }
+        Kind::Futex => {
+            for turn in 1.. {
+                if await_hop(ledger, 0, turn) != turn {
+                    return;
+                }
+                hop(ledger, 1, turn);
+            }
+        }
+    }
+}
+
+/// Puts the probes back to their start. Only while neither half runs.
+pub fn reset(ledger: &Ledger) {
+    ledger.line.0.store(0, Ordering::Release);
+    ledger.line_stop.0.store(0, Ordering::Release);
+    for hop in &ledger.hop {
+        hop.0.word().store(0, Ordering::Release);
+    }
+}

@@ -1,0 +1,7 @@
+//! Numbers: histograms, statistics over runs, and the physical floors. The clock itself is [`crate::sys::clock`].
+
+pub mod floor;
+mod histogram;
+pub mod stats;
+
+pub use histogram::Histogram;

@@ -1,0 +1,394 @@
+//! What one run is to do: the words of a row's label, as types.
+//!
+//! Key decision: a plan is plain data that travels as one line of JSON from the orchestrator to the freshly launched cell
+//! and from there into the journal, so that a row's label is by construction what ran. Each word parses from and prints
+//! as the same text on the command line, in JSON and in tables.
+
+use crate::error::{Error, Result};
+pub use crate::shm::wait::Wait;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Gives an enum of plain words `Display`, `FromStr`, serde as text, and a list of all its words.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$doc])* $variant),+ }
+        impl $name {
+            /// Every value, in the order in which tables show them.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+            /// The word for it, as on the command line.
+            pub const fn word(self) -> &'static str { match self { $($name::$variant => $word),+ } }
+        }
+        impl FromStr for $name {
+            type Err = Error;
+            fn from_str(text: &str) -> Result<Self> {
+                match text {
+                    $($word => Ok($name::$variant),)+
+                    _ => Err(unknown(stringify!($name), text, &[$($word),+])),
+                }
+            }
+        }
+        text_form!($name);
+    };
+}
+
+/// `Display` through `word` or a `match`, and serde through `Display` and `FromStr`.
+macro_rules! text_form {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.word())
+            }
+        }
+        serde_as_text!($name);
+    };
+}
+
+macro_rules! serde_as_text {
+    ($name:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+fn unknown(what: &str, text: &str, words: &[&str]) -> Error {
+    Error::usage(format!("{text:?} is no {}", what.to_lowercase())).hint(format!("choose from {}", words.join(", ")))
+}
+
+words! {
+    /// Who the two ends are.
+    Parties {
+        /// Two processes: fork of a fresh single-threaded cell.
+        Process = "process",
+        /// Two threads of one process.
+        Thread = "thread",
+        /// One party that does both halves: the controls.
+        Solo = "solo",
+    }
+}
+
+words! {
+    /// What the parties do with the transport.
+    Workload {
+        /// A message each way, one at a time: the round trip.
+        PingPong = "ping-pong",
+        /// One direction, as fast as it goes: throughput.
+        Stream = "stream",
+    }
+}
+
+words! {
+    /// How much of a message is written and verified.
+    Touch {
+        /// Every byte, by producer and consumer.
+        Whole = "whole",
+        /// The first eight bytes only: another class, never ranked with the first.
+        Header = "header",
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wait::Block => f.pad("block"),
+            Wait::Spin => f.pad("spin"),
+            Wait::Yield => f.pad("yield"),
+            Wait::Hybrid(Wait::HYBRID_LOOKS) => f.pad("hybrid"),
+            Wait::Hybrid(looks) => f.pad(&format!("hybrid:{looks}")),
+        }
+    }
+}
+
+impl FromStr for Wait {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "block" => Ok(Wait::Block),
+            "spin" => Ok(Wait::Spin),
+            "yield" => Ok(Wait::Yield),
+            "hybrid" => Ok(Wait::Hybrid(Wait::HYBRID_LOOKS)),
+            _ => text
+                .strip_prefix("hybrid:")
+                .and_then(|looks| looks.parse().ok())
+                .map(Wait::Hybrid)
+                .ok_or_else(|| unknown("wait", text, &["block", "spin", "yield", "hybrid", "hybrid:LOOKS"])),
+        }
+    }
+}
+serde_as_text!(Wait);
+
+impl Wait {
+    /// The kind without its parameter, for lists of what a mechanism honours.
+    pub fn kind(self) -> WaitKind {
+        match self {
+            Wait::Block => WaitKind::Block,
+            Wait::Spin => WaitKind::Spin,
+            Wait::Yield => WaitKind::Yield,
+            Wait::Hybrid(_) => WaitKind::Hybrid,
+        }
+    }
+}
+
+words! {
+    /// A [`Wait`] without its parameter.
+    WaitKind {
+        /// Sleeps in the kernel at once.
+        Block = "block",
+        /// Spins a while, then sleeps.
+        Hybrid = "hybrid",
+        /// Calls the scheduler between two looks.
+        Yield = "yield",
+        /// Never gives the CPU away.
+        Spin = "spin",
+    }
+}
+
+/// Which CPUs the two parties run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Placement {
+    /// Both pinned to one CPU.
+    SameCpu,
+    /// Each pinned to a CPU of its own.
+    CrossCpu,
+    /// Wherever the scheduler puts them.
+    Unpinned,
+    /// Pinned to these two, which may be equal.
+    Cpus(usize, usize),
+}
+
+impl fmt::Display for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Placement::SameCpu => f.pad("same-cpu"),
+            Placement::CrossCpu => f.pad("cross-cpu"),
+            Placement::Unpinned => f.pad("unpinned"),
+            Placement::Cpus(a, b) => f.pad(&format!("cpus:{a},{b}")),
+        }
+    }
+}
+
+impl FromStr for Placement {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "same-cpu" => Ok(Placement::SameCpu),
+            "cross-cpu" => Ok(Placement::CrossCpu),
+            "unpinned" => Ok(Placement::Unpinned),
+            _ => text
+                .strip_prefix("cpus:")
+                .unwrap_or(text)
+                .split_once(',')
+                .and_then(|(a, b)| Some(Placement::Cpus(a.trim().parse().ok()?, b.trim().parse().ok()?)))
+                .ok_or_else(|| unknown("placement", text, &["same-cpu", "cross-cpu", "unpinned", "two CPUs like 0,1"])),
+        }
+    }
+}
+serde_as_text!(Placement);
+
+impl Placement {
+    /// The CPUs for the two parties, chosen from those this process may use; `None` leaves them to the scheduler.
+    ///
+    /// # Errors
+    /// `unsupported` when the machine (or the cpuset of the container) does not have what is asked for.
+    pub fn resolve(self, allowed: &[usize]) -> Result<Option<[usize; 2]>> {
+        let list = || allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        match self {
+            Placement::Unpinned => Ok(None),
+            // The last CPU: the first one tends to serve the interrupts.
+            Placement::SameCpu => match allowed.last() {
+                Some(cpu) => Ok(Some([*cpu; 2])),
+                None => Err(Error::unsupported("no CPU is allowed for this process")),
+            },
+            Placement::CrossCpu => match allowed {
+                [first, second, ..] => Ok(Some([*first, *second])),
+                _ => Err(Error::unsupported("cross-cpu needs two CPUs and only one is allowed here")
+                    .hint("use --placement same-cpu, or allow more CPUs (taskset, cpuset)")),
+            },
+            Placement::Cpus(a, b) => match [a, b].into_iter().find(|cpu| !allowed.contains(cpu)) {
+                None => Ok(Some([a, b])),
+                Some(cpu) => Err(Error::unsupported(format!("CPU {cpu} does not exist or is not allowed here"))
+                    .hint(format!("allowed are {}", list()))),
+            },
+        }
+    }
+}
+
+/// How long a run lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Span {
+    /// Exactly this many messages (round trips of a ping-pong) in each measured window.
+    Messages(u64),
+    /// About this many milliseconds for the whole run, set-up and warm-up included.
+    Millis(u64),
+}
+
+/// Where the run stands in its campaign.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunId {
+    /// Which complete block, from 0.
+    pub round: u32,
+    /// Position within the campaign, from 0.
+    pub order: u32,
+    /// Seed of the campaign's order.
+    pub seed: u64,
+    /// When it started, RFC 3339 in UTC.
+    #[serde(default)]
+    pub started: String,
+    /// Second name of a cell that is run twice on purpose (the null pair, the known delay).
+    #[serde(default)]
+    pub label: Option<String>,
+}
+
+/// One run, completely described.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Name of the mechanism.
+    pub mechanism: String,
+    /// Ping-pong or stream.
+    pub workload: Workload,
+    /// Bytes per message.
+    pub size: usize,
+    /// How both parties wait.
+    pub wait: Wait,
+    /// Processes or threads.
+    pub parties: Parties,
+    /// How much of each message is written and verified.
+    pub touch: Touch,
+    /// On which CPUs.
+    pub placement: Placement,
+    /// How long.
+    pub span: Span,
+    /// Where a mechanism that needs a file puts it.
+    #[serde(default)]
+    pub dir: Option<PathBuf>,
+    /// Known delay before each reply, in ns: the positive control.
+    #[serde(default)]
+    pub delay_ns: u64,
+    /// Where in the campaign.
+    #[serde(default)]
+    pub run: RunId,
+}
+
+impl Plan {
+    /// What makes two runs the same cell: everything but the position in the campaign and the length of the run.
+    pub fn cell_key(&self) -> String {
+        let Plan { mechanism, workload, size, wait, parties, touch, placement, delay_ns, .. } = self;
+        let label = self.run.label.as_deref().unwrap_or("");
+        format!("{workload}/{size}/{wait}/{placement}/{touch}/{mechanism}/{parties}/{delay_ns}/{label}")
+    }
+}
+
+/// Reads a size such as `64`, `4KiB` or `1MiB`; always whole bytes, at least one.
+///
+/// # Errors
+/// A usage error that says what is accepted.
+pub fn parse_size(text: &str) -> Result<usize> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: usize = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "KiB" | "K" | "k" => 1 << 10,
+        "MiB" | "M" => 1 << 20,
+        "GiB" | "G" => 1 << 30,
+        "KB" | "kB" => 1000,
+        "MB" => 1_000_000,
+        _ => return Err(bad_size(text)),
+    };
+    let size = digits.parse::<usize>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(|| bad_size(text))?;
+    if size == 0 {
+        return Err(Error::usage("a message of size 0 carries nothing").hint("the smallest size is 1"));
+    }
+    Ok(size)
+}
+
+fn bad_size(text: &str) -> Error {
+    Error::usage(format!("{text:?} is no size")).hint("write bytes as 64, 4KiB or 1MiB")
+}
+
+/// Reads a time such as `500ms`, `2s` or `5m`; in milliseconds, at least one.
+///
+/// # Errors
+/// A usage error that says what is accepted.
+pub fn parse_millis(text: &str) -> Result<u64> {
+    let bad = || Error::usage(format!("{text:?} is no time")).hint("write it as 500ms, 2s or 5m");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match &text[digits.len()..] {
+        "ms" => 1.0,
+        "s" => 1e3,
+        "m" | "min" => 6e4,
+        _ => return Err(bad()),
+    };
+    let millis = digits.parse::<f64>().map_err(|_| bad())? * factor;
+    if (1.0..1e12).contains(&millis) { Ok(millis as u64) } else { Err(bad()) }
+}
+
+/// Prints bytes the way [`parse_size`] reads them: `64 B`, `4 KiB`, `1 MiB`, exact or not at all scaled.
+pub fn show_size(bytes: usize) -> String {
+    match bytes {
+        b if b >= 1 << 20 && b % (1 << 20) == 0 => format!("{} MiB", b >> 20),
+        b if b >= 1 << 10 && b % (1 << 10) == 0 => format!("{} KiB", b >> 10),
+        b => format!("{b} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_with_and_without_units() {
+        assert_eq!(parse_size("64").unwrap(), 64);
+        assert_eq!(parse_size("4KiB").unwrap(), 4096);
+        assert_eq!(parse_size("1MiB").unwrap(), 1 << 20);
+        assert_eq!(parse_size("16M").unwrap(), 16 << 20);
+        for bad in ["", "0", "0KiB", "-1", "4XiB", "1.5KiB", "99999999999999999999", "99999999999GiB"] {
+            assert!(parse_size(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn times_need_a_unit() {
+        assert_eq!(parse_millis("500ms").unwrap(), 500);
+        assert_eq!(parse_millis("2s").unwrap(), 2000);
+        assert_eq!(parse_millis("1.5s").unwrap(), 1500);
+        assert_eq!(parse_millis("5m").unwrap(), 300_000);
+        for bad in ["5", "", "0s", "-1s", "nans", "infs", "1h"] {
+            assert!(parse_millis(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn every_word_reads_back_as_itself() {
+        for wait in [Wait::Block, Wait::Spin, Wait::Yield, Wait::Hybrid(2000), Wait::Hybrid(7)] {
+            assert_eq!(wait.to_string().parse::<Wait>().unwrap(), wait);
+        }
+        for place in [Placement::SameCpu, Placement::CrossCpu, Placement::Unpinned, Placement::Cpus(3, 17)] {
+            assert_eq!(place.to_string().parse::<Placement>().unwrap(), place);
+        }
+        for parties in Parties::ALL {
+            assert_eq!(parties.word().parse::<Parties>().unwrap(), *parties);
+        }
+    }
+
+    #[test]
+    fn placement_refuses_what_the_machine_lacks() {
+        assert_eq!(Placement::CrossCpu.resolve(&[0, 1]).unwrap(), Some([0, 1]));
+        assert_eq!(Placement::SameCpu.resolve(&[0, 1]).unwrap(), Some([1, 1]));
+        assert!(Placement::CrossCpu.resolve(&[3]).is_err());
+        let message = Placement::Cpus(0, 9).resolve(&[0, 1]).unwrap_err().to_string();
+        assert!(message.contains("CPU 9") && message.contains("0,1"), "{message}");
+    }
+}

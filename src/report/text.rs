@@ -1,0 +1,152 @@
+//! One run, or one consumer's account, in words for a terminal.
+
+use crate::cell::{Outcome, Status};
+use crate::plan::{Workload, show_size};
+use crate::role::Heard;
+use std::fmt::Write;
+
+/// A duration with three digits and the unit that suits it.
+pub fn nanos(ns: f64) -> String {
+    scaled(ns, &[(1e9, "s"), (1e6, "ms"), (1e3, "us")], "ns")
+}
+
+/// Bytes per second, decimal units as throughput is stated.
+pub fn bytes_per_s(rate: f64) -> String {
+    scaled(rate, &[(1e9, "GB/s"), (1e6, "MB/s"), (1e3, "kB/s")], "B/s")
+}
+
+/// Messages per second.
+pub fn per_second(rate: f64) -> String {
+    scaled(rate, &[(1e6, "M/s"), (1e3, "k/s")], "/s")
+}
+
+fn scaled(value: f64, steps: &[(f64, &str)], smallest: &str) -> String {
+    let (value, unit) = match steps.iter().find(|(step, _)| value >= *step * 0.9995) {
+        Some((step, unit)) => (value / step, *unit),
+        None => (value, smallest),
+    };
+    format!("{} {unit}", digits(value))
+}
+
+/// Three significant digits, without an exponent.
+pub fn digits(value: f64) -> String {
+    match value.abs() {
+        v if v >= 99.95 => format!("{value:.0}"),
+        v if v >= 9.995 => format!("{value:.1}"),
+        v if v >= 0.9995 || v == 0.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// The word for a status.
+pub fn status(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "ok",
+        Status::Invalid => "INVALID",
+        Status::Unsupported => "unsupported",
+        Status::Failed => "failed",
+        Status::Timeout => "timeout",
+    }
+}
+
+/// One run as a person reads it.
+pub fn run(o: &Outcome) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, value: String| {
+        let _ = writeln!(text, "{label:<16}{value}");
+    };
+    line("mechanism", format!("{} between {}", o.mechanism, parties(o)));
+    line("workload", format!("{}, {} a message, touching the {}", o.workload, show_size(o.size), o.touch));
+    line("wait, place", format!("{}, {}{}", o.wait, o.placement.requested, cpus(o)));
+    if let Some(rtt) = &o.rtt_ns {
+        line("round trip", format!("{} mean of {} in one batch", nanos(rtt.mean), o.messages));
+        let named = [("p50", rtt.p50), ("p90", rtt.p90), ("p99", rtt.p99), ("p99.9", rtt.p999), ("max", rtt.max)];
+        let shown = named.iter().filter_map(|(name, ns)| Some(format!("{name} {}", nanos((*ns)? as f64))));
+        line("percentiles", shown.collect::<Vec<_>>().join("   "));
+    }
+    if let (Some(rate), Workload::Stream) = (&o.throughput, o.workload) {
+        line("throughput", format!("{}   {}", bytes_per_s(rate.bytes_per_s), per_second(rate.messages_per_s)));
+    }
+    if let Some(floor) = &o.floor {
+        if let Some(multiple) = floor.multiple {
+            let pair: Vec<_> = floor.handover_rtt_ns.iter().map(|ns| nanos(*ns)).collect();
+            let kind = match floor.kind {
+                Some(crate::measure::floor::Kind::Line) => "cache line",
+                Some(crate::measure::floor::Kind::Yield) => "sched_yield",
+                _ => "futex",
+            };
+            line(
+                "floor",
+                format!("{} x the bare {kind} round trip ({})", digits(multiple), pair.join(" before, ") + " after"),
+            );
+        }
+    }
+    if let Some(first) = o.first_message_ns {
+        let setup = o.setup_ns.map(|ns| format!("; set-up {}", nanos(ns as f64))).unwrap_or_default();
+        line("first message", format!("{}{setup}", nanos(first as f64)));
+    }
+    let each = |values: Vec<String>| values.join("   ");
+    line(
+        "CPU a message",
+        each(
+            o.cpu_ns_per_message
+                .iter()
+                .map(|c| format!("{} user + {} system", nanos(c.user), nanos(c.system)))
+                .collect(),
+        ),
+    );
+    line(
+        "switches",
+        each(
+            o.switches_per_message
+                .iter()
+                .map(|s| format!("{} voluntary + {} involuntary", digits(s.voluntary), digits(s.involuntary)))
+                .collect(),
+        ),
+    );
+    if let Some(verified) = &o.verified {
+        line("verified", format!("{} messages, {} bytes, every one right", verified.messages, verified.bytes));
+    }
+    for (key, value) in &o.notes {
+        line(key, value.clone());
+    }
+    if !o.flags.is_empty() {
+        line("doubts", o.flags.join(", "));
+    }
+    if let Some(invalid) = &o.invalid {
+        line("INVALID", invalid.clone());
+    }
+    text
+}
+
+fn parties(o: &Outcome) -> String {
+    match (o.parties, &o.pids[..]) {
+        (crate::plan::Parties::Process, [a, b]) => format!("processes {a} and {b}"),
+        (crate::plan::Parties::Thread, [a, _]) => format!("two threads of process {a}"),
+        _ => "nobody (a control in one party)".into(),
+    }
+}
+
+fn cpus(o: &Outcome) -> String {
+    match o.placement.cpus {
+        Some([a, b]) if a == b => format!(" (CPU {a})"),
+        Some([a, b]) => format!(" (CPUs {a} and {b})"),
+        None => String::new(),
+    }
+}
+
+/// What a consumer received.
+pub fn heard(heard: &Heard) -> String {
+    let seconds = heard.elapsed_ns as f64 / 1e9;
+    let mut text = format!("received        {} messages of {} bytes\n", heard.messages, heard.size);
+    if heard.messages > 1 && seconds > 0.0 {
+        let rates = [bytes_per_s(heard.bytes as f64 / seconds), per_second(heard.messages as f64 / seconds)];
+        let _ = writeln!(text, "speed           {} over {}", rates.join("   "), nanos(heard.elapsed_ns as f64));
+    }
+    let verdict = match &heard.trouble {
+        None => "every byte was right".into(),
+        Some(trouble) => format!("NOT right: {trouble}"),
+    };
+    let _ = writeln!(text, "verified        {verdict}");
+    text
+}

@@ -1,0 +1,92 @@
+//! A 32-bit word that a thread of any process can sleep on.
+//!
+//! Key decision: the kernel's futex through `rustix`, with the *shared* key unless both ends are known to be threads of
+//! one process. `std`'s and the popular crates' waits use the private key, which silently never wakes another process.
+//! Under the model checker the kernel's promise (compare and sleep are one step as seen by a waker) is a mutex and a
+//! condition variable. Source: futex(2); Drepper, "Futexes Are Tricky".
+
+use super::sync::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Who may sleep on and wake a [`Futex`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Threads of one process only: the kernel's key is the virtual address, which is cheaper to compute.
+    Private,
+    /// Any process that maps the page: the key is the page and offset.
+    Shared,
+}
+
+/// A futex word.
+#[derive(Debug)]
+#[cfg_attr(not(loom), repr(transparent))]
+pub struct Futex {
+    word: AtomicU32,
+    #[cfg(loom)]
+    queue: (loom::sync::Mutex<()>, loom::sync::Condvar),
+}
+
+impl Futex {
+    /// A word that holds `value`.
+    #[allow(clippy::missing_const_for_fn)]
+    pub fn new(value: u32) -> Self {
+        Self {
+            word: AtomicU32::new(value),
+            #[cfg(loom)]
+            queue: (loom::sync::Mutex::new(()), loom::sync::Condvar::new()),
+        }
+    }
+
+    /// The word itself.
+    #[inline(always)]
+    pub fn word(&self) -> &AtomicU32 {
+        &self.word
+    }
+
+    /// Sleeps while the word holds `expected`, at most for `limit`. Returns early for any reason at all (a wake, a
+    /// signal, a changed word, the limit): the caller looks at its own condition again.
+    #[cfg(not(loom))]
+    pub fn wait(&self, expected: u32, scope: Scope, limit: Duration) {
+        use rustix::thread::{Timespec, futex};
+        let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
+        // EAGAIN (word changed), EINTR and ETIMEDOUT all mean "look again", so the result carries no information.
+        let _ = futex::wait(&self.word, flags(scope), expected, Some(&limit));
+    }
+
+    /// Wakes one sleeper, if there is one.
+    #[cfg(not(loom))]
+    pub fn wake(&self, scope: Scope) {
+        let _ = rustix::thread::futex::wake(&self.word, flags(scope), 1);
+    }
+
+    /// Model of the kernel's wait: the comparison and the sleep are one step under the queue's lock. It never times
+    /// out, so that a lost wake-up shows as a deadlock.
+    #[cfg(loom)]
+    pub fn wait(&self, expected: u32, _: Scope, _: Duration) {
+        let guard = self.queue.0.lock().unwrap();
+        if self.word.load(Ordering::Relaxed) == expected {
+            drop(self.queue.1.wait(guard).unwrap());
+        }
+    }
+
+    /// Model of the kernel's wake.
+    #[cfg(loom)]
+    pub fn wake(&self, _: Scope) {
+        drop(self.queue.0.lock().unwrap());
+        self.queue.1.notify_one();
+    }
+
+    /// Reads the word without ordering anything.
+    #[inline(always)]
+    pub fn peek(&self) -> u32 {
+        self.word.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(not(loom))]
+fn flags(scope: Scope) -> rustix::thread::futex::Flags {
+    match scope {
+        Scope::Private => rustix::thread::futex::Flags::PRIVATE,
+        Scope::Shared => rustix::thread::futex::Flags::empty(),
+    }
+}

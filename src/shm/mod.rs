@@ -1,0 +1,36 @@
+//! Lock-free layouts in memory that two parties share. No system calls but the futex, no files, no names.
+//!
+//! # What is assumed of the peer
+//! The peer *cooperates*: it runs this code, so it writes a slot only inside the window in which the protocol makes
+//! the slot its own. Under that assumption the slices handed to closures are exclusive and Rust's rules hold. A peer
+//! that *crashes* is survivable: indices are private to their owner, and what is read from the other side's index is
+//! bounded before it is used, so a scribbled header gives an error, never an access out of range. A *hostile* peer
+//! that rewrites a payload while it is being read can make the reader see any bytes; that is a data race which no
+//! layout can exclude, and `docs/METHOD.md` says so.
+//!
+//! # Layout of the module
+//! - [`sync`]: real or model-checked atomics
+//! - [`futex`], [`wait`]: sleeping and waking without losing a wake-up
+//! - [`ring`]: single-producer single-consumer indices, without memory
+//! - [`slot`]: a one-message mailbox, without memory
+//! - `region`: the memory itself; everything that turns an index into a slice
+//! - `ledger`: the page in which two parties of a run keep their books
+
+#![allow(unsafe_code)]
+
+pub mod futex;
+#[cfg(not(loom))]
+pub mod ledger;
+#[cfg(not(loom))]
+pub mod region;
+pub mod ring;
+#[cfg(not(loom))]
+pub mod scratch;
+pub mod slot;
+pub mod sync;
+pub mod wait;
+
+/// A value in cache lines of its own. 128 bytes, because x86 fetches lines in pairs and some arm64 lines are that long.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub struct Line<T>(pub T);

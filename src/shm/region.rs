@@ -1,0 +1,446 @@
+//! Memory that both parties see, and the slices that the protocols hand out of it.
+//!
+//! Key decision: a region is a base pointer and whatever keeps it mapped; the typed views into it ([`View`]) and the slot
+//! slices are made here and nowhere else, so that every pointer computation of the crate is in this file. Rejected:
+//! `memmap2::MmapMut`, whose `Deref` makes a `&mut [u8]` of the whole mapping, which is wrong as soon as the peer runs.
+
+use super::ring::{Consumer, Indices, Producer};
+use super::slot::{self, Lobby, Side, Stamps};
+use std::alloc::Layout;
+use std::any::Any;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+/// Regions begin at a page boundary and slots lie at offsets relative to it.
+pub const PAGE: usize = 4096;
+
+/// Shared memory: where it is, how long, and what keeps it there.
+pub struct Region {
+    base: NonNull<u8>,
+    len: usize,
+    _keep: Keep,
+}
+
+enum Keep {
+    Owned { _owner: Box<dyn Any + Send + Sync> },
+    Heap { _heap: Heap },
+}
+
+struct Heap {
+    base: NonNull<u8>,
+    layout: Layout,
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        // SAFETY: `base` came from `alloc_zeroed` with this very layout and is freed only here.
+        unsafe { std::alloc::dealloc(self.base.as_ptr(), self.layout) }
+    }
+}
+
+// SAFETY: a region is plain memory; it is reached through atomics and through slices whose exclusiveness the protocols
+// in `ring` and `slot` guarantee, and its keeper is itself Send and Sync or frees memory only.
+unsafe impl Send for Region {}
+// SAFETY: as above; `&Region` hands out only `View`s of all-atomic types and raw slot pointers.
+unsafe impl Sync for Region {}
+
+impl std::fmt::Debug for Region {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Region").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl Region {
+    /// Page-aligned zeroed memory of the heap, as one allocation.
+    pub fn heap(len: usize) -> Self {
+        let layout = Layout::from_size_align(len.max(1), PAGE).expect("a region's length fits a layout");
+        // SAFETY: the layout's size is not zero.
+        let base = unsafe { std::alloc::alloc_zeroed(layout) };
+        let Some(base) = NonNull::new(base) else { std::alloc::handle_alloc_error(layout) };
+        Self { base, len, _keep: Keep::Heap { _heap: Heap { base, layout } } }
+    }
+
+    /// `len` bytes at `base`, which stay mapped readable and writable while `owner` lives.
+    ///
+    /// # Safety
+    /// The bytes must be valid for reads and writes until `owner` is dropped, start at a page boundary, hold zeroes or
+    /// what a peer of this crate left there, and be reached only through this crate's protocols.
+    pub unsafe fn owned(base: *mut u8, len: usize, owner: Box<dyn Any + Send + Sync>) -> Self {
+        let base = NonNull::new(base).expect("a mapping never lies at address zero");
+        assert_eq!(base.as_ptr() as usize % PAGE, 0, "a mapping begins at a page boundary");
+        Self { base, len, _keep: Keep::Owned { _owner: owner } }
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the region has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Touches every page for writing, so that no fault is left for the timed part. Each party calls this for its own
+    /// page table.
+    pub fn prefault(&self) {
+        for offset in (0..self.len).step_by(PAGE) {
+            // SAFETY: in bounds; an atomic access may race with any other atomic access, and payload slices do not
+            // exist yet: parties prefault before the first message.
+            let byte = unsafe { AtomicU8::from_ptr(self.base.as_ptr().add(offset)) };
+            byte.fetch_or(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A typed window into a region, kept alive by it.
+pub struct View<T> {
+    at: NonNull<T>,
+    region: Arc<Region>,
+}
+
+// SAFETY: a view is a shared reference to a Sync value plus a reference count.
+unsafe impl<T: Sync> Send for View<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for View<T> {}
+
+impl<T> std::fmt::Debug for View<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("View").field(&self.region).finish()
+    }
+}
+
+impl<T> Clone for View<T> {
+    fn clone(&self) -> Self {
+        Self { at: self.at, region: Arc::clone(&self.region) }
+    }
+}
+
+impl<T> View<T> {
+    /// The `T` that lies `offset` bytes into the region.
+    ///
+    /// # Safety
+    /// `T` must consist of atomics only and be valid whatever bytes it holds.
+    pub(super) unsafe fn new(region: &Arc<Region>, offset: usize) -> Self {
+        assert!(offset + size_of::<T>() <= region.len, "a view ends beyond its region");
+        // SAFETY: in bounds by the assertion.
+        let at = unsafe { region.base.add(offset) }.cast::<T>();
+        assert!(at.is_aligned(), "a view is not aligned");
+        Self { at, region: Arc::clone(region) }
+    }
+}
+
+impl<T> Deref for View<T> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: in bounds and aligned (checked in `new`), mapped while `region` lives, all-atomic by `new`'s contract.
+        unsafe { self.at.as_ref() }
+    }
+}
+
+/// Who is at the two ends of a region, so that a waiter can ask whether the other one still lives.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub struct Occupants {
+    /// Tag that says "laid out by this crate, in this version".
+    pub magic: AtomicU32,
+    /// Bytes per message, for a peer that was started separately.
+    pub size: AtomicU32,
+    /// Slots, likewise.
+    pub slots: AtomicU32,
+    /// Process ids of producer (or side 0) and consumer (or side 1); 0 while unknown.
+    pub pids: [AtomicU32; 2],
+}
+
+/// Offsets of a ring in its region.
+#[derive(Debug, Clone, Copy)]
+pub struct RingShape {
+    /// Bytes of a message.
+    pub size: usize,
+    /// Bytes from one slot to the next.
+    pub stride: usize,
+    /// Number of slots, a power of two.
+    pub slots: usize,
+}
+
+impl RingShape {
+    /// A ring for messages of `size` bytes within about `budget` bytes, with at least two slots.
+    ///
+    /// Small messages share lines in powers of two, so that none straddles a line; others begin at a line.
+    pub fn new(size: usize, budget: usize) -> Self {
+        let stride = if size <= 32 { size.next_power_of_two().max(8) } else { size.next_multiple_of(64) };
+        let wanted = (budget / stride).max(2);
+        let slots = if wanted.is_power_of_two() { wanted } else { wanted.next_power_of_two() / 2 };
+        Self { size, stride, slots }
+    }
+
+    /// Bytes that a region needs for it.
+    pub fn region_len(&self) -> usize {
+        (PAGE + self.stride * self.slots).next_multiple_of(PAGE)
+    }
+}
+
+const OCCUPANTS: usize = 0;
+const INDICES: usize = 256;
+const _: () = assert!(INDICES + size_of::<Indices>() <= PAGE);
+const _: () = assert!(size_of::<Occupants>() <= INDICES);
+
+/// The occupants' record of a region.
+pub fn occupants(region: &Arc<Region>) -> View<Occupants> {
+    // SAFETY: `Occupants` is all atomics.
+    unsafe { View::new(region, OCCUPANTS) }
+}
+
+/// The shared indices of a ring's region.
+pub fn indices(region: &Arc<Region>) -> View<Indices> {
+    // SAFETY: `Indices` is all atomics (its bells and lines are).
+    unsafe { View::new(region, INDICES) }
+}
+
+/// The slots of a ring as bytes.
+#[derive(Debug)]
+struct Slots {
+    first: NonNull<u8>,
+    shape: RingShape,
+}
+
+// SAFETY: a pointer to region memory; what makes an access exclusive is the ring protocol, not the thread.
+unsafe impl Send for Slots {}
+
+impl Slots {
+    fn new(region: &Region, shape: RingShape) -> Self {
+        assert!(shape.region_len() <= region.len, "the ring does not fit its region");
+        // SAFETY: PAGE is within the region by the assertion.
+        Self { first: unsafe { region.base.add(PAGE) }, shape }
+    }
+
+    #[inline(always)]
+    fn at(&self, index: u64) -> *mut u8 {
+        debug_assert!((index as usize) < self.shape.slots);
+        // SAFETY: `index` is a masked slot number, so the slot lies within the region (asserted in `new`).
+        unsafe { self.first.as_ptr().add(index as usize * self.shape.stride) }
+    }
+}
+
+/// The sending end of a ring over a region.
+#[derive(Debug)]
+pub struct RingTx {
+    producer: Producer<View<Indices>>,
+    slots: Slots,
+}
+
+impl RingTx {
+    /// As [`Producer::attach`].
+    pub fn attach(&mut self) {
+        self.producer.attach();
+    }
+
+    /// The producer's end. There must be one per ring.
+    pub fn new(region: &Arc<Region>, shape: RingShape, manner: super::ring::Manner) -> Self {
+        let slots = Slots::new(region, shape);
+        Self { producer: Producer::new(indices(region), shape.slots as u64, manner), slots }
+    }
+
+    /// Waits for a free slot, lets `fill` write the message into it, and publishes it.
+    ///
+    /// # Errors
+    /// As [`Producer::reserve`].
+    #[inline(always)]
+    pub fn send_with(
+        &mut self,
+        gone: impl FnMut() -> bool,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<(), super::ring::Stop> {
+        let index = self.producer.reserve(gone)?;
+        // SAFETY: between `reserve` and `commit` the slot is the producer's alone (the consumer's acquire of a later
+        // tail and our acquire of its head exclude each other), it is in bounds, and any byte is a valid u8.
+        let slot = unsafe { std::slice::from_raw_parts_mut(self.slots.at(index), self.slots.shape.size) };
+        fill(slot);
+        self.producer.commit();
+        Ok(())
+    }
+}
+
+/// The receiving end of a ring over a region.
+#[derive(Debug)]
+pub struct RingRx {
+    consumer: Consumer<View<Indices>>,
+    slots: Slots,
+}
+
+impl RingRx {
+    /// As [`Consumer::attach`].
+    pub fn attach(&mut self) {
+        self.consumer.attach();
+    }
+
+    /// The consumer's end. There must be one per ring.
+    pub fn new(region: &Arc<Region>, shape: RingShape, manner: super::ring::Manner) -> Self {
+        let slots = Slots::new(region, shape);
+        Self { consumer: Consumer::new(indices(region), shape.slots as u64, manner), slots }
+    }
+
+    /// Waits for a message, lets `read` look at it in place, and frees the slot.
+    ///
+    /// # Errors
+    /// As [`Consumer::peek`].
+    #[inline(always)]
+    pub fn recv_with<R>(
+        &mut self,
+        gone: impl FnMut() -> bool,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R, super::ring::Stop> {
+        let index = self.consumer.peek(gone)?;
+        // SAFETY: between `peek` and `release` the slot is the consumer's alone (the producer writes it again only
+        // after it acquired a head beyond it), and it is in bounds.
+        let slot = unsafe { std::slice::from_raw_parts(self.slots.at(index), self.slots.shape.size) };
+        let result = read(slot);
+        self.consumer.release();
+        Ok(result)
+    }
+}
+
+/// Offsets of a mailbox pair in its region.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneShape {
+    /// Bytes of a message.
+    pub size: usize,
+}
+
+impl LaneShape {
+    const LOBBY: usize = 256;
+
+    fn lane_len(self) -> usize {
+        // Two lines of distance, so that the pair prefetcher never drags the other lane along.
+        (slot::HEADER + self.size).next_multiple_of(256)
+    }
+
+    /// Bytes that a region needs for it.
+    pub fn region_len(self) -> usize {
+        (PAGE + 2 * self.lane_len()).next_multiple_of(PAGE)
+    }
+
+    fn lane(self, index: usize) -> usize {
+        PAGE + index * self.lane_len()
+    }
+}
+
+/// One side of a mailbox pair over a region; its sender and receiver share it.
+#[derive(Debug)]
+pub struct Mailbox {
+    side: Side<View<Stamps>, View<Lobby>>,
+    mine: NonNull<u8>,
+    theirs: NonNull<u8>,
+    size: usize,
+}
+
+// SAFETY: pointers into a region kept alive by `side`'s views; the slot protocol makes accesses exclusive.
+unsafe impl Send for Mailbox {}
+// SAFETY: `&Mailbox` hands out `&mut [u8]` only through `MailTx`, of which there is one per mailbox.
+unsafe impl Sync for Mailbox {}
+
+impl Mailbox {
+    /// Side `index` of the pair; returns its two halves.
+    pub fn open(region: &Arc<Region>, shape: LaneShape, index: usize, manner: super::ring::Manner) -> (MailTx, MailRx) {
+        assert!(shape.region_len() <= region.len, "the mailbox does not fit its region");
+        assert!(index < 2, "a mailbox has sides 0 and 1");
+        let stamps = |lane| {
+            // SAFETY: `Stamps` is all atomics.
+            unsafe { View::new(region, shape.lane(lane)) }
+        };
+        let payload = |lane| {
+            // SAFETY: the payload lies within the region by the first assertion.
+            unsafe { region.base.add(shape.lane(lane) + slot::HEADER) }
+        };
+        // SAFETY: `Lobby` is all atomics.
+        let lobby = unsafe { View::new(region, LaneShape::LOBBY) };
+        let side = Side::new(index, stamps(index), stamps(1 - index), lobby, manner);
+        let mailbox = Self { side, mine: payload(index), theirs: payload(1 - index), size: shape.size };
+        let mailbox = Arc::new(mailbox);
+        (MailTx { mailbox: Arc::clone(&mailbox), attached: false }, MailRx { mailbox, attached: false })
+    }
+}
+
+/// The sending half of a mailbox side.
+#[derive(Debug)]
+pub struct MailTx {
+    mailbox: Arc<Mailbox>,
+    attached: bool,
+}
+
+impl MailTx {
+    /// Says that this half is in use: only then does dropping it close it for the peer.
+    pub fn attach(&mut self) {
+        self.attached = true;
+    }
+
+    /// Waits until the last message was taken, lets `fill` write the next one in place, and publishes it.
+    ///
+    /// # Errors
+    /// As [`Side::reserve`].
+    #[inline(always)]
+    pub fn send_with(
+        &mut self,
+        gone: impl FnMut() -> bool,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<(), super::ring::Stop> {
+        self.mailbox.side.reserve(gone)?;
+        // SAFETY: after `reserve` and until `put` the lane is this half's alone, `&mut self` makes this half unique,
+        // and the payload was checked to lie within the region.
+        let payload = unsafe { std::slice::from_raw_parts_mut(self.mailbox.mine.as_ptr(), self.mailbox.size) };
+        fill(payload);
+        self.mailbox.side.put();
+        Ok(())
+    }
+}
+
+impl Drop for MailTx {
+    fn drop(&mut self) {
+        if self.attached {
+            self.mailbox.side.close_sending();
+        }
+    }
+}
+
+/// The receiving half of a mailbox side.
+#[derive(Debug)]
+pub struct MailRx {
+    mailbox: Arc<Mailbox>,
+    attached: bool,
+}
+
+impl MailRx {
+    /// Says that this half is in use: only then does dropping it close it for the peer.
+    pub fn attach(&mut self) {
+        self.attached = true;
+    }
+
+    /// Waits for a message and lets `read` look at it in place.
+    ///
+    /// # Errors
+    /// As [`Side::peek`].
+    #[inline(always)]
+    pub fn recv_with<R>(
+        &mut self,
+        gone: impl FnMut() -> bool,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R, super::ring::Stop> {
+        self.mailbox.side.peek(gone)?;
+        // SAFETY: after `peek` and until `take` is published the peer does not write its lane.
+        let payload = unsafe { std::slice::from_raw_parts(self.mailbox.theirs.as_ptr(), self.mailbox.size) };
+        let result = read(payload);
+        self.mailbox.side.take();
+        Ok(result)
+    }
+}
+
+impl Drop for MailRx {
+    fn drop(&mut self) {
+        if self.attached {
+            self.mailbox.side.close_receiving();
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! How one side waits for the other: spin, yield, sleep, or spin and then sleep.
+//!
+//! Key decision: a *bell* per direction of waiting. The waiter raises a flag and looks once more before it sleeps; the
+//! other side publishes, then looks at the flag, and makes a system call only when somebody sleeps. Both sides put a
+//! sequentially consistent fence between their write and their read (the store-buffer, or Dekker, pattern): without it
+//! each may miss the other's write, also on x86. The sides that never sleep skip the fence altogether.
+//! Rejected: an event counter bumped for every message (one more shared line per message); a wake-up for every message
+//! (a system call per message). Source: futex(7), Dekker's algorithm in the C++ memory model ([atomics.fences]).
+
+use super::futex::{Futex, Scope};
+use super::sync::{Ordering, fence, relax, yield_now};
+use std::time::Duration;
+
+/// How a party waits for the other one. A part of every row's label: rows that wait differently are not comparable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Wait {
+    /// Sleeps in the kernel at once.
+    Block,
+    /// Never gives the CPU away.
+    Spin,
+    /// Asks the scheduler to run somebody else between two looks.
+    Yield,
+    /// Looks this many times, then sleeps.
+    Hybrid(u32),
+}
+
+impl Wait {
+    /// Looks of a hybrid wait before it sleeps, when nothing else was said: about 10 to 50 us, a wake-up's price.
+    pub const HYBRID_LOOKS: u32 = 2000;
+
+    /// Whether this strategy may end in the kernel's wait queue, so that the other side has to ring.
+    #[inline(always)]
+    pub fn sleeps(self) -> bool {
+        matches!(self, Wait::Block | Wait::Hybrid(_))
+    }
+}
+
+/// The other side is gone and what was waited for will not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+/// Looks between two checks whether the peer still lives, while spinning: rare enough to cost nothing.
+const LOOKS_PER_CHECK: u32 = 1 << 14;
+/// Sleep between two checks whether the peer still lives.
+const NAP: Duration = Duration::from_millis(20);
+
+/// A flag in shared memory that says "I sleep, wake me".
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub struct Bell {
+    asleep: Futex,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self { asleep: Futex::new(0) }
+    }
+}
+
+impl Bell {
+    /// Waits until `ready` yields something, or until `gone` says that it never will.
+    ///
+    /// `gone` may be slow (a system call); it is asked rarely. After it answers yes, `ready` is asked a last time, so
+    /// that what the peer published before it left is still delivered.
+    ///
+    /// # Errors
+    /// [`Gone`] when the peer left and nothing is ready.
+    #[inline(always)]
+    pub fn wait<R>(
+        &self,
+        how: Wait,
+        scope: Scope,
+        mut ready: impl FnMut() -> Option<R>,
+        gone: impl FnMut() -> bool,
+    ) -> Result<R, Gone> {
+        match ready() {
+            Some(found) => Ok(found),
+            None => self.wait_slow(how, scope, ready, gone),
+        }
+    }
+
+    #[inline(never)]
+    fn wait_slow<R>(
+        &self,
+        how: Wait,
+        scope: Scope,
+        mut ready: impl FnMut() -> Option<R>,
+        mut gone: impl FnMut() -> bool,
+    ) -> Result<R, Gone> {
+        let looks = match how {
+            Wait::Block => 0,
+            Wait::Hybrid(looks) => looks,
+            Wait::Spin | Wait::Yield => LOOKS_PER_CHECK,
+        };
+        loop {
+            for _ in 0..looks {
+                if let Some(found) = ready() {
+                    return Ok(found);
+                }
+                if how == Wait::Yield { yield_now() } else { relax() }
+            }
+            if how.sleeps() {
+                if let Some(found) = self.sleep(scope, &mut ready) {
+                    return Ok(found);
+                }
+            }
+            if gone() {
+                return ready().ok_or(Gone);
+            }
+        }
+    }
+
+    /// One round of "raise the flag, look again, sleep".
+    fn sleep<R>(&self, scope: Scope, ready: &mut impl FnMut() -> Option<R>) -> Option<R> {
+        // Relaxed: the fence below orders this store before the look, which is all that the protocol needs.
+        self.asleep.word().store(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let found = ready();
+        if found.is_none() {
+            self.asleep.wait(1, scope, NAP);
+        }
+        // Lower the flag ourselves too: after the limit, or when the look succeeded, nobody else did.
+        self.asleep.word().store(0, Ordering::Relaxed);
+        found.or_else(ready)
+    }
+
+    /// Wakes the waiter if it sleeps. To be called after publishing, by a side whose peer may sleep.
+    #[inline(always)]
+    pub fn ring(&self, how: Wait, scope: Scope) {
+        if how.sleeps() {
+            // Pairs with the fence in `sleep`: either the waiter sees what was published, or we see its flag.
+            fence(Ordering::SeqCst);
+            if self.asleep.peek() != 0 {
+                self.rouse(scope);
+            }
+        }
+    }
+
+    #[cold]
+    fn rouse(&self, scope: Scope) {
+        self.asleep.word().store(0, Ordering::Relaxed);
+        self.asleep.wake(scope);
+    }
+}

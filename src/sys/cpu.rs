@@ -1,0 +1,36 @@
+//! Which CPUs this task may use, uses, and is pinned to. Source: sched_setaffinity(2), getcpu(2).
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+use nix::unistd::Pid;
+use std::io;
+
+/// The CPUs that the calling thread may run on, in ascending order.
+///
+/// # Errors
+/// What sched_getaffinity(2) says.
+pub fn allowed() -> io::Result<Vec<usize>> {
+    let set = sched_getaffinity(Pid::from_raw(0))?;
+    Ok((0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect())
+}
+
+/// Pins the calling thread to one CPU.
+///
+/// # Errors
+/// What sched_setaffinity(2) says; EINVAL when the CPU does not exist or is not allowed here.
+pub fn pin(cpu: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
+/// The CPU that the calling thread runs on right now.
+pub fn current() -> Option<usize> {
+    sched_getcpu().ok()
+}
+
+/// How often the kernel moved the calling thread between CPUs so far, where it tells (`/proc/PID/sched`).
+pub fn migrations() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/sched").ok()?;
+    let line = text.lines().find(|line| line.starts_with("se.nr_migrations"))?;
+    line.rsplit(':').next()?.trim().parse().ok()
+}

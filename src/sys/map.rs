@@ -1,0 +1,106 @@
+//! Shared mappings: anonymous for the ledger, a sealed memfd, a file, POSIX shared memory.
+//!
+//! Key decision: `memmap2::MmapRaw`, which never pretends to be a slice, over descriptors whose length can no longer
+//! change. A memfd is sealed against shrinking, because a peer that truncates the file would turn every access into
+//! SIGBUS; space is allocated before it is mapped, because a full file system would do the same. Source:
+//! memfd_create(2), fcntl(2) F_ADD_SEALS, posix_fallocate(3), shm_overview(7).
+
+use crate::shm::region::Region;
+use memmap2::{MmapOptions, MmapRaw};
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+fn region_of(map: MmapRaw) -> Region {
+    let (base, len) = (map.as_mut_ptr(), map.len());
+    // SAFETY: the mapping is readable and writable, page-aligned, and lives as long as `map`, which the region keeps.
+    unsafe { Region::owned(base, len, Box::new(map)) }
+}
+
+/// Maps the whole of `file`, shared.
+///
+/// # Errors
+/// What mmap(2) says.
+pub fn map_file(file: &File) -> io::Result<Region> {
+    Ok(region_of(MmapOptions::new().map_raw(file)?))
+}
+
+/// Gives `file` exactly `len` bytes, with space on its file system really taken.
+///
+/// # Errors
+/// ENOSPC when the file system is full, now instead of SIGBUS later.
+pub fn allocate(file: &File, len: usize) -> io::Result<()> {
+    file.set_len(len as u64)?;
+    match fallocate(file.as_fd(), FallocateFlags::empty(), 0, len as i64) {
+        // A file system without fallocate: its space cannot be promised.
+        Ok(()) | Err(nix::errno::Errno::EOPNOTSUPP) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An anonymous file of `len` bytes that can neither grow nor shrink any more.
+///
+/// # Errors
+/// What memfd_create(2), ftruncate(2), fallocate(2) or fcntl(2) say.
+pub fn sealed_memfd(len: usize) -> io::Result<File> {
+    let file = File::from(memfd_create(c"ipcost", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
+    allocate(&file, len)?;
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(file)
+}
+
+/// Zeroed memory that a forked child shares with its parent.
+///
+/// # Errors
+/// As [`sealed_memfd`] and mmap(2).
+pub fn anonymous_shared(len: usize) -> io::Result<Region> {
+    map_file(&sealed_memfd(len.next_multiple_of(crate::shm::region::PAGE))?)
+}
+
+/// A named POSIX shared memory object, made new and readable by its owner only.
+///
+/// # Errors
+/// EEXIST when the name is taken; ENOSPC when /dev/shm is full.
+pub fn create_posix(name: &str, len: usize) -> io::Result<File> {
+    use nix::fcntl::OFlag;
+    use nix::sys::stat::Mode;
+    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+    let file = File::from(nix::sys::mman::shm_open(name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
+    allocate(&file, len).inspect_err(|_| unlink_posix(name))?;
+    Ok(file)
+}
+
+/// Opens a named POSIX shared memory object that somebody else made.
+///
+/// # Errors
+/// ENOENT when there is none.
+pub fn open_posix(name: &str) -> io::Result<File> {
+    use nix::fcntl::OFlag;
+    Ok(File::from(nix::sys::mman::shm_open(name, OFlag::O_RDWR | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?))
+}
+
+/// Removes the name of a POSIX shared memory object.
+pub fn unlink_posix(name: &str) {
+    let _ = nix::sys::mman::shm_unlink(name);
+}
+
+/// Maps a segment of the `shared_memory` crate; the region keeps the crate's handle and through it the mapping.
+///
+/// # Errors
+/// When the crate mapped fewer bytes than were asked for (it maps the size that it finds).
+pub fn adopt(segment: shared_memory::Shmem, len: usize) -> io::Result<Region> {
+    struct Handle(#[allow(dead_code)] shared_memory::Shmem);
+    // SAFETY: the handle is an address, a length, a descriptor and a name; it is only kept, and dropped once.
+    unsafe impl Send for Handle {}
+    // SAFETY: nothing is reachable through a shared reference to it.
+    unsafe impl Sync for Handle {}
+    if segment.len() < len {
+        return Err(io::Error::other(format!("the segment holds {} bytes instead of {len}", segment.len())));
+    }
+    let base = segment.as_ptr();
+    // SAFETY: the crate maps `len()` bytes readable and writable at a page boundary until the handle is dropped.
+    Ok(unsafe { Region::owned(base, len, Box::new(Handle(segment))) })
+}

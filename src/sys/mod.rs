@@ -1,0 +1,14 @@
+//! The only place that talks to the kernel beyond `std`; one file per family of calls.
+//!
+//! Key decision: order of choice std, nix, rustix, libc. The wrappers return `std::io::Error` and owned descriptors, and
+//! nothing outside this folder and [`crate::shm`] needs `unsafe`.
+
+#![allow(unsafe_code)]
+
+pub mod clock;
+pub mod cpu;
+pub mod fd;
+pub mod map;
+pub mod notify;
+pub mod process;
+pub mod usage;

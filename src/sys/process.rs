@@ -1,0 +1,151 @@
+//! Making, watching and ending processes. Source: fork(2), pidfd_open(2), wait(2), prctl(2) PR_SET_PDEATHSIG.
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, getppid};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid as RawPid, PidfdFlags, pidfd_open};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// A forked child. Killed and reaped when dropped.
+#[derive(Debug)]
+pub struct Child {
+    pid: Pid,
+    reaped: bool,
+}
+
+/// Whether the calling process has exactly one thread, so that a fork cannot leave a lock held for ever.
+pub fn single_threaded() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
+}
+
+/// Runs `body` in a forked child, which dies with the calling thread and exits with what `body` returns (101 after a
+/// panic) without running the parent's destructors or flushing its buffers.
+///
+/// # Errors
+/// What fork(2) says, or [`io::ErrorKind::Other`] when the process has more than one thread.
+pub fn fork_child(body: impl FnOnce() -> u8) -> io::Result<Child> {
+    if !single_threaded() {
+        return Err(io::Error::other("refusing to fork a process that has several threads"));
+    }
+    let parent = Pid::this();
+    // SAFETY: the process has a single thread (checked above), so the child may call anything.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => Ok(Child { pid: child, reaped: false }),
+        ForkResult::Child => {
+            let code = catch_unwind(AssertUnwindSafe(|| if die_with_parent(parent).is_ok() { body() } else { 1 }));
+            // SAFETY: `_exit` ends the process at once; nothing of the parent's runs twice.
+            unsafe { libc::_exit(i32::from(code.unwrap_or(101))) }
+        }
+    }
+}
+
+/// Asks the kernel to kill the calling process when the thread of `parent` that made it ends.
+///
+/// # Errors
+/// What prctl(2) says, or that the parent is gone already.
+pub fn die_with_parent(parent: Pid) -> io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    // The parent may have died between its fork and our prctl: then nobody would ever send the signal.
+    if getppid() == parent { Ok(()) } else { Err(io::Error::other("the parent process is gone")) }
+}
+
+impl Child {
+    /// The child's process id.
+    pub fn id(&self) -> u32 {
+        self.pid.as_raw() as u32
+    }
+
+    /// Whether the child still runs. A finished child is reaped by [`wait`](Self::wait) only.
+    pub fn alive(&self) -> bool {
+        !is_gone(self.id())
+    }
+
+    /// Waits for the end and says how it came, in words, unless it was a plain success.
+    ///
+    /// # Errors
+    /// A sentence such as "was killed by SIGSEGV" or "exited with code 101 (it panicked)".
+    pub fn wait(&mut self) -> Result<(), String> {
+        let status = loop {
+            match waitpid(self.pid, None) {
+                Err(nix::errno::Errno::EINTR) => {}
+                other => break other,
+            }
+        };
+        self.reaped = true;
+        match status {
+            Ok(WaitStatus::Exited(_, 0)) => Ok(()),
+            Ok(WaitStatus::Exited(_, 101)) => Err("exited with code 101 (it panicked)".into()),
+            Ok(WaitStatus::Exited(_, code)) => Err(format!("exited with code {code}")),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Err(format!("was killed by {signal}")),
+            Ok(other) => Err(format!("ended strangely: {other:?}")),
+            Err(error) => Err(format!("could not be waited for: {error}")),
+        }
+    }
+
+    /// As [`wait`](Self::wait), but kills a child that has not ended by itself two seconds later.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait), or that it had to be killed.
+    pub fn wait_briefly(&mut self) -> Result<(), String> {
+        if wait_gone(self.id(), Duration::from_secs(2)) {
+            return self.wait();
+        }
+        self.kill();
+        let _ = self.wait();
+        Err("did not end by itself and was killed".into())
+    }
+
+    /// Ends the child at once.
+    pub fn kill(&self) {
+        let _ = kill(self.pid, Signal::SIGKILL);
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.kill();
+            let _ = waitpid(self.pid, None);
+        }
+    }
+}
+
+/// Whether process `pid` has ended (a zombie has). An unknown answer counts as "still there".
+pub fn is_gone(pid: u32) -> bool {
+    wait_gone(pid, Duration::ZERO)
+}
+
+/// Waits until process `pid` has ended, at most for `limit`; true when it has.
+pub fn wait_gone(pid: u32, limit: Duration) -> bool {
+    let Some(pid) = RawPid::from_raw(pid as i32) else { return false };
+    let deadline = Instant::now() + limit;
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(fd) => loop {
+            let rest = deadline.saturating_duration_since(Instant::now());
+            let rest =
+                rustix::time::Timespec { tv_sec: rest.as_secs() as i64, tv_nsec: i64::from(rest.subsec_nanos()) };
+            // A process descriptor becomes readable when the process ends.
+            match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&rest)) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => return other.is_ok_and(|ready| ready > 0),
+            }
+        },
+        Err(error) => error == rustix::io::Errno::SRCH,
+    }
+}
+
+/// Ends every process of the group that `leader` leads.
+pub fn kill_group(leader: u32) {
+    let _ = killpg(Pid::from_raw(leader as i32), Signal::SIGKILL);
+}
+
+/// Collects a finished child without waiting; true when there was one.
+pub fn reap(pid: u32) -> bool {
+    matches!(
+        waitpid(Pid::from_raw(pid as i32), Some(WaitPidFlag::WNOHANG)),
+        Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..))
+    )
+}

@@ -1,0 +1,92 @@
+//! The one list of mechanisms. Registry, help, docs, conformance suite and benches all read it.
+
+use super::{Config, Met, Role, Spec, Transport, Unix};
+use super::{Copy, FileRing, HeapRing, LocalSocket, MmapFile, MutexQueue, Null, Pipe, PosixShm, ShmRing, ShmSlot};
+use crate::cell::{self, Conductor, Outcome};
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+use crate::role::{self, Heard, Speech};
+use std::marker::PhantomData;
+
+/// A mechanism with its types erased, once per run.
+pub trait Runner: Sync {
+    /// What it is.
+    fn spec(&self) -> &'static Spec;
+
+    /// One run in this process, which must be freshly launched and single-threaded.
+    ///
+    /// # Errors
+    /// See [`cell::run`].
+    fn run(&self, plan: &Plan, conductor: &mut dyn Conductor) -> Result<Outcome>;
+
+    /// The producer's half of two separately started programs.
+    ///
+    /// # Errors
+    /// See [`role::produce`].
+    fn produce(&self, cfg: &Config, at: &str, speech: &Speech) -> Result<u64>;
+
+    /// The consumer's half.
+    ///
+    /// # Errors
+    /// See [`role::consume`].
+    fn consume(&self, cfg: &Config, at: &str) -> Result<Heard>;
+}
+
+/// The eraser.
+struct Erased<T>(PhantomData<fn() -> T>);
+
+impl<T: Transport> Runner for Erased<T> {
+    fn spec(&self) -> &'static Spec {
+        T::SPEC
+    }
+
+    fn run(&self, plan: &Plan, conductor: &mut dyn Conductor) -> Result<Outcome> {
+        cell::run::<T>(plan, conductor)
+    }
+
+    fn produce(&self, cfg: &Config, at: &str, speech: &Speech) -> Result<u64> {
+        match T::meet(cfg, at, Role::Producer)? {
+            Met::Tx(tx) => role::produce(tx, speech),
+            Met::Rx(..) => unreachable!("a producer meets with a sending end"),
+        }
+    }
+
+    fn consume(&self, cfg: &Config, at: &str) -> Result<Heard> {
+        match T::meet(cfg, at, Role::Consumer)? {
+            Met::Rx(rx, size) => role::consume(rx, size),
+            Met::Tx(_) => unreachable!("a consumer meets with a receiving end"),
+        }
+    }
+}
+
+macro_rules! list {
+    ($($transport:ty),+ $(,)?) => { &[$(&Erased::<$transport>(PhantomData)),+] };
+}
+
+/// Every mechanism, in the order in which it is listed.
+pub static ALL: &[&dyn Runner] =
+    list![Pipe, FileRing, MmapFile, Unix, LocalSocket, ShmRing, ShmSlot, PosixShm, HeapRing, MutexQueue, Null, Copy,];
+
+/// The mechanism of that name.
+///
+/// # Errors
+/// A usage error that suggests the nearest names.
+pub fn find(name: &str) -> Result<&'static dyn Runner> {
+    ALL.iter().copied().find(|runner| runner.spec().name == name).ok_or_else(|| {
+        let names: Vec<_> = ALL.iter().map(|runner| runner.spec().name).collect();
+        Error::usage(format!("there is no mechanism {name:?}")).hint(format!("choose from {}", names.join(", ")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for runner in ALL {
+            let name = runner.spec().name;
+            assert!(std::ptr::eq(find(name).unwrap().spec(), runner.spec()), "{name} is there twice");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The `interprocess` crate's local socket: on Linux a Unix stream socket behind a portable interface.
+//!
+//! Key decision: a row of its own beside `unix-stream`. Both make the same system calls, so the two rows must tie; where
+//! they do not, either the crate or this tool has a defect. The name is in the abstract name space, which leaves nothing
+//! in the file system. Source: crate documentation of `interprocess` 2.4, unix(7).
+
+use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
+use super::unix_stream::{claim_path, nobody_at, size_buffers};
+use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Role, Side, Spec, Transport, UNLIMITED};
+use crate::error::{Context, Phase, Result};
+use interprocess::local_socket::prelude::*;
+use interprocess::local_socket::{GenericFilePath, GenericNamespaced, ListenerOptions, Name, Stream};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct LocalSocket;
+
+/// One of several handles to a stream. The crate's own halves are the same reference count.
+#[derive(Debug, Clone)]
+pub struct Handle(Arc<Stream>);
+
+impl Read for Handle {
+    #[inline(always)]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self.0).read(buf)
+    }
+}
+
+impl Write for Handle {
+    #[inline(always)]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self.0).write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        raw(&self.0).as_fd()
+    }
+}
+
+/// The standard library's view of the crate's stream; on Linux there is no other kind.
+fn raw(stream: &Stream) -> &UnixStream {
+    let Stream::UdSocket(stream) = stream;
+    stream.inner()
+}
+
+/// A connected pair, made as the crate makes one: listen, connect, accept.
+fn pair(cfg: &Config) -> io::Result<(Handle, Handle)> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("ipcost-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = name.to_ns_name::<GenericNamespaced>()?;
+    let listener = ListenerOptions::new().name(name.clone()).create_sync()?;
+    let near = Stream::connect(name)?;
+    let far = listener.accept()?;
+    size_buffers(cfg, [raw(&near), raw(&far)])?;
+    Ok((Handle(Arc::new(near)), Handle(Arc::new(far))))
+}
+
+fn side(cfg: &Config, handle: Handle) -> io::Result<Side<LocalSocket>> {
+    let tx = ByteTx::new(handle.clone(), cfg.size, cfg.wait)?;
+    Ok(Side { tx, rx: ByteRx::new(handle, cfg.size, cfg.wait)? })
+}
+
+fn path_name(at: &str) -> Result<Name<'_>> {
+    at.to_fs_name::<GenericFilePath>().context(Phase::Start, format!("{at} is no path for a socket"))
+}
+
+impl Transport for LocalSocket {
+    const SPEC: &'static Spec = &Spec {
+        name: "local-socket",
+        summary: "the interprocess crate's local socket; the calls of unix-stream, so the rows must tie",
+        family: Family::Kernel,
+        parties: BOTH,
+        waits: ALL_WAITS,
+        copies: 2,
+        max_size: UNLIMITED,
+        peer_death: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE",
+        meeting: Meeting::Path,
+        sources: &["unix(7)", "crate interprocess, local_socket"],
+    };
+    type Tx = ByteTx<Handle>;
+    type Rx = ByteRx<Handle>;
+
+    fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
+        let make = || -> io::Result<_> {
+            let (a, b) = pair(cfg)?;
+            Ok((ByteTx::new(a, cfg.size, cfg.wait)?, ByteRx::new(b, cfg.size, cfg.wait)?))
+        };
+        make().context(Phase::Setup, "cannot create a local socket")
+    }
+
+    fn link(cfg: &Config) -> Result<[Side<Self>; 2]> {
+        let make = || -> io::Result<_> {
+            let (a, b) = pair(cfg)?;
+            Ok([side(cfg, a)?, side(cfg, b)?])
+        };
+        make().context(Phase::Setup, "cannot create a local socket")
+    }
+
+    fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {
+        match role {
+            Role::Producer => {
+                let stream = Stream::connect(path_name(at)?).map_err(|error| nobody_at(at, &error))?;
+                let stream = Handle(Arc::new(stream));
+                let tx = say_hello(stream.clone(), cfg.size).and_then(|()| ByteTx::new(stream, cfg.size, cfg.wait));
+                Ok(Met::Tx(tx.context(Phase::Start, format!("cannot talk to the consumer at {at}"))?))
+            }
+            Role::Consumer => {
+                claim_path(at)?;
+                let listener = ListenerOptions::new().name(path_name(at)?).create_sync();
+                let listener = listener.context(Phase::Start, format!("cannot listen at {at}"))?;
+                let _name = crate::names::Name::file(at);
+                eprintln!("waiting for a producer at {at}");
+                let stream = Handle(Arc::new(listener.accept().context(Phase::Start, "cannot accept a producer")?));
+                let size = hear_hello(stream.clone()).context(Phase::Start, "the producer is not one of ours")?;
+                let rx = ByteRx::new(stream, size, cfg.wait).context(Phase::Start, "cannot prepare the socket")?;
+                Ok(Met::Rx(rx, size))
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The mechanisms: one trait, one file each, one list.
+//!
+//! Key decision: generic where it is hot, dynamic where it is cold. A [`Transport`] is a set of types, and the timed loops
+//! are compiled once per transport with every call inlined; [`Runner`] erases the type once per *run*. Rejected: a
+//! `dyn` endpoint (four indirect calls per round trip, and no inlining: it taxes the fastest row most); an enum matched
+//! per call (three or four edits per new mechanism); one duplex endpoint type (natural for sockets only).
+//!
+//! To add a mechanism, read `docs/ADDING_A_TRANSPORT.md`: one file here, one line in [`list`], one binary.
+
+use crate::error::Result;
+use crate::plan::{Parties, Plan, Wait, WaitKind};
+use std::io;
+use std::path::PathBuf;
+
+mod bytes;
+mod copy;
+mod file;
+pub mod list;
+mod local_socket;
+mod mutex_queue;
+mod null;
+mod pipe;
+mod ring;
+mod shm_slot;
+mod unix_stream;
+
+pub use copy::Copy;
+pub use file::FileRing;
+pub use list::{ALL, Runner, find};
+pub use local_socket::LocalSocket;
+pub use mutex_queue::MutexQueue;
+pub use null::Null;
+pub use pipe::Pipe;
+pub use ring::{HeapRing, MmapFile, PosixShm, ShmRing};
+pub use shm_slot::ShmSlot;
+pub use unix_stream::Unix;
+
+/// Where the bytes are on their way from one party to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// The kernel carries them: system calls for every message.
+    Kernel,
+    /// Both map the same pages.
+    SharedMemory,
+    /// Both are threads and use the same heap.
+    Heap,
+    /// Nobody carries them: what the harness itself costs.
+    Control,
+}
+
+/// How two programs that were started separately find each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Meeting {
+    /// Standard output of one is standard input of the other.
+    Stdio,
+    /// A path in the file system.
+    Path,
+    /// A name in the POSIX shared memory name space.
+    ShmName,
+    /// They cannot: the mechanism lives within one process.
+    Never,
+}
+
+/// What a mechanism is, for people and for audits. The list, the help, the docs and the conformance suite read this.
+#[derive(Debug, serde::Serialize)]
+pub struct Spec {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// One line for `ipcost list`.
+    pub summary: &'static str,
+    /// Where the bytes travel.
+    pub family: Family,
+    /// Which kinds of parties it connects.
+    pub parties: &'static [Parties],
+    /// Which waits it honours.
+    pub waits: &'static [WaitKind],
+    /// Copies of each payload byte between the producer's write and the consumer's read, by the mechanism's model.
+    pub copies: u32,
+    /// Largest message in bytes.
+    pub max_size: usize,
+    /// What the survivor sees when its peer dies.
+    pub peer_death: &'static str,
+    /// How separately started programs meet.
+    pub meeting: Meeting,
+    /// Manual pages and crates that it rests on.
+    pub sources: &'static [&'static str],
+}
+
+/// The largest message of the mechanisms that have no limit of their own: 1 GiB.
+pub const UNLIMITED: usize = 1 << 30;
+
+/// Every kind of wait.
+pub const ALL_WAITS: &[WaitKind] = WaitKind::ALL;
+/// Processes and threads.
+pub const BOTH: &[Parties] = &[Parties::Process, Parties::Thread];
+
+/// What a transport is asked to be.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Bytes of every message.
+    pub size: usize,
+    /// How both ends wait.
+    pub wait: Wait,
+    /// Whether the ends are in different processes.
+    pub processes: bool,
+    /// Where files go; the system's temporary folder by default.
+    pub dir: PathBuf,
+    /// How long a separately started program waits for its peer.
+    pub patience: std::time::Duration,
+    /// What the transport has to say about itself once it is made (capacities that the kernel gave, file systems).
+    pub notes: Notes,
+}
+
+/// Facts about a transport that only its constructor knows, such as the pipe capacity that the kernel really gave.
+pub type Notes = std::sync::Arc<std::sync::Mutex<std::collections::BTreeMap<&'static str, String>>>;
+
+impl Config {
+    /// What `plan` asks for.
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            size: plan.size,
+            wait: plan.wait,
+            processes: plan.parties == Parties::Process,
+            dir: plan.dir.clone().unwrap_or_else(std::env::temp_dir),
+            patience: std::time::Duration::from_secs(30),
+            notes: Notes::default(),
+        }
+    }
+
+    /// Records a fact about the transport for the journal.
+    pub fn note(&self, key: &'static str, value: impl ToString) {
+        if let Ok(mut notes) = self.notes.lock() {
+            notes.insert(key, value.to_string());
+        }
+    }
+}
+
+/// A way to carry messages of one agreed size between two parties on one host.
+///
+/// # Rules
+/// 1. The parent creates everything before anyone is spawned.
+/// 2. Names do not escape: whatever needs a name is opened at both ends and unlinked in the constructor.
+/// 3. Drop is local: a fork leaves a copy of each end on the wrong side, and dropping it must not disturb the right one.
+///    An end that was [attached](Sender::attach) tells its peer when it is dropped.
+pub trait Transport: Sized + 'static {
+    /// What it is.
+    const SPEC: &'static Spec;
+    /// The sending end.
+    type Tx: Sender;
+    /// The receiving end.
+    type Rx: Receiver;
+
+    /// One direction.
+    ///
+    /// # Errors
+    /// `unsupported` when this machine cannot do it as configured, `failed` when a call fails.
+    fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)>;
+
+    /// Both directions: two one-way transports, unless the mechanism has one object for both.
+    ///
+    /// # Errors
+    /// As [`one_way`](Self::one_way).
+    fn link(cfg: &Config) -> Result<[Side<Self>; 2]> {
+        let (there_tx, here_rx) = Self::one_way(cfg)?;
+        let (here_tx, there_rx) = Self::one_way(cfg)?;
+        Ok([Side { tx: here_tx, rx: here_rx }, Side { tx: there_tx, rx: there_rx }])
+    }
+
+    /// One end for a program that was started by hand, meeting its peer at `at`. The producer learns the message size
+    /// from `cfg`, the consumer from the producer.
+    ///
+    /// # Errors
+    /// `unsupported` where the mechanism lives within one process, `failed` when nobody is there.
+    fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {
+        let _ = (cfg, at, role);
+        Err(crate::Error::unsupported(format!("{} connects threads of one process, not two programs", Self::SPEC.name)))
+    }
+}
+
+/// Which end a separately started program is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Sends.
+    Producer,
+    /// Receives.
+    Consumer,
+}
+
+/// The end that [`Transport::meet`] found, and the message size that both agreed on.
+#[derive(Debug)]
+pub enum Met<T: Transport> {
+    /// A producer's end.
+    Tx(T::Tx),
+    /// A consumer's end, and the size of the messages that will come.
+    Rx(T::Rx, usize),
+}
+
+/// One party's two ends.
+#[derive(Debug)]
+pub struct Side<T: Transport> {
+    /// Sends to the other party.
+    pub tx: T::Tx,
+    /// Receives from it.
+    pub rx: T::Rx,
+}
+
+/// A sending end.
+pub trait Sender: Send {
+    /// To be called once by the party that will use this end, after it was started and before the first message: where
+    /// ends leave their process id, touch their pages, and begin to tell their peer when they are dropped.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn attach(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The agreed message size in bytes.
+    fn size(&self) -> usize;
+
+    /// Sends one message, built in place where the mechanism has a place. `fill` gets exactly the agreed size.
+    ///
+    /// # Errors
+    /// `BrokenPipe` (or `ConnectionReset`) when the receiver is gone, and what the system says.
+    fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()>;
+
+    /// Sends a message that lies in memory.
+    ///
+    /// # Errors
+    /// `InvalidInput` when its length is not the agreed one; else as [`send_with`](Self::send_with).
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        if message.len() != self.size() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the agreed message size"));
+        }
+        self.send_with(|place| place.copy_from_slice(message))
+    }
+}
+
+/// A receiving end.
+pub trait Receiver: Send {
+    /// As [`Sender::attach`].
+    ///
+    /// # Errors
+    /// What the system says.
+    fn attach(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Receives one message and lets `read` look at it, in place where the mechanism has a place.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the sender is gone and everything it sent was received, and what the system says.
+    fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R>;
+
+    /// Receives one message into `buf` and returns its length.
+    ///
+    /// # Errors
+    /// `InvalidInput` when `buf` is too short; else as [`recv_with`](Self::recv_with).
+    fn recv(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.recv_with(|message| match buf.get_mut(..message.len()) {
+            Some(place) => {
+                place.copy_from_slice(message);
+                Ok(message.len())
+            }
+            None => Err(io::Error::new(io::ErrorKind::InvalidInput, "the buffer is shorter than the message")),
+        })?
+    }
+}
+
+impl<T: Transport> Side<T> {
+    /// Attaches both ends.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn attach(&mut self) -> io::Result<()> {
+        self.tx.attach()?;
+        self.rx.attach()
+    }
+}

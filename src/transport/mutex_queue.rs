@@ -1,0 +1,164 @@
+//! The textbook's bounded buffer: a mutex, two condition variables, and a queue of messages on the heap.
+//!
+//! Key decision: a message changes hands by *swapping* its buffer with a spare one under the lock. Payload is written
+//! and verified outside the lock, nothing is copied and nothing is allocated, and the lock is held for a few
+//! instructions. Rejected: copying under the lock (holds up the other side for the length of the payload), a push of a
+//! fresh vector (measures the allocator). Source: Dijkstra's bounded buffer; std::sync::{Mutex, Condvar}.
+
+use super::{ALL_WAITS, Config, Family, Meeting, Receiver, Sender, Spec, Transport, UNLIMITED};
+use crate::error::Result;
+use crate::plan::{Parties, Wait};
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct MutexQueue;
+
+#[derive(Debug)]
+struct Queue {
+    buffers: Box<[Box<[u8]>]>,
+    head: usize,
+    len: usize,
+    left: [bool; 2],
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    freed: Condvar,
+    wait: Wait,
+}
+
+/// Bytes that the queue may hold, and the fewest and most messages.
+const BUDGET: usize = 256 << 10;
+const DEPTH: std::ops::RangeInclusive<usize> = 2..=256;
+
+impl Shared {
+    /// Waits until `ready` holds or `over` does, by the configured strategy, and returns with the lock held.
+    #[inline(always)]
+    fn wait_until(&self, bell: &Condvar, ready: impl Fn(&Queue) -> bool) -> MutexGuard<'_, Queue> {
+        let lock = || self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = lock();
+        let mut looks = 0;
+        while !ready(&queue) {
+            let sleep = match self.wait {
+                Wait::Block => true,
+                Wait::Hybrid(most) => looks >= most,
+                Wait::Spin | Wait::Yield => false,
+            };
+            if sleep {
+                queue = bell.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            // Polling means letting go of the lock, or the other side could never make it ready.
+            drop(queue);
+            looks += 1;
+            if self.wait == Wait::Yield {
+                std::thread::yield_now()
+            } else {
+                std::hint::spin_loop()
+            }
+            queue = lock();
+        }
+        queue
+    }
+
+    fn leave(&self, who: usize, bell: &Condvar) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).left[who] = true;
+        bell.notify_one();
+    }
+}
+
+/// The producer's end, with a spare buffer to write into.
+#[derive(Debug)]
+pub struct Tx(Arc<Shared>, Box<[u8]>);
+/// The consumer's end, with a spare buffer to hand back.
+#[derive(Debug)]
+pub struct Rx(Arc<Shared>, Box<[u8]>);
+
+impl Transport for MutexQueue {
+    const SPEC: &'static Spec = &Spec {
+        name: "mutex-queue",
+        summary: "bounded buffer with mutex and condition variables; buffers change hands, nothing is copied",
+        family: Family::Heap,
+        parties: &[Parties::Thread],
+        waits: ALL_WAITS,
+        copies: 0,
+        max_size: UNLIMITED,
+        peer_death: "a thread that unwinds closes its end; anything worse ends the whole process",
+        meeting: Meeting::Never,
+        sources: &["std::sync::Mutex", "std::sync::Condvar", "futex(2)"],
+    };
+    type Tx = Tx;
+    type Rx = Rx;
+
+    fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
+        let buffer = || vec![0; cfg.size].into_boxed_slice();
+        let depth = (BUDGET / cfg.size).clamp(*DEPTH.start(), *DEPTH.end());
+        cfg.note("slots", depth);
+        let buffers = (0..depth).map(|_| buffer()).collect();
+        let queue = Mutex::new(Queue { buffers, head: 0, len: 0, left: [false; 2] });
+        let shared = Shared { queue, filled: Condvar::new(), freed: Condvar::new(), wait: cfg.wait };
+        let shared = Arc::new(shared);
+        Ok((Tx(Arc::clone(&shared), buffer()), Rx(shared, buffer())))
+    }
+}
+
+impl Sender for Tx {
+    fn size(&self) -> usize {
+        self.1.len()
+    }
+
+    #[inline(always)]
+    fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
+        fill(&mut self.1);
+        let shared = &*self.0;
+        let mut queue = shared.wait_until(&shared.freed, |q| q.len < q.buffers.len() || q.left[1]);
+        if queue.left[1] {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        let place = (queue.head + queue.len) % queue.buffers.len();
+        std::mem::swap(&mut queue.buffers[place], &mut self.1);
+        queue.len += 1;
+        drop(queue);
+        if shared.wait.sleeps() {
+            shared.filled.notify_one();
+        }
+        Ok(())
+    }
+}
+
+impl Receiver for Rx {
+    #[inline(always)]
+    fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        let shared = &*self.0;
+        let mut queue = shared.wait_until(&shared.filled, |q| q.len > 0 || q.left[0]);
+        if queue.len == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let place = queue.head;
+        std::mem::swap(&mut queue.buffers[place], &mut self.1);
+        queue.head = (place + 1) % queue.buffers.len();
+        queue.len -= 1;
+        drop(queue);
+        if shared.wait.sleeps() {
+            shared.freed.notify_one();
+        }
+        Ok(read(&self.1))
+    }
+}
+
+// Threads share these ends by moving them, never by a fork, so dropping one always means leaving.
+impl Drop for Tx {
+    fn drop(&mut self) {
+        self.0.leave(0, &self.0.filled);
+    }
+}
+
+impl Drop for Rx {
+    fn drop(&mut self) {
+        self.0.leave(1, &self.0.freed);
+    }
+}

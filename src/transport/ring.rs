@@ -1,0 +1,487 @@
+//! One ring over four kinds of memory: a sealed memfd, a mapped file, a named POSIX segment, the heap.
+//!
+//! Key decision: the ring code is *the same* and only the [`Backing`] differs, so that a difference between two of these
+//! rows can only come from the memory itself: its page table, its file system, its names. This is the experiment behind
+//! "threads communicate cheaply because they share the heap". Rejected: a ring per mechanism, which drift apart.
+
+use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED};
+use crate::error::{Context, Error, Phase, Result};
+use crate::names::Name;
+use crate::plan::{Parties, Wait};
+use crate::shm::futex::Scope;
+use crate::shm::region::{Occupants, PAGE, Region, RingRx, RingShape, RingTx, View, occupants};
+use crate::shm::ring::{Manner, Stop};
+use crate::sys::{map, process};
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::marker::PhantomData;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Bytes of slots that a ring aims at: enough to let the producer run ahead, small enough to stay in a second-level
+/// cache of each CPU.
+const BUDGET: usize = 256 << 10;
+/// "ipc" and a version: what the first word of a laid-out region says.
+const MAGIC: u32 = 0x6970_6301;
+
+/// The memory under a ring.
+pub trait Backing: Sized + 'static {
+    /// What the mechanism over this memory is.
+    const SPEC: &'static Spec;
+
+    /// `len` zeroed bytes without a name.
+    ///
+    /// # Errors
+    /// What the system says, with what to do about a full file system.
+    fn region(cfg: &Config, len: usize) -> Result<Region>;
+
+    /// `len` zeroed bytes that another program can open as `at`.
+    ///
+    /// # Errors
+    /// When the name is taken or the mechanism has no names.
+    fn create(at: &str, len: usize) -> Result<(Region, Name)> {
+        let _ = (at, len);
+        Err(unnamed(Self::SPEC))
+    }
+
+    /// What another program made as `at`, or `None` while there is nothing of use yet.
+    ///
+    /// # Errors
+    /// When the mechanism has no names, or what lies there cannot be opened.
+    fn open(at: &str) -> Result<Option<(Region, PathBuf)>> {
+        let _ = at;
+        Err(unnamed(Self::SPEC))
+    }
+}
+
+fn unnamed(spec: &Spec) -> Error {
+    Error::unsupported(format!("{} connects threads of one process, not two programs", spec.name))
+}
+
+/// A ring over some memory. See the [module](self).
+#[derive(Debug)]
+pub struct Ring<B>(PhantomData<B>);
+
+/// `shm-ring`.
+pub type ShmRing = Ring<Memfd>;
+/// `mmap-file`.
+pub type MmapFile = Ring<MappedFile>;
+/// `posix-shm`.
+pub type PosixShm = Ring<Segment>;
+/// `heap-ring`.
+pub type HeapRing = Ring<Heap>;
+
+/// What both kinds of ends know about where they are.
+#[derive(Debug)]
+pub(super) struct Post {
+    region: Arc<Region>,
+    occupants: View<Occupants>,
+    /// 0: producer (or side 0); 1: consumer (or side 1).
+    me: usize,
+    my_pid: u32,
+}
+
+impl Post {
+    pub(super) fn new(region: &Arc<Region>, me: usize) -> Self {
+        Self { region: Arc::clone(region), occupants: occupants(region), me, my_pid: 0 }
+    }
+
+    /// Leaves this process's id for the peer and touches every page.
+    pub(super) fn take_up(&mut self) {
+        self.my_pid = std::process::id();
+        self.occupants.pids[self.me].store(self.my_pid, Ordering::Release);
+        self.region.prefault();
+    }
+
+    /// Whether the process at the other end has ended. Slow: it asks the kernel. A peer that has not taken up its post
+    /// is not gone, and a thread of our own process ends only together with us or by closing its end.
+    pub(super) fn peer_gone(&self) -> bool {
+        let pid = self.occupants.pids[1 - self.me].load(Ordering::Acquire);
+        pid != 0 && pid != self.my_pid && process::is_gone(pid)
+    }
+}
+
+/// What a stopped protocol means to a sender or a receiver.
+pub(super) fn stopped(stop: Stop, role: Role) -> io::Error {
+    match (stop, role) {
+        (Stop::Gone, Role::Producer) => ErrorKind::BrokenPipe.into(),
+        (Stop::Gone, Role::Consumer) => ErrorKind::UnexpectedEof.into(),
+        (Stop::Corrupt, _) => io::Error::new(ErrorKind::InvalidData, "the shared header holds impossible values"),
+    }
+}
+
+pub(super) fn manner(wait: Wait, shared: bool) -> Manner {
+    Manner { wait, scope: if shared { Scope::Shared } else { Scope::Private } }
+}
+
+/// The sending end.
+#[derive(Debug)]
+pub struct Tx {
+    ring: RingTx,
+    post: Post,
+    size: usize,
+    _name: Option<Name>,
+}
+
+/// The receiving end.
+#[derive(Debug)]
+pub struct Rx {
+    ring: RingRx,
+    post: Post,
+}
+
+fn ends(region: Region, shape: RingShape, manner: Manner) -> (Tx, Rx) {
+    let region = Arc::new(region);
+    let tx = RingTx::new(&region, shape, manner);
+    let tx = Tx { ring: tx, post: Post::new(&region, 0), size: shape.size, _name: None };
+    (tx, Rx { ring: RingRx::new(&region, shape, manner), post: Post::new(&region, 1) })
+}
+
+impl<B: Backing> Transport for Ring<B> {
+    const SPEC: &'static Spec = B::SPEC;
+    type Tx = Tx;
+    type Rx = Rx;
+
+    fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
+        let shape = RingShape::new(cfg.size, BUDGET);
+        cfg.note("slots", shape.slots);
+        cfg.note("region bytes", shape.region_len());
+        Ok(ends(B::region(cfg, shape.region_len())?, shape, manner(cfg.wait, cfg.processes)))
+    }
+
+    fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {
+        match role {
+            Role::Producer => {
+                let shape = RingShape::new(cfg.size, BUDGET);
+                let (region, name) = B::create(at, shape.region_len())?;
+                let (mut tx, _) = ends(region, shape, manner(cfg.wait, true));
+                tx._name = Some(name);
+                tx.post.take_up();
+                let header = &tx.post.occupants;
+                header.size.store(shape.size as u32, Ordering::Relaxed);
+                header.slots.store(shape.slots as u32, Ordering::Relaxed);
+                // Release: a consumer that sees the tag sees the shape.
+                header.magic.store(MAGIC, Ordering::Release);
+                tx.await_consumer(cfg.patience, at)?;
+                Ok(Met::Tx(tx))
+            }
+            Role::Consumer => {
+                let (region, path) = await_producer::<B>(at, cfg.patience)?;
+                let header = occupants(&Arc::clone(&region));
+                let (size, slots) = (header.size.load(Ordering::Relaxed), header.slots.load(Ordering::Relaxed));
+                let shape = RingShape::new((size as usize).max(1), BUDGET);
+                if size == 0 || shape.slots != slots as usize || shape.region_len() > region.len() {
+                    return Err(Error::failed(Phase::Start, format!("{at} holds no ring of this version")));
+                }
+                let ring = RingRx::new(&region, shape, manner(cfg.wait, true));
+                let mut rx = Rx { ring, post: Post::new(&region, 1) };
+                rx.post.take_up();
+                // Both ends are open: the name has done its work, and a later pair may use it.
+                let _ = std::fs::remove_file(path);
+                Ok(Met::Rx(rx, shape.size))
+            }
+        }
+    }
+}
+
+impl Tx {
+    fn await_consumer(&self, patience: Duration, at: &str) -> Result<()> {
+        let here = || self.post.occupants.pids[1].load(Ordering::Acquire) != 0;
+        await_peer(patience, "consumer", at, || Ok(here().then_some(())))?
+            .ok_or_else(|| nobody("consumer", at, patience))
+    }
+}
+
+fn await_producer<B: Backing>(at: &str, patience: Duration) -> Result<(Arc<Region>, PathBuf)> {
+    let found = await_peer(patience, "producer", at, || {
+        let Some((region, path)) = B::open(at)? else { return Ok(None) };
+        let region = Arc::new(region);
+        // Acquire: pairs with the producer's release, so that the shape is there to be read.
+        let laid_out = occupants(&region).magic.load(Ordering::Acquire) == MAGIC;
+        Ok(laid_out.then_some((region, path)))
+    })?;
+    found.ok_or_else(|| nobody("producer", at, patience))
+}
+
+/// Asks `look` until it finds the peer or patience ends. Two programs that people start have no descriptor in common to
+/// wait on, so this polls, a hundred times a second, before anything is measured.
+pub(super) fn await_peer<R>(
+    patience: Duration,
+    who: &str,
+    at: &str,
+    mut look: impl FnMut() -> Result<Option<R>>,
+) -> Result<Option<R>> {
+    let start = Instant::now();
+    let mut told = false;
+    loop {
+        if let Some(found) = look()? {
+            return Ok(Some(found));
+        }
+        if start.elapsed() >= patience {
+            return Ok(None);
+        }
+        if !told {
+            eprintln!("waiting for a {who} at {at}");
+            told = true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+pub(super) fn nobody(who: &str, at: &str, patience: Duration) -> Error {
+    Error::failed(Phase::Start, format!("no {who} came to {at} within {} s", patience.as_secs()))
+        .hint(format!("start the {who} with the same --at, or raise --patience"))
+}
+
+impl Sender for Tx {
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn attach(&mut self) -> io::Result<()> {
+        self.ring.attach();
+        self.post.take_up();
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
+        let post = &self.post;
+        self.ring.send_with(|| post.peer_gone(), fill).map_err(|stop| stopped(stop, Role::Producer))
+    }
+}
+
+impl Receiver for Rx {
+    fn attach(&mut self) -> io::Result<()> {
+        self.ring.attach();
+        self.post.take_up();
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        let post = &self.post;
+        self.ring.recv_with(|| post.peer_gone(), read).map_err(|stop| stopped(stop, Role::Consumer))
+    }
+}
+
+/// An anonymous file in memory that can no longer change its length.
+#[derive(Debug)]
+pub struct Memfd;
+
+impl Backing for Memfd {
+    const SPEC: &'static Spec = &Spec {
+        name: "shm-ring",
+        summary: "ring in a sealed memfd; no system call unless somebody sleeps",
+        family: Family::SharedMemory,
+        parties: BOTH,
+        waits: ALL_WAITS,
+        copies: 0,
+        max_size: UNLIMITED,
+        peer_death: "end-of-file or EPIPE; a killed peer is noticed within 20 ms of waiting for it",
+        meeting: Meeting::ShmName,
+        sources: &["memfd_create(2)", "mmap(2)", "futex(2)", "crate memmap2"],
+    };
+
+    fn region(_: &Config, len: usize) -> Result<Region> {
+        let file = map::sealed_memfd(len).context(Phase::Setup, "cannot create a memfd")?;
+        map::map_file(&file).context(Phase::Setup, "cannot map a memfd")
+    }
+
+    fn create(at: &str, len: usize) -> Result<(Region, Name)> {
+        let (name, path) = posix_name(at)?;
+        reclaim(&path)?;
+        let file = map::create_posix(&name, len).map_err(|error| cannot_create(&path, &error))?;
+        let name = Name::file(&path);
+        Ok((map::map_file(&file).context(Phase::Start, "cannot map shared memory")?, name))
+    }
+
+    fn open(at: &str) -> Result<Option<(Region, PathBuf)>> {
+        let (name, path) = posix_name(at)?;
+        open_mapped(map::open_posix(&name), path)
+    }
+}
+
+/// A regular file, mapped by both.
+#[derive(Debug)]
+pub struct MappedFile;
+
+impl Backing for MappedFile {
+    const SPEC: &'static Spec = &Spec {
+        name: "mmap-file",
+        summary: "the ring of shm-ring in a mapped regular file (--dir chooses the file system)",
+        family: Family::SharedMemory,
+        parties: BOTH,
+        waits: ALL_WAITS,
+        copies: 0,
+        max_size: UNLIMITED,
+        peer_death: "end-of-file or EPIPE; a killed peer is noticed within 20 ms of waiting for it",
+        meeting: Meeting::Path,
+        sources: &["mmap(2)", "fallocate(2)", "futex(2)", "crate memmap2"],
+    };
+
+    fn region(cfg: &Config, len: usize) -> Result<Region> {
+        let cannot = || format!("cannot create a file in {}", cfg.dir.display());
+        // `tempfile` removes the name before it returns, where the file system can; else right away.
+        let file = tempfile::tempfile_in(&cfg.dir).map_err(|e| no_file(cannot(), &e))?;
+        cfg.note("file system", super::file::file_system(&file));
+        map::allocate(&file, len).map_err(|e| no_file(cannot(), &e))?;
+        map::map_file(&file).context(Phase::Setup, "cannot map a file")
+    }
+
+    fn create(at: &str, len: usize) -> Result<(Region, Name)> {
+        reclaim(Path::new(at))?;
+        let file = create_new(Path::new(at))?;
+        let name = Name::file(at);
+        map::allocate(&file, len).map_err(|error| cannot_create(Path::new(at), &error))?;
+        Ok((map::map_file(&file).context(Phase::Start, "cannot map the file")?, name))
+    }
+
+    fn open(at: &str) -> Result<Option<(Region, PathBuf)>> {
+        open_mapped(open_existing(Path::new(at)), at.into())
+    }
+}
+
+/// A named segment made by the `shared_memory` crate.
+#[derive(Debug)]
+pub struct Segment;
+
+impl Backing for Segment {
+    const SPEC: &'static Spec = &Spec {
+        name: "posix-shm",
+        summary: "the ring of shm-ring in a POSIX segment made by the shared_memory crate",
+        family: Family::SharedMemory,
+        parties: BOTH,
+        waits: ALL_WAITS,
+        copies: 0,
+        max_size: UNLIMITED,
+        peer_death: "end-of-file or EPIPE; a killed peer is noticed within 20 ms of waiting for it",
+        meeting: Meeting::ShmName,
+        sources: &["shm_overview(7)", "futex(2)", "crate shared_memory (unmaintained since 2022)"],
+    };
+
+    fn region(_: &Config, len: usize) -> Result<Region> {
+        // The crate does not allocate what it maps: without this look a full /dev/shm is a SIGBUS in the middle of a run.
+        let free = nix::sys::statvfs::statvfs("/dev/shm").context(Phase::Setup, "cannot look at /dev/shm")?;
+        let free = free.blocks_available() * free.fragment_size();
+        if (len as u64) > free {
+            return Err(Error::unsupported(format!("/dev/shm has {free} bytes free and {len} are needed"))
+                .hint("enlarge it (mount -o remount,size=..., docker --shm-size) or choose a smaller --size"));
+        }
+        let mut segment = shared_memory::ShmemConf::new()
+            .size(len)
+            .create()
+            .context(Phase::Setup, "the shared_memory crate cannot create a segment")?;
+        // The owner's drop would unlink the name in whichever process drops first, so the name goes now.
+        segment.set_owner(false);
+        map::unlink_posix(segment.get_os_id());
+        map::adopt(segment, len).context(Phase::Setup, "the shared_memory crate mapped too little")
+    }
+
+    fn create(at: &str, len: usize) -> Result<(Region, Name)> {
+        let (name, path) = posix_name(at)?;
+        reclaim(&path)?;
+        let mut segment =
+            shared_memory::ShmemConf::new().size(len).os_id(name).create().map_err(|error| {
+                Error::failed(Phase::Start, format!("cannot create {}", path.display())).because(error)
+            })?;
+        segment.set_owner(false);
+        let name = Name::file(&path);
+        Ok((map::adopt(segment, len).context(Phase::Start, "the shared_memory crate mapped too little")?, name))
+    }
+
+    fn open(at: &str) -> Result<Option<(Region, PathBuf)>> {
+        let (name, path) = posix_name(at)?;
+        let Ok(segment) = shared_memory::ShmemConf::new().os_id(name).open() else { return Ok(None) };
+        let len = segment.len();
+        if len < PAGE {
+            return Ok(None);
+        }
+        Ok(Some((map::adopt(segment, len).context(Phase::Start, "cannot use the segment")?, path)))
+    }
+}
+
+/// The heap of one process.
+#[derive(Debug)]
+pub struct Heap;
+
+impl Backing for Heap {
+    const SPEC: &'static Spec = &Spec {
+        name: "heap-ring",
+        summary: "the ring of shm-ring on the heap, between threads",
+        family: Family::Heap,
+        parties: &[Parties::Thread],
+        waits: ALL_WAITS,
+        copies: 0,
+        max_size: UNLIMITED,
+        peer_death: "a thread that unwinds closes its end; anything worse ends the whole process",
+        meeting: Meeting::Never,
+        sources: &["malloc(3)", "futex(2) with the private key"],
+    };
+
+    fn region(_: &Config, len: usize) -> Result<Region> {
+        Ok(Region::heap(len))
+    }
+}
+
+fn no_file(what: String, error: &io::Error) -> Error {
+    Error::failed(Phase::Setup, what).because(error).hint("choose a writable folder with space, with --dir")
+}
+
+/// The POSIX name and the path that `at` means.
+pub(super) fn posix_name(at: &str) -> Result<(String, PathBuf)> {
+    let name = at.trim_start_matches("/dev/shm/").trim_start_matches('/');
+    if name.is_empty() || name.contains('/') || name.len() > 254 {
+        return Err(Error::usage(format!("{at:?} is no shared memory name")).hint("use a plain name such as ipcost-x"));
+    }
+    Ok((format!("/{name}"), Path::new("/dev/shm").join(name)))
+}
+
+fn cannot_create(path: &Path, error: &io::Error) -> Error {
+    Error::failed(Phase::Start, format!("cannot create {}", path.display()))
+        .because(error)
+        .hint("choose another name with --at, or make space")
+}
+
+/// Makes a new file that only its owner can read.
+pub(super) fn create_new(path: &Path) -> Result<File> {
+    let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+    made.map_err(|error| cannot_create(path, &error))
+}
+
+/// Opens a file that a peer made; never through a symbolic link.
+pub(super) fn open_existing(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_NOFOLLOW).open(path)
+}
+
+/// Maps what was opened; nothing there yet, or too short to be laid out, is `None`.
+fn open_mapped(file: io::Result<File>, path: PathBuf) -> Result<Option<(Region, PathBuf)>> {
+    let cannot = |error: io::Error| {
+        Error::failed(Phase::Start, format!("cannot open {}", path.display())).because(error).hint("check its owner")
+    };
+    let file = match file {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(cannot(error)),
+    };
+    if file.metadata().map_err(cannot)?.len() < PAGE as u64 {
+        return Ok(None);
+    }
+    let region = map::map_file(&file).map_err(cannot)?;
+    Ok(Some((region, path)))
+}
+
+/// Removes a ring whose producer was killed before a consumer came; leaves everything else alone.
+fn reclaim(path: &Path) -> Result<()> {
+    let Ok(Some((region, _))) = open_mapped(open_existing(path), path.into()) else { return Ok(()) };
+    let header = occupants(&Arc::new(region));
+    let pid = header.pids[0].load(Ordering::Acquire);
+    if header.magic.load(Ordering::Acquire) == MAGIC && pid != 0 && process::is_gone(pid) {
+        eprintln!("removing {}, left behind by process {pid}", path.display());
+        std::fs::remove_file(path).context(Phase::Start, format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! A connected pair of Unix stream sockets: one object for both directions.
+//!
+//! Key decision: `link` is *one* connection, as a program would use it, not two. The send buffer stays at the system's
+//! default unless a message does not fit twice; what the kernel uses is recorded. Source: unix(7), socketpair(2).
+
+use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
+use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Role, Side, Spec, Transport, UNLIMITED};
+use crate::error::{Context, Error, Phase, Result};
+use crate::sys::fd::{send_buffer, set_send_buffer};
+use std::io::{self, ErrorKind};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Unix;
+
+/// Makes room for two messages, as far as the system allows, and records what there is.
+pub(super) fn size_buffers(cfg: &Config, ends: [&UnixStream; 2]) -> io::Result<()> {
+    let mut given = 0;
+    for end in ends {
+        given = send_buffer(end)?;
+        if given < 2 * cfg.size {
+            given = set_send_buffer(end, 2 * cfg.size)?;
+        }
+    }
+    cfg.note("send buffer", given);
+    Ok(())
+}
+
+fn side(cfg: &Config, stream: UnixStream) -> io::Result<Side<Unix>> {
+    let tx = ByteTx::new(stream.try_clone()?, cfg.size, cfg.wait)?;
+    Ok(Side { tx, rx: ByteRx::new(stream, cfg.size, cfg.wait)? })
+}
+
+impl Transport for Unix {
+    const SPEC: &'static Spec = &Spec {
+        name: "unix-stream",
+        summary: "Unix stream socket; the kernel copies in and out of socket buffers",
+        family: Family::Kernel,
+        parties: BOTH,
+        waits: ALL_WAITS,
+        copies: 2,
+        max_size: UNLIMITED,
+        peer_death: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE",
+        meeting: Meeting::Path,
+        sources: &["unix(7)", "socketpair(2)", "std::os::unix::net::UnixStream"],
+    };
+    type Tx = ByteTx<UnixStream>;
+    type Rx = ByteRx<UnixStream>;
+
+    fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
+        let make = || -> io::Result<_> {
+            let (a, b) = UnixStream::pair()?;
+            size_buffers(cfg, [&a, &b])?;
+            Ok((ByteTx::new(a, cfg.size, cfg.wait)?, ByteRx::new(b, cfg.size, cfg.wait)?))
+        };
+        make().context(Phase::Setup, "cannot create a socket pair")
+    }
+
+    fn link(cfg: &Config) -> Result<[Side<Self>; 2]> {
+        let make = || -> io::Result<_> {
+            let (a, b) = UnixStream::pair()?;
+            size_buffers(cfg, [&a, &b])?;
+            Ok([side(cfg, a)?, side(cfg, b)?])
+        };
+        make().context(Phase::Setup, "cannot create a socket pair")
+    }
+
+    fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {
+        match role {
+            Role::Producer => {
+                let stream = UnixStream::connect(at).map_err(|error| nobody_at(at, &error))?;
+                let tx = say_hello(&stream, cfg.size).and_then(|()| ByteTx::new(stream, cfg.size, cfg.wait));
+                Ok(Met::Tx(tx.context(Phase::Start, format!("cannot talk to the consumer at {at}"))?))
+            }
+            Role::Consumer => {
+                let stream = accept_one(at)?;
+                let size = hear_hello(&stream).context(Phase::Start, "the producer is not one of ours")?;
+                let rx = ByteRx::new(stream, size, cfg.wait).context(Phase::Start, "cannot prepare the socket")?;
+                Ok(Met::Rx(rx, size))
+            }
+        }
+    }
+}
+
+/// The error of a producer that finds no consumer.
+pub(super) fn nobody_at(at: &str, error: &io::Error) -> Error {
+    Error::failed(Phase::Start, format!("no consumer at {at}"))
+        .because(error)
+        .hint("start the consumer first, with the same --at")
+}
+
+/// Takes the path, waits for one producer, and gives the path back.
+fn accept_one(at: &str) -> Result<UnixStream> {
+    claim_path(at)?;
+    let taken = |error: io::Error| Error::failed(Phase::Start, format!("cannot listen at {at}")).because(error);
+    let listener = UnixListener::bind(at).map_err(taken)?;
+    let _name = crate::names::Name::file(at);
+    eprintln!("waiting for a producer at {at}");
+    let (stream, _) = listener.accept().context(Phase::Start, "cannot accept a producer")?;
+    Ok(stream)
+}
+
+/// Removes a socket that a killed consumer left behind; refuses when a living one listens, or when it is no socket.
+pub(super) fn claim_path(at: &str) -> Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    let Ok(found) = std::fs::symlink_metadata(Path::new(at)) else { return Ok(()) };
+    let busy =
+        |why: &str| Err(Error::failed(Phase::Start, format!("{at} {why}")).hint("choose another path with --at"));
+    if !found.file_type().is_socket() {
+        return busy("exists and is not a socket");
+    }
+    match UnixStream::connect(at) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(at).context(Phase::Start, format!("cannot remove the stale socket {at}"))
+        }
+        _ => busy("is in use by another consumer"),
+    }
+}

@@ -1,0 +1,138 @@
+//! What the two parties do with a transport: the timed loops, and nothing around them.
+//!
+//! Key decision: one generic loop per workload and role, used by the comparer, the single binaries and the benches alike.
+//! What may differ between windows (clock readings per message, or none) is a type parameter; what may differ between
+//! runs (size, touch, a planted delay) is a value in [`Load`], read once per message from a register or the first-level
+//! cache.
+
+pub mod payload;
+pub mod ping_pong;
+pub mod stream;
+
+use crate::plan::{Plan, Touch};
+use crate::sys::clock;
+use payload::{Mismatch, Payload};
+use std::fmt;
+use std::io;
+
+/// What is carried, and what was carried so far.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// Fills and verifies.
+    pub payload: Payload,
+    /// Known delay before each reply, in ns; the positive control of a campaign.
+    pub delay_ns: u64,
+    /// Sequence number of the next message or round trip; both parties count alike.
+    pub next: u64,
+    /// Messages that this party received and found right.
+    pub verified: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Load {
+    /// The load of a run.
+    pub fn new(plan: &Plan) -> Self {
+        Self::of(plan.touch, plan.delay_ns)
+    }
+
+    /// A load from its parts.
+    pub fn of(touch: Touch, delay_ns: u64) -> Self {
+        Self { payload: Payload::new(touch), delay_ns, next: 0, verified: 0, bytes: 0 }
+    }
+
+    #[inline(always)]
+    fn count(&mut self, checked: Result<usize, Mismatch>) -> Result<(), Fault> {
+        self.bytes += checked? as u64;
+        self.verified += 1;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn delay(&self) {
+        if self.delay_ns > 0 {
+            let until = clock::now() + self.delay_ns;
+            while clock::now() < until {
+                std::hint::spin_loop();
+            }
+        }
+    }
+}
+
+/// Why a loop stopped early.
+#[derive(Debug)]
+pub enum Fault {
+    /// The transport failed or the peer left.
+    Transport(io::Error),
+    /// A message was not what it should have been.
+    Wrong(Mismatch),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Fault::Transport(error)
+    }
+}
+
+impl From<Mismatch> for Fault {
+    fn from(mismatch: Mismatch) -> Self {
+        Fault::Wrong(mismatch)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Transport(error) if error.kind() == io::ErrorKind::UnexpectedEof => f.write_str("the peer left"),
+            Fault::Transport(error) => write!(f, "the transport failed: {error}"),
+            Fault::Wrong(mismatch) => mismatch.fmt(f),
+        }
+    }
+}
+
+/// What looks at the clock around each round trip, or does not.
+pub trait Watch {
+    /// Right before the ping is built.
+    fn begin(&mut self);
+    /// Right after the pong was verified.
+    fn end(&mut self);
+}
+
+/// No clock reading between messages: the window as a whole is timed.
+#[derive(Debug)]
+pub struct Batch;
+
+impl Watch for Batch {
+    #[inline(always)]
+    fn begin(&mut self) {}
+    #[inline(always)]
+    fn end(&mut self) {}
+}
+
+/// Two clock readings around every round trip, into a histogram.
+///
+/// # Timing model
+/// sample = round trip + one clock reading. The histogram is updated outside the sample.
+#[derive(Debug)]
+pub struct Stamped<'a> {
+    histogram: &'a mut crate::measure::Histogram,
+    start: u64,
+}
+
+impl<'a> Stamped<'a> {
+    /// Records into `histogram`.
+    pub fn new(histogram: &'a mut crate::measure::Histogram) -> Self {
+        Self { histogram, start: 0 }
+    }
+}
+
+impl Watch for Stamped<'_> {
+    #[inline(always)]
+    fn begin(&mut self) {
+        self.start = clock::now();
+    }
+    #[inline(always)]
+    fn end(&mut self) {
+        self.histogram.record(clock::now() - self.start);
+    }
+}

@@ -1,0 +1,71 @@
+//! Ping-pong: a message each way, one at a time.
+//!
+//! # Timing model
+//! A window of `n` round trips lies between two clock readings of the leader: `elapsed = n * (build ping + carry + verify
+//! ping + build pong + carry + verify pong) + one clock reading`. The clock starts when the follower stands at the start
+//! line and stops when the leader has verified the last pong.
+
+use super::payload::Way;
+use super::{Fault, Load, Watch};
+use crate::transport::{Receiver, Sender, Side, Transport};
+
+/// The leader's half: sends a ping, waits for its pong.
+///
+/// # Errors
+/// When the transport fails or a pong is wrong.
+#[inline(never)]
+pub fn lead<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64, watch: &mut impl Watch) -> Result<(), Fault> {
+    for _ in 0..n {
+        watch.begin();
+        let (payload, seq) = (load.payload, load.next);
+        side.tx.send_with(|ping| payload.fill(Way::Out, seq, ping))?;
+        let checked = side.rx.recv_with(|pong| payload.check(Way::Back, seq, pong))?;
+        watch.end();
+        load.count(checked)?;
+        load.next += 1;
+    }
+    Ok(())
+}
+
+/// The follower's half: waits for a ping, verifies it, sends its pong.
+///
+/// # Errors
+/// When the transport fails or a ping is wrong.
+#[inline(never)]
+pub fn follow<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64) -> Result<(), Fault> {
+    for _ in 0..n {
+        let (payload, seq) = (load.payload, load.next);
+        let checked = side.rx.recv_with(|ping| payload.check(Way::Out, seq, ping))?;
+        load.count(checked)?;
+        load.delay();
+        side.tx.send_with(|pong| payload.fill(Way::Back, seq, pong))?;
+        load.next += 1;
+    }
+    Ok(())
+}
+
+/// Both halves in one party, for the controls.
+///
+/// # Errors
+/// When a message is wrong.
+#[inline(never)]
+pub fn alone<T: Transport>(
+    [near, far]: &mut [Side<T>; 2],
+    load: &mut Load,
+    n: u64,
+    watch: &mut impl Watch,
+) -> Result<(), Fault> {
+    for _ in 0..n {
+        watch.begin();
+        let (payload, seq) = (load.payload, load.next);
+        near.tx.send_with(|ping| payload.fill(Way::Out, seq, ping))?;
+        let ping = far.rx.recv_with(|ping| payload.check(Way::Out, seq, ping))?;
+        far.tx.send_with(|pong| payload.fill(Way::Back, seq, pong))?;
+        let pong = near.rx.recv_with(|pong| payload.check(Way::Back, seq, pong))?;
+        watch.end();
+        ping?;
+        load.count(pong)?;
+        load.next += 1;
+    }
+    Ok(())
+}
