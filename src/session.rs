@@ -98,13 +98,19 @@ impl Clerk {
         Self { usage: Usage::now(), cpu: cpu::current(), verified: load.verified, bytes: load.bytes }
     }
 
+    /// Closes the books. The counters are read first: what follows is bookkeeping, not the window.
     fn close(self, load: &Load, end_ns: u64) -> Books {
+        self.close_with(Usage::now(), load, end_ns)
+    }
+
+    /// As [`close`](Self::close), with counters that were read right after the loop.
+    fn close_with(self, usage: Usage, load: &Load, end_ns: u64) -> Books {
         Books {
             pid: std::process::id(),
             tid: nix::unistd::gettid().as_raw() as u32,
             verified: load.verified - self.verified,
             bytes: load.bytes - self.bytes,
-            usage: Usage::now().since(self.usage),
+            usage: usage.since(self.usage),
             cpus: [self.cpu, cpu::current()],
             migrations: cpu::migrations(),
             end_ns,
@@ -277,8 +283,10 @@ impl<T: Transport> Windows for Leader<'_, T> {
         if let Err(fault) = result {
             return Err(self.fault(&fault));
         }
-        let mine = clerk.close(&self.load, end);
+        // On a shared CPU the consumer drains the last messages only when this party waits: no bookkeeping before that.
+        let usage = Usage::now();
         let theirs = self.finish()?;
+        let mine = clerk.close_with(usage, &self.load, end);
         // In a stream the clock stops at the consumer, whose last message is later than our last send.
         let end = if self.workload == Workload::Stream { theirs.end_ns } else { end };
         Ok(Measured { messages: n, elapsed_ns: end.saturating_sub(start).max(1), books: [Some(mine), Some(theirs)] })

@@ -1,1 +1,299 @@
-//! x
+//! Which cells a campaign consists of.
+//!
+//! Key decision: a profile is a list of *classes* (workload, size, wait, placement); every mechanism that can be in a class
+//! is, because only rows of one class are comparable. Options narrow or replace one dimension at a time. What was asked
+//! for by name and cannot be done is kept as an `unsupported` row with its reason; what a profile merely includes by
+//! default and this machine lacks is replaced (no second CPU) or left out.
+
+use crate::cell::{Outcome, admit};
+use crate::error::{Error, Result};
+use crate::plan::{Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload};
+use crate::transport::{ALL, Runner, find};
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+/// How thorough a campaign is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Profile {
+    /// Six rounds of five classes: the answer within 90 s.
+    Quick,
+    /// Twenty rounds of all waits and four sizes.
+    Full,
+}
+
+/// What the options ask for; an empty list leaves the choice to the profile.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Quick or full.
+    pub profile: Profile,
+    /// Names, or `all`.
+    pub mechanisms: Vec<String>,
+    /// Workloads.
+    pub workloads: Vec<Workload>,
+    /// Bytes per message.
+    pub sizes: Vec<usize>,
+    /// Waits.
+    pub waits: Vec<Wait>,
+    /// Parties.
+    pub parties: Vec<Parties>,
+    /// Placements.
+    pub placements: Vec<Placement>,
+    /// Whole payload or header.
+    pub touch: Touch,
+    /// Where files go.
+    pub dir: Option<PathBuf>,
+}
+
+/// The cells to run, and those that were asked for and cannot be.
+#[derive(Debug, Default)]
+pub struct Matrix {
+    /// Cells, without span and position.
+    pub cells: Vec<Plan>,
+    /// Cells that are impossible here, with the reason.
+    pub unsupported: Vec<Outcome>,
+}
+
+type Class = (Workload, usize, Wait, Placement);
+
+const QUICK: &[Class] = &[
+    (Workload::PingPong, 64, Wait::Block, Placement::SameCpu),
+    (Workload::PingPong, 64, Wait::Block, Placement::CrossCpu),
+    (Workload::PingPong, 64, Wait::Spin, Placement::CrossCpu),
+    (Workload::Stream, 64, Wait::Block, Placement::CrossCpu),
+    (Workload::Stream, 64 << 10, Wait::Block, Placement::CrossCpu),
+];
+
+/// Mechanisms whose thread twins the quick profile includes: one per family.
+const QUICK_TWINS: &[&str] = &["pipe", "unix-stream", "shm-ring"];
+
+fn full() -> Vec<Class> {
+    let mut classes = Vec::new();
+    let hybrid = Wait::Hybrid(Wait::HYBRID_LOOKS);
+    for workload in [Workload::PingPong, Workload::Stream] {
+        for size in [64, 4 << 10, 64 << 10, 1 << 20] {
+            classes.push((workload, size, Wait::Block, Placement::SameCpu));
+            for wait in [Wait::Block, hybrid, Wait::Yield, Wait::Spin] {
+                classes.push((workload, size, wait, Placement::CrossCpu));
+            }
+        }
+    }
+    classes
+}
+
+impl Request {
+    /// The matrix on a machine where these CPUs are allowed.
+    ///
+    /// # Errors
+    /// A usage error for a mechanism that does not exist.
+    pub fn matrix(&self, allowed_cpus: usize) -> Result<Matrix> {
+        let runners = self.runners()?;
+        let mut matrix = Matrix::default();
+        let mut seen = HashSet::new();
+        for class in self.classes(allowed_cpus) {
+            for runner in &runners {
+                for plan in self.plans(*runner, class) {
+                    if seen.insert(plan.cell_key()) {
+                        match admit(&plan, runner.spec()) {
+                            Ok(_) => matrix.cells.push(plan),
+                            Err(error) => matrix.unsupported.push(Outcome::from_error(&plan, &error)),
+                        }
+                    }
+                }
+            }
+        }
+        Ok(matrix)
+    }
+
+    fn runners(&self) -> Result<Vec<&'static dyn Runner>> {
+        if self.mechanisms.is_empty() || self.mechanisms.iter().any(|name| name == "all") {
+            return Ok(ALL.to_vec());
+        }
+        let mut runners = Vec::new();
+        for name in &self.mechanisms {
+            runners.push(find(name)?);
+        }
+        // The controls belong in every table.
+        for name in ["null", "copy"] {
+            if !self.mechanisms.iter().any(|asked| asked == name) {
+                runners.push(find(name)?);
+            }
+        }
+        Ok(runners)
+    }
+
+    fn classes(&self, allowed_cpus: usize) -> Vec<Class> {
+        let profile = match self.profile {
+            Profile::Quick => QUICK.to_vec(),
+            Profile::Full => full(),
+        };
+        let mut classes = Vec::new();
+        for (workload, size, wait, mut placement) in profile {
+            if allowed_cpus < 2 && self.placements.is_empty() {
+                if wait == Wait::Spin && self.waits.is_empty() {
+                    continue;
+                }
+                placement = Placement::SameCpu;
+            }
+            for workload in either(&self.workloads, workload) {
+                for size in either(&self.sizes, size) {
+                    for wait in either(&self.waits, wait) {
+                        for placement in either(&self.placements, placement) {
+                            // Replacing the wait of a one-CPU class by `spin` asks for nonsense that nobody asked for.
+                            let nonsense = wait == Wait::Spin && placement == Placement::SameCpu;
+                            if nonsense && self.placements.is_empty() {
+                                continue;
+                            }
+                            let class = (workload, size, wait, placement);
+                            if !classes.contains(&class) {
+                                classes.push(class);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        classes
+    }
+
+    fn plans(&self, runner: &dyn Runner, (workload, size, wait, placement): Class) -> Vec<Plan> {
+        let spec = runner.spec();
+        let solo = spec.parties.contains(&Parties::Solo);
+        let wanted: Vec<Parties> = if solo {
+            vec![Parties::Solo]
+        } else if !self.parties.is_empty() {
+            self.parties.clone()
+        } else if self.profile == Profile::Full || self.named(spec.name) || QUICK_TWINS.contains(&spec.name) {
+            spec.parties.to_vec()
+        } else {
+            vec![spec.parties[0]]
+        };
+        let fits = |p: &Parties| spec.parties.contains(p) || (self.named(spec.name) && self.parties.len() == 1);
+        let plan = |parties| Plan {
+            mechanism: spec.name.into(),
+            workload,
+            size,
+            wait,
+            parties,
+            touch: self.touch,
+            placement,
+            span: Span::Millis(100),
+            dir: self.dir.clone(),
+            delay_ns: 0,
+            run: RunId::default(),
+        };
+        wanted.into_iter().filter(fits).map(plan).collect()
+    }
+
+    fn named(&self, name: &str) -> bool {
+        self.mechanisms.iter().any(|asked| asked == name)
+    }
+}
+
+fn either<T: Copy>(asked: &[T], default: T) -> Vec<T> {
+    if asked.is_empty() { vec![default] } else { asked.to_vec() }
+}
+
+/// Label of the second half of the null pair.
+pub const NULL_LABEL: &str = "again";
+/// Label of the cell with a planted delay.
+pub const DELAY_LABEL: &str = "delayed";
+/// The planted delay, ns.
+pub const DELAY_NS: u64 = 1000;
+
+/// Adds what every campaign carries: in each class one cell a second time under another label, whose ratio to the first
+/// is the class's noise floor; and once a cell with a known delay, which must be found again.
+pub fn add_controls(cells: &mut Vec<Plan>) {
+    let two_parties = |plan: &&Plan| plan.parties != Parties::Solo;
+    let labelled = |subject: &Plan, label: &str, delay_ns| Plan {
+        delay_ns,
+        run: RunId { label: Some(label.into()), ..RunId::default() },
+        ..subject.clone()
+    };
+    let mut classes = HashSet::new();
+    let class = |p: &Plan| (p.workload, p.size, p.wait, p.placement);
+    let subjects: Vec<_> = cells.iter().filter(two_parties).filter(|p| classes.insert(class(p))).cloned().collect();
+    let repeated: Vec<_> = subjects.iter().map(|subject| labelled(subject, NULL_LABEL, 0)).collect();
+    // In the fastest class, a microsecond is visible after few rounds.
+    let ping_pong = |plan: &&Plan| plan.workload == Workload::PingPong && plan.parties != Parties::Solo;
+    let fastest = |plan: &&Plan| plan.wait == Wait::Spin && plan.mechanism.starts_with("shm");
+    let mut candidates = cells.iter().filter(ping_pong);
+    let subject = candidates.clone().find(fastest).or_else(|| candidates.next());
+    let delayed = subject.map(|subject| labelled(subject, DELAY_LABEL, DELAY_NS));
+    cells.extend(repeated);
+    cells.extend(delayed);
+}
+
+/// Refuses a campaign in which nothing can run.
+///
+/// # Errors
+/// The first reason for which nothing can.
+pub fn require_cells(matrix: &Matrix) -> Result<()> {
+    let real = |plan: &Plan| plan.parties != Parties::Solo;
+    if matrix.cells.iter().any(real) || (matrix.unsupported.is_empty() && !matrix.cells.is_empty()) {
+        return Ok(());
+    }
+    let reason = matrix.unsupported.first().and_then(|o| o.reason.clone());
+    Err(Error::usage("nothing of what was asked for can run here").because(reason.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quick() -> Request {
+        Request {
+            profile: Profile::Quick,
+            mechanisms: vec![],
+            workloads: vec![],
+            sizes: vec![],
+            waits: vec![],
+            parties: vec![],
+            placements: vec![],
+            touch: Touch::Whole,
+            dir: None,
+        }
+    }
+
+    #[test]
+    fn one_cpu_has_no_class_that_needs_two() {
+        let classes = quick().classes(1);
+        assert!(!classes.is_empty());
+        assert!(classes.iter().all(|(_, _, wait, place)| *wait != Wait::Spin && *place == Placement::SameCpu));
+    }
+
+    #[test]
+    fn a_size_replaces_the_profiles_sizes_and_no_cell_comes_twice() {
+        let request = Request { sizes: vec![4096], ..quick() };
+        let matrix = request.matrix(2).unwrap();
+        assert!(matrix.cells.iter().all(|plan| plan.size == 4096));
+        let keys: HashSet<_> = matrix.cells.iter().map(Plan::cell_key).collect();
+        assert_eq!(keys.len(), matrix.cells.len());
+    }
+
+    #[test]
+    fn controls_are_in_every_campaign() {
+        let request = Request { mechanisms: vec!["pipe".into()], ..quick() };
+        let mut cells = request.matrix(2).unwrap().cells;
+        add_controls(&mut cells);
+        for wanted in ["null", "copy"] {
+            assert!(cells.iter().any(|plan| plan.mechanism == wanted), "{wanted} is missing");
+        }
+        let labelled = |label| cells.iter().filter(|p| p.run.label.as_deref() == Some(label)).count();
+        assert_eq!(labelled(NULL_LABEL), QUICK.len(), "one null pair per class");
+        assert_eq!(labelled(DELAY_LABEL), 1);
+    }
+
+    #[test]
+    fn an_unknown_mechanism_is_a_usage_error() {
+        let request = Request { mechanisms: vec!["nope".into()], ..quick() };
+        assert_eq!(request.matrix(2).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn what_was_asked_for_and_cannot_be_is_kept_with_its_reason() {
+        let request = Request { mechanisms: vec!["heap-ring".into()], parties: vec![Parties::Process], ..quick() };
+        let matrix = request.matrix(2).unwrap();
+        assert!(matrix.unsupported.iter().all(|o| o.reason.as_deref().is_some_and(|r| r.contains("heap-ring"))));
+        assert!(require_cells(&matrix).is_err());
+    }
+}

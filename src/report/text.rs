@@ -21,7 +21,7 @@ pub fn per_second(rate: f64) -> String {
 }
 
 fn scaled(value: f64, steps: &[(f64, &str)], smallest: &str) -> String {
-    let (value, unit) = match steps.iter().find(|(step, _)| value >= *step * 0.9995) {
+    let (value, unit) = match steps.iter().find(|(step, _)| value.abs() >= *step * 0.9995) {
         Some((step, unit)) => (value / step, *unit),
         None => (value, smallest),
     };

@@ -109,16 +109,13 @@ impl<C: Deref<Target = Indices>> Producer<C> {
     }
 
     #[inline(always)]
-    fn await_space(&mut self, mut gone: impl FnMut() -> bool) -> Result<(), Stop> {
+    fn await_space(&mut self, gone: impl FnMut() -> bool) -> Result<(), Stop> {
         let (shared, slots, tail) = (&self.shared, self.slots, self.tail);
         // Acquire: pairs with the consumer's release in `release`, so that its reads of the slot are over before we
         // write into it again.
         let space = || Some(shared.head.0.load(Ordering::Acquire)).filter(|head| tail.wrapping_sub(*head) != slots);
         let left = || shared.left.0.load(Ordering::Acquire) & CONSUMER_LEFT != 0;
-        let head = shared
-            .freed
-            .wait(self.manner.wait, self.manner.scope, space, || left() || gone())
-            .map_err(|_| Stop::Gone)?;
+        let head = shared.freed.wait(self.manner.wait, self.manner.scope, space, left, gone).map_err(|_| Stop::Gone)?;
         if tail.wrapping_sub(head) > slots {
             return Err(Stop::Corrupt);
         }
@@ -176,16 +173,14 @@ impl<C: Deref<Target = Indices>> Consumer<C> {
     }
 
     #[inline(always)]
-    fn await_message(&mut self, mut gone: impl FnMut() -> bool) -> Result<(), Stop> {
+    fn await_message(&mut self, gone: impl FnMut() -> bool) -> Result<(), Stop> {
         let (shared, head) = (&self.shared, self.head);
         // Acquire: pairs with the producer's release in `commit`, so that the slot's bytes are there to be read.
         let message = || Some(shared.tail.0.load(Ordering::Acquire)).filter(|tail| *tail != head);
         // Acquire: pairs with the release in `leave`; the tail is looked at once more after this says yes.
         let left = || shared.left.0.load(Ordering::Acquire) & PRODUCER_LEFT != 0;
-        let tail = shared
-            .filled
-            .wait(self.manner.wait, self.manner.scope, message, || left() || gone())
-            .map_err(|_| Stop::Gone)?;
+        let tail =
+            shared.filled.wait(self.manner.wait, self.manner.scope, message, left, gone).map_err(|_| Stop::Gone)?;
         if tail.wrapping_sub(head) > self.slots {
             return Err(Stop::Corrupt);
         }

@@ -40,9 +40,10 @@ const RECEIVING: u32 = 4;
 
 /// What one side knows without looking at shared memory; its sender and its receiver share it.
 ///
-/// The private counters are atomics only so that both halves may hold a reference: every access is relaxed, a plain
-/// load or store. The halves of one side are meant to stay with one thread. Used from two threads at once the
-/// acknowledgement may be published late, which can stall the peer but cannot make a lane look free that is not.
+/// The private counters are atomics only so that both halves may hold a reference: every access is a plain load or store.
+/// The halves of one side are meant to stay with one thread. Used from two threads at once they may publish the
+/// acknowledgement late or forget it, and may sleep through a bell, which can stall the peer for good, but cannot make a
+/// lane look free that is not.
 #[derive(Debug)]
 pub struct Side<C, L> {
     /// 0 or 1.
@@ -71,7 +72,7 @@ impl<C: Deref<Target = Stamps>, L: Deref<Target = Lobby>> Side<C, L> {
     /// # Errors
     /// [`Stop::Gone`] when the peer closed its receiving half.
     #[inline(always)]
-    pub fn reserve(&self, mut gone: impl FnMut() -> bool) -> Result<(), Stop> {
+    pub fn reserve(&self, gone: impl FnMut() -> bool) -> Result<(), Stop> {
         let put = self.put.load(Ordering::Relaxed);
         let left = || self.peer_left(RECEIVING);
         if left() {
@@ -83,7 +84,7 @@ impl<C: Deref<Target = Stamps>, L: Deref<Target = Lobby>> Side<C, L> {
             return Ok(());
         }
         self.tell();
-        self.wait(taken, || left() || gone())
+        self.wait(taken, left, gone)
     }
 
     /// Publishes the message in our lane together with what we took so far.
@@ -102,7 +103,7 @@ impl<C: Deref<Target = Stamps>, L: Deref<Target = Lobby>> Side<C, L> {
     /// # Errors
     /// [`Stop::Gone`] when the peer closed its sending half and everything was taken.
     #[inline(always)]
-    pub fn peek(&self, mut gone: impl FnMut() -> bool) -> Result<(), Stop> {
+    pub fn peek(&self, gone: impl FnMut() -> bool) -> Result<(), Stop> {
         let next = self.taken.load(Ordering::Relaxed).wrapping_add(1);
         // Acquire: pairs with the release of `put`: the payload is there.
         let message = || (self.theirs.put.load(Ordering::Acquire) == next).then_some(());
@@ -110,18 +111,26 @@ impl<C: Deref<Target = Stamps>, L: Deref<Target = Lobby>> Side<C, L> {
             return Ok(());
         }
         self.tell();
-        self.wait(message, || self.peer_left(SENDING) || gone())
+        self.wait(message, || self.peer_left(SENDING), gone)
     }
 
     /// Ends the reading of the message. The peer learns of it with our next message, or before we next wait.
     #[inline(always)]
     pub fn take(&self) {
-        self.taken.store(self.taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        // Release: pairs with `acknowledge`, should the other half, in another thread, be the one that tells the peer.
+        self.taken.store(self.taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
     }
 
     #[inline(always)]
-    fn wait(&self, ready: impl FnMut() -> Option<()>, gone: impl FnMut() -> bool) -> Result<(), Stop> {
-        self.lobby.bells[self.index].wait(self.manner.wait, self.manner.scope, ready, gone).map_err(|_| Stop::Gone)
+    fn wait(
+        &self,
+        ready: impl FnMut() -> Option<()>,
+        left: impl FnMut() -> bool,
+        gone: impl FnMut() -> bool,
+    ) -> Result<(), Stop> {
+        self.lobby.bells[self.index]
+            .wait(self.manner.wait, self.manner.scope, ready, left, gone)
+            .map_err(|_| Stop::Gone)
     }
 
     #[inline(always)]
@@ -138,7 +147,8 @@ impl<C: Deref<Target = Stamps>, L: Deref<Target = Lobby>> Side<C, L> {
     /// Writes what we took into our lane, if the peer does not know yet; says whether it wrote.
     #[inline(always)]
     fn acknowledge(&self) -> bool {
-        let taken = self.taken.load(Ordering::Relaxed);
+        // Acquire: the release below then also covers what the receiving half read, whichever thread it is in.
+        let taken = self.taken.load(Ordering::Acquire);
         if self.told.load(Ordering::Relaxed) == taken {
             return false;
         }

@@ -40,7 +40,11 @@ impl Wait {
 pub struct Gone;
 
 /// Looks between two checks whether the peer still lives, while spinning: rare enough to cost nothing.
+#[cfg(not(loom))]
 const LOOKS_PER_CHECK: u32 = 1 << 14;
+/// The model checker follows every look, and one before each check already has all the interleavings.
+#[cfg(loom)]
+const LOOKS_PER_CHECK: u32 = 1;
 /// Sleep between two checks whether the peer still lives.
 const NAP: Duration = Duration::from_millis(20);
 
@@ -58,10 +62,11 @@ impl Default for Bell {
 }
 
 impl Bell {
-    /// Waits until `ready` yields something, or until `gone` says that it never will.
+    /// Waits until `ready` yields something, or until `left` or `gone` says that it never will.
     ///
-    /// `gone` may be slow (a system call); it is asked rarely. After it answers yes, `ready` is asked a last time, so
-    /// that what the peer published before it left is still delivered.
+    /// `left` is what the peer says in shared memory, and rings for: it is cheap and asked before every sleep. `gone`
+    /// may be slow (a system call) and notices a peer that said nothing; it is asked rarely. After either answers yes,
+    /// `ready` is asked a last time, so that what the peer published before it left is still delivered.
     ///
     /// # Errors
     /// [`Gone`] when the peer left and nothing is ready.
@@ -71,11 +76,12 @@ impl Bell {
         how: Wait,
         scope: Scope,
         mut ready: impl FnMut() -> Option<R>,
+        left: impl FnMut() -> bool,
         gone: impl FnMut() -> bool,
     ) -> Result<R, Gone> {
         match ready() {
             Some(found) => Ok(found),
-            None => self.wait_slow(how, scope, ready, gone),
+            None => self.wait_slow(how, scope, ready, left, gone),
         }
     }
 
@@ -85,6 +91,7 @@ impl Bell {
         how: Wait,
         scope: Scope,
         mut ready: impl FnMut() -> Option<R>,
+        mut left: impl FnMut() -> bool,
         mut gone: impl FnMut() -> bool,
     ) -> Result<R, Gone> {
         let looks = match how {
@@ -100,23 +107,30 @@ impl Bell {
                 if how == Wait::Yield { yield_now() } else { relax() }
             }
             if how.sleeps() {
-                if let Some(found) = self.sleep(scope, &mut ready) {
+                if let Some(found) = self.sleep(scope, &mut ready, &mut left) {
                     return Ok(found);
                 }
             }
-            if gone() {
+            if left() || gone() {
                 return ready().ok_or(Gone);
             }
         }
     }
 
     /// One round of "raise the flag, look again, sleep".
-    fn sleep<R>(&self, scope: Scope, ready: &mut impl FnMut() -> Option<R>) -> Option<R> {
-        // Relaxed: the fence below orders this store before the look, which is all that the protocol needs.
+    fn sleep<R>(
+        &self,
+        scope: Scope,
+        ready: &mut impl FnMut() -> Option<R>,
+        left: &mut impl FnMut() -> bool,
+    ) -> Option<R> {
+        // Relaxed: the fence below orders this store before the looks, which is all that the protocol needs.
         self.asleep.word().store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let found = ready();
-        if found.is_none() {
+        // The peer rings for leaving as it does for publishing, so leaving too has to be looked for behind the flag:
+        // whoever left before the flag was up rang in vain.
+        if found.is_none() && !left() {
             self.asleep.wait(1, scope, NAP);
         }
         // Lower the flag ourselves too: after the limit, or when the look succeeded, nobody else did.
@@ -128,7 +142,8 @@ impl Bell {
     #[inline(always)]
     pub fn ring(&self, how: Wait, scope: Scope) {
         if how.sleeps() {
-            // Pairs with the fence in `sleep`: either the waiter sees what was published, or we see its flag.
+            // Pairs with the fence in `sleep`: either the waiter sees what was published, be it a message or that we
+            // left, or we see its flag.
             fence(Ordering::SeqCst);
             if self.asleep.peek() != 0 {
                 self.rouse(scope);

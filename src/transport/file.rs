@@ -104,9 +104,12 @@ impl End {
     }
 
     /// Waits until the other side's count satisfies `ready`; `None` when it left and will never.
+    ///
+    /// A side that left is looked at once more: it may have published between our look and its leaving, and the kernel
+    /// does not promise that a read sees two writes in their order.
     #[inline(always)]
     fn wait_for(&mut self, ready: impl Fn(u64) -> bool) -> io::Result<Option<u64>> {
-        let mut looks = 0;
+        let (mut looks, mut gone) = (0_u32, false);
         loop {
             let (count, left) = self.theirs.look()?;
             if ready(count) {
@@ -114,24 +117,22 @@ impl End {
                 fence(Ordering::Acquire);
                 return Ok(Some(count));
             }
-            if left {
-                return Ok(None);
+            if left || gone {
+                let (count, _) = self.theirs.look()?;
+                fence(Ordering::Acquire);
+                return Ok(ready(count).then_some(count));
             }
-            looks += 1;
+            looks = looks.wrapping_add(1);
             match (self.wait, &mut self.watch) {
                 (Wait::Spin, _) => std::hint::spin_loop(),
                 (Wait::Yield, _) => std::thread::yield_now(),
                 (Wait::Hybrid(most), _) if looks < most => std::hint::spin_loop(),
                 (_, Some(watch)) => {
-                    if !watch.wait(NAP)? && self.peer_gone()? {
-                        return Ok(None);
-                    }
+                    gone = !watch.wait(NAP)? && self.peer_gone()?;
                 }
                 (_, None) => return Err(io::Error::other("the end was not attached")),
             }
-            if looks % LOOKS_PER_CHECK == 0 && self.peer_gone()? {
-                return Ok(None);
-            }
+            gone |= looks % LOOKS_PER_CHECK == 0 && self.peer_gone()?;
         }
     }
 
@@ -275,7 +276,9 @@ fn produce(cfg: &Config, at: &str, paths: &[PathBuf; 3]) -> Result<Met<FileRing>
 fn consume(cfg: &Config, at: &str, paths: &[PathBuf; 3]) -> Result<Met<FileRing>> {
     let look = || {
         let Ok(tail) = open_existing(&paths[1]).map(Index) else { return Ok(None) };
-        if tail.get(word::MAGIC).unwrap_or(0) != MAGIC {
+        // A producer waits for its consumer before it sends: one that is gone left nothing but the names, which the
+        // next producer takes over.
+        if tail.get(word::MAGIC).unwrap_or(0) != MAGIC || process::is_gone(tail.get(word::PID).unwrap_or(0) as u32) {
             return Ok(None);
         }
         fence(Ordering::Acquire);

@@ -4,12 +4,14 @@
 //! they do not, either the crate or this tool has a defect. The name is in the abstract name space, which leaves nothing
 //! in the file system. Source: crate documentation of `interprocess` 2.4, unix(7).
 
-use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
-use super::unix_stream::{claim_path, nobody_at, size_buffers};
+use super::bytes::{ByteRx, ByteTx, say_hello};
+use super::unix_stream::{await_hello, claim_path, nobody_at, size_buffers};
 use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Role, Side, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Phase, Result};
 use interprocess::local_socket::prelude::*;
-use interprocess::local_socket::{GenericFilePath, GenericNamespaced, ListenerOptions, Name, Stream};
+use interprocess::local_socket::{
+    GenericFilePath, GenericNamespaced, ListenerNonblockingMode, ListenerOptions, Name, Stream,
+};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -119,9 +121,10 @@ impl Transport for LocalSocket {
                 let listener = ListenerOptions::new().name(path_name(at)?).create_sync();
                 let listener = listener.context(Phase::Start, format!("cannot listen at {at}"))?;
                 let _name = crate::names::Name::file(at);
-                eprintln!("waiting for a producer at {at}");
-                let stream = Handle(Arc::new(listener.accept().context(Phase::Start, "cannot accept a producer")?));
-                let size = hear_hello(stream.clone()).context(Phase::Start, "the producer is not one of ours")?;
+                let mode = listener.set_nonblocking(ListenerNonblockingMode::Accept);
+                mode.context(Phase::Start, format!("cannot listen at {at}"))?;
+                let (stream, size) = await_hello(cfg, at, || listener.accept())?;
+                let stream = Handle(Arc::new(stream));
                 let rx = ByteRx::new(stream, size, cfg.wait).context(Phase::Start, "cannot prepare the socket")?;
                 Ok(Met::Rx(rx, size))
             }

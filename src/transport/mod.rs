@@ -13,6 +13,7 @@ use std::io;
 use std::path::PathBuf;
 
 mod bytes;
+pub mod conformance;
 mod copy;
 mod file;
 pub mod list;

@@ -199,9 +199,13 @@ fn await_producer<B: Backing>(at: &str, patience: Duration) -> Result<(Arc<Regio
     let found = await_peer(patience, "producer", at, || {
         let Some((region, path)) = B::open(at)? else { return Ok(None) };
         let region = Arc::new(region);
+        let header = occupants(&region);
         // Acquire: pairs with the producer's release, so that the shape is there to be read.
-        let laid_out = occupants(&region).magic.load(Ordering::Acquire) == MAGIC;
-        Ok(laid_out.then_some((region, path)))
+        let laid_out = header.magic.load(Ordering::Acquire) == MAGIC;
+        // A producer waits for its consumer before it sends: one that is gone left nothing but the name, which the next
+        // producer takes over.
+        let alive = || !process::is_gone(header.pids[0].load(Ordering::Acquire));
+        Ok((laid_out && alive()).then_some((region, path)))
     })?;
     found.ok_or_else(|| nobody("producer", at, patience))
 }
@@ -232,7 +236,7 @@ pub(super) fn await_peer<R>(
 }
 
 pub(super) fn nobody(who: &str, at: &str, patience: Duration) -> Error {
-    Error::failed(Phase::Start, format!("no {who} came to {at} within {} s", patience.as_secs()))
+    Error::failed(Phase::Start, format!("no {who} came to {at} within {patience:?}"))
         .hint(format!("start the {who} with the same --at, or raise --patience"))
 }
 

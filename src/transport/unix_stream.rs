@@ -4,6 +4,7 @@
 //! default unless a message does not fit twice; what the kernel uses is recorded. Source: unix(7), socketpair(2).
 
 use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
+use super::ring::{await_peer, nobody};
 use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Role, Side, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{send_buffer, set_send_buffer};
@@ -75,8 +76,7 @@ impl Transport for Unix {
                 Ok(Met::Tx(tx.context(Phase::Start, format!("cannot talk to the consumer at {at}"))?))
             }
             Role::Consumer => {
-                let stream = accept_one(at)?;
-                let size = hear_hello(&stream).context(Phase::Start, "the producer is not one of ours")?;
+                let (stream, size) = accept_one(cfg, at)?;
                 let rx = ByteRx::new(stream, size, cfg.wait).context(Phase::Start, "cannot prepare the socket")?;
                 Ok(Met::Rx(rx, size))
             }
@@ -92,14 +92,34 @@ pub(super) fn nobody_at(at: &str, error: &io::Error) -> Error {
 }
 
 /// Takes the path, waits for one producer, and gives the path back.
-fn accept_one(at: &str) -> Result<UnixStream> {
+fn accept_one(cfg: &Config, at: &str) -> Result<(UnixStream, usize)> {
     claim_path(at)?;
     let taken = |error: io::Error| Error::failed(Phase::Start, format!("cannot listen at {at}")).because(error);
     let listener = UnixListener::bind(at).map_err(taken)?;
     let _name = crate::names::Name::file(at);
-    eprintln!("waiting for a producer at {at}");
-    let (stream, _) = listener.accept().context(Phase::Start, "cannot accept a producer")?;
-    Ok(stream)
+    listener.set_nonblocking(true).map_err(taken)?;
+    await_hello(cfg, at, || listener.accept().map(|(stream, _)| stream))
+}
+
+/// Waits until somebody comes through `accept`, which must not block, and says hello. Who leaves without a word was no
+/// producer but another consumer, asking whether the path is taken.
+pub(super) fn await_hello<S>(cfg: &Config, at: &str, mut accept: impl FnMut() -> io::Result<S>) -> Result<(S, usize)>
+where
+    for<'a> &'a S: io::Read,
+{
+    let look = || {
+        let stream = match accept() {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(Error::failed(Phase::Start, "cannot accept a producer").because(error)),
+        };
+        match hear_hello(&stream) {
+            Ok(size) => Ok(Some((stream, size))),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(Error::failed(Phase::Start, "the producer is not one of ours").because(error)),
+        }
+    };
+    await_peer(cfg.patience, "producer", at, look)?.ok_or_else(|| nobody("producer", at, cfg.patience))
 }
 
 /// Removes a socket that a killed consumer left behind; refuses when a living one listens, or when it is no socket.

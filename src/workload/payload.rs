@@ -12,6 +12,16 @@ use std::fmt;
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 const STRIDE: u64 = 0xD1B5_4A32_D192_ED03;
 
+/// A cache line: the size that most comparisons use, written and verified as straight-line vector code. With the general
+/// loop the payload work of a 64-byte message took 7 ns; the fastest mechanisms carry one in little more.
+const BLOCK: usize = 64;
+
+/// The word `k` places further on.
+#[inline(always)]
+fn ahead(word: u64, k: usize) -> u64 {
+    word.wrapping_add(STEP.wrapping_mul(k as u64))
+}
+
 /// The direction of a message, so that an echoed ping is not taken for a pong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -24,7 +34,8 @@ pub enum Way {
 /// Writes and verifies messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Payload {
-    touch: Touch,
+    /// Bytes from the start of a message that are written and verified.
+    touched: usize,
 }
 
 /// How a message was wrong.
@@ -67,24 +78,28 @@ fn first_word(way: Way, seq: u64) -> u64 {
 impl Payload {
     /// Payload that is written and verified as far as `touch` says.
     pub fn new(touch: Touch) -> Self {
-        Self { touch }
+        let touched = match touch {
+            Touch::Whole => usize::MAX,
+            Touch::Header => 8,
+        };
+        Self { touched }
     }
 
     /// Writes message `seq`.
     #[inline(always)]
     pub fn fill(self, way: Way, seq: u64, message: &mut [u8]) {
-        let touched = match self.touch {
-            Touch::Whole => message,
-            Touch::Header => header_mut(message),
-        };
-        let mut word = first_word(way, seq);
-        let (words, rest) = touched.as_chunks_mut::<8>();
-        for place in words {
+        let len = message.len().min(self.touched);
+        let (word, touched) = (first_word(way, seq), &mut message[..len]);
+        if let Ok(block) = <&mut [u8; BLOCK]>::try_from(&mut *touched) {
+            // As one value, so that it is stored in vectors: scalar stores would stall the vector loads of a check that
+            // follows on the same CPU.
+            let words: [[u8; 8]; BLOCK / 8] = std::array::from_fn(|k| ahead(word, k).to_le_bytes());
+            block.copy_from_slice(words.as_flattened());
+        } else if let Ok(place) = <&mut [u8; 8]>::try_from(&mut *touched) {
             *place = word.to_le_bytes();
-            word = word.wrapping_add(STEP);
+        } else {
+            fill_any(word, touched);
         }
-        let len = rest.len();
-        rest.copy_from_slice(&word.to_le_bytes()[..len]);
     }
 
     /// Verifies message `seq` and returns its length.
@@ -93,28 +108,43 @@ impl Payload {
     /// How it is wrong.
     #[inline(always)]
     pub fn check(self, way: Way, seq: u64, message: &[u8]) -> Result<usize, Mismatch> {
-        let touched = match self.touch {
-            Touch::Whole => message,
-            Touch::Header => &message[..message.len().min(8)],
+        let (word, touched) = (first_word(way, seq), &message[..message.len().min(self.touched)]);
+        let wrong = if let Ok(block) = <&[u8; BLOCK]>::try_from(touched) {
+            let mut words = block.as_chunks::<8>().0.iter().enumerate();
+            u64::from(words.any(|(k, place)| u64::from_le_bytes(*place) != ahead(word, k)))
+        } else if let Ok(place) = <&[u8; 8]>::try_from(touched) {
+            u64::from_le_bytes(*place) ^ word
+        } else {
+            check_any(word, touched)
         };
-        let mut word = first_word(way, seq);
-        let (words, rest) = touched.as_chunks::<8>();
-        let mut wrong = 0;
-        for place in words {
-            wrong |= u64::from_le_bytes(*place) ^ word;
-            word = word.wrapping_add(STEP);
-        }
-        let last = word.to_le_bytes();
-        for (byte, due) in rest.iter().zip(last) {
-            wrong |= u64::from(byte ^ due);
-        }
         if wrong == 0 { Ok(message.len()) } else { Err(diagnose(way, seq, touched)) }
     }
 }
 
-fn header_mut(message: &mut [u8]) -> &mut [u8] {
-    let len = message.len().min(8);
-    &mut message[..len]
+#[inline(never)]
+fn fill_any(mut word: u64, message: &mut [u8]) {
+    let (words, rest) = message.as_chunks_mut::<8>();
+    for place in words {
+        *place = word.to_le_bytes();
+        word = word.wrapping_add(STEP);
+    }
+    let len = rest.len();
+    rest.copy_from_slice(&word.to_le_bytes()[..len]);
+}
+
+/// Zero if the message is right.
+#[inline(never)]
+fn check_any(mut word: u64, message: &[u8]) -> u64 {
+    let (words, rest) = message.as_chunks::<8>();
+    let mut wrong = 0;
+    for place in words {
+        wrong |= u64::from_le_bytes(*place) ^ word;
+        word = word.wrapping_add(STEP);
+    }
+    for (byte, due) in rest.iter().zip(word.to_le_bytes()) {
+        wrong |= u64::from(byte ^ due);
+    }
+    wrong
 }
 
 #[cold]
@@ -146,7 +176,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const WHOLE: Payload = Payload { touch: Touch::Whole };
+    const WHOLE: Payload = Payload { touched: usize::MAX };
 
     fn message(seq: u64, len: usize) -> Vec<u8> {
         let mut bytes = vec![0xAA; len];

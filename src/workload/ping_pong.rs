@@ -6,7 +6,7 @@
 //! line and stops when the leader has verified the last pong.
 
 use super::payload::Way;
-use super::{Fault, Load, Watch};
+use super::{Fault, Load, Watch, delay};
 use crate::transport::{Receiver, Sender, Side, Transport};
 
 /// The leader's half: sends a ping, waits for its pong.
@@ -15,15 +15,16 @@ use crate::transport::{Receiver, Sender, Side, Transport};
 /// When the transport fails or a pong is wrong.
 #[inline(never)]
 pub fn lead<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64, watch: &mut impl Watch) -> Result<(), Fault> {
-    for _ in 0..n {
+    let (payload, first) = (load.payload, load.next);
+    let mut bytes = 0;
+    for seq in first..first + n {
         watch.begin();
-        let (payload, seq) = (load.payload, load.next);
         side.tx.send_with(|ping| payload.fill(Way::Out, seq, ping))?;
         let checked = side.rx.recv_with(|pong| payload.check(Way::Back, seq, pong))?;
         watch.end();
-        load.count(checked)?;
-        load.next += 1;
+        bytes += checked?;
     }
+    load.book(n, n, bytes as u64);
     Ok(())
 }
 
@@ -33,14 +34,14 @@ pub fn lead<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64, watch: &m
 /// When the transport fails or a ping is wrong.
 #[inline(never)]
 pub fn follow<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64) -> Result<(), Fault> {
-    for _ in 0..n {
-        let (payload, seq) = (load.payload, load.next);
-        let checked = side.rx.recv_with(|ping| payload.check(Way::Out, seq, ping))?;
-        load.count(checked)?;
-        load.delay();
+    let (payload, first, wait) = (load.payload, load.next, load.delay_ns);
+    let mut bytes = 0;
+    for seq in first..first + n {
+        bytes += side.rx.recv_with(|ping| payload.check(Way::Out, seq, ping))??;
+        delay(wait);
         side.tx.send_with(|pong| payload.fill(Way::Back, seq, pong))?;
-        load.next += 1;
     }
+    load.book(n, n, bytes as u64);
     Ok(())
 }
 
@@ -55,17 +56,18 @@ pub fn alone<T: Transport>(
     n: u64,
     watch: &mut impl Watch,
 ) -> Result<(), Fault> {
-    for _ in 0..n {
+    let (payload, first) = (load.payload, load.next);
+    let mut bytes = 0;
+    for seq in first..first + n {
         watch.begin();
-        let (payload, seq) = (load.payload, load.next);
         near.tx.send_with(|ping| payload.fill(Way::Out, seq, ping))?;
         let ping = far.rx.recv_with(|ping| payload.check(Way::Out, seq, ping))?;
         far.tx.send_with(|pong| payload.fill(Way::Back, seq, pong))?;
         let pong = near.rx.recv_with(|pong| payload.check(Way::Back, seq, pong))?;
         watch.end();
         ping?;
-        load.count(pong)?;
-        load.next += 1;
+        bytes += pong?;
     }
+    load.book(n, n, bytes as u64);
     Ok(())
 }

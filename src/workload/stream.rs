@@ -6,7 +6,7 @@
 //! returns is therefore inside the time, and the consumer's start-up is not.
 
 use super::payload::Way;
-use super::{Fault, Load};
+use super::{Fault, Load, delay};
 use crate::transport::{Receiver, Sender, Side, Transport};
 
 /// The producer's half.
@@ -15,11 +15,11 @@ use crate::transport::{Receiver, Sender, Side, Transport};
 /// When the transport fails.
 #[inline(never)]
 pub fn lead<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64) -> Result<(), Fault> {
-    for _ in 0..n {
-        let (payload, seq) = (load.payload, load.next);
+    let (payload, first) = (load.payload, load.next);
+    for seq in first..first + n {
         side.tx.send_with(|message| payload.fill(Way::Out, seq, message))?;
-        load.next += 1;
     }
+    load.book(n, 0, 0);
     Ok(())
 }
 
@@ -29,13 +29,13 @@ pub fn lead<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64) -> Result
 /// When the transport fails or a message is wrong.
 #[inline(never)]
 pub fn follow<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64) -> Result<(), Fault> {
-    for _ in 0..n {
-        let (payload, seq) = (load.payload, load.next);
-        let checked = side.rx.recv_with(|message| payload.check(Way::Out, seq, message))?;
-        load.count(checked)?;
-        load.delay();
-        load.next += 1;
+    let (payload, first, wait) = (load.payload, load.next, load.delay_ns);
+    let mut bytes = 0;
+    for seq in first..first + n {
+        bytes += side.rx.recv_with(|message| payload.check(Way::Out, seq, message))??;
+        delay(wait);
     }
+    load.book(n, n, bytes as u64);
     Ok(())
 }
 
@@ -45,12 +45,12 @@ pub fn follow<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64) -> Resu
 /// When a message is wrong.
 #[inline(never)]
 pub fn alone<T: Transport>([near, far]: &mut [Side<T>; 2], load: &mut Load, n: u64) -> Result<(), Fault> {
-    for _ in 0..n {
-        let (payload, seq) = (load.payload, load.next);
+    let (payload, first) = (load.payload, load.next);
+    let mut bytes = 0;
+    for seq in first..first + n {
         near.tx.send_with(|message| payload.fill(Way::Out, seq, message))?;
-        let checked = far.rx.recv_with(|message| payload.check(Way::Out, seq, message))?;
-        load.count(checked)?;
-        load.next += 1;
+        bytes += far.rx.recv_with(|message| payload.check(Way::Out, seq, message))??;
     }
+    load.book(n, n, bytes as u64);
     Ok(())
 }

@@ -1,0 +1,274 @@
+//! The one definition of what a row shows; every format is made from it.
+//!
+//! Key decision: a column is a name, a unit, one line of meaning and a function. The terminal and markdown tables show
+//! scaled values of the columns that suit the workload; the CSV file has all columns in plain units; the documentation
+//! lists them. Rejected: a struct per format, kept in step by hand.
+
+use super::summary::Row;
+use super::text::{bytes_per_s, digits, nanos, per_second};
+use crate::cell::Outcome;
+use crate::plan::{Workload, show_size};
+
+/// A value, before it is formatted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// There is none: an empty field, never a zero.
+    Absent,
+    /// Words.
+    Text(String),
+    /// A count.
+    Count(u64),
+    /// A number in the column's unit.
+    Number(f64),
+}
+
+impl From<Option<f64>> for Value {
+    fn from(value: Option<f64>) -> Self {
+        value.map_or(Value::Absent, Value::Number)
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Value::Text(value)
+    }
+}
+
+/// What a number is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Words or a bare count.
+    None,
+    /// Nanoseconds.
+    Nanos,
+    /// Bytes per second.
+    BytesPerS,
+    /// Messages per second.
+    PerS,
+    /// A ratio or a rate per message.
+    Ratio,
+    /// Bytes.
+    Bytes,
+}
+
+/// In which printed tables a column stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// Only in the CSV file.
+    Csv,
+    /// In every table.
+    Always,
+    /// In tables of this workload.
+    In(Workload),
+}
+
+/// One column.
+pub struct Column {
+    /// Name in the CSV file.
+    pub key: &'static str,
+    /// Head of the printed column.
+    pub title: &'static str,
+    /// Unit of the plain value.
+    pub unit: Unit,
+    /// Where it is printed.
+    pub shown: Shown,
+    /// What it means.
+    pub doc: &'static str,
+    /// The value of a row.
+    pub value: fn(&Row) -> Value,
+}
+
+const PING_PONG: Shown = Shown::In(Workload::PingPong);
+const STREAM: Shown = Shown::In(Workload::Stream);
+
+macro_rules! columns {
+    ($($key:literal, $title:literal, $unit:ident, $shown:expr, $doc:literal, $value:expr;)+) => {
+        /// Every column, in order.
+        pub static COLUMNS: &[Column] = &[$(Column {
+            key: $key, title: $title, unit: Unit::$unit, shown: $shown, doc: $doc, value: $value,
+        }),+];
+    };
+}
+
+columns! {
+    "workload", "workload", None, Shown::Csv, "ping-pong (a message each way) or stream (one direction)",
+        |r| r.class.workload.to_string().into();
+    "size", "size", Bytes, Shown::Csv, "bytes per message", |r| Value::Count(r.class.size as u64);
+    "wait", "wait", None, Shown::Csv, "how both parties wait for each other", |r| r.class.wait.to_string().into();
+    "placement", "placement", None, Shown::Csv, "CPUs of the parties", |r| r.class.placement.to_string().into();
+    "touch", "touch", None, Shown::Csv, "how much of each message is written and verified",
+        |r| r.class.touch.to_string().into();
+    "rank", "#", None, Shown::Always, "rank within the class; rows that cannot be told apart share one",
+        |r| r.rank.map_or(Value::Absent, |n| Value::Count(n as u64));
+    "mechanism", "mechanism", None, Shown::Always, "what carried the messages", |r| r.mechanism.clone().into();
+    "parties", "between", None, Shown::Always, "two processes, two threads, or one party (the controls)",
+        |r| match r.parties {
+            crate::plan::Parties::Solo => "control".to_string().into(),
+            other => other.to_string().into(),
+        };
+    "n", "n", None, Shown::Always, "fresh launches that count", |r| Value::Count(r.runs.len() as u64);
+    "flagged", "flagged", None, Shown::Csv, "of these, launches with a reason for doubt",
+        |r| Value::Count(r.flagged() as u64);
+    "bad", "bad", None, Shown::Csv, "launches that failed, hung or were not believed",
+        |r| Value::Count(r.bad.len() as u64);
+    "bytes_per_s", "throughput", BytesPerS, STREAM, "payload bytes per second in one direction, median over launches",
+        |r| r.median(|o| o.throughput.as_ref().map(|t| t.bytes_per_s)).into();
+    "ns", "round trip", Nanos, PING_PONG,
+        "time per message (stream) or round trip (ping-pong) in the batch window, median over launches",
+        |r| r.time.map(|t| t.median).into();
+    "ns_low", "low", Nanos, Shown::Csv, "lower end of the 95 % order-statistic interval for that median",
+        |r| r.time.and_then(|t| t.interval).map(|i| i.0).into();
+    "ns_high", "high", Nanos, Shown::Csv, "upper end", |r| r.time.and_then(|t| t.interval).map(|i| i.1).into();
+    "interval", "95 % interval", None, Shown::Always, "the interval in words, in the unit of the median",
+        |r| interval(r).map_or(Value::Absent, Value::Text);
+    "ns_unflagged", "unflagged", Nanos, Shown::Csv, "the median over launches without flags",
+        |r| r.unflagged().map(|t| t.median).into();
+    "messages_per_s", "messages", PerS, STREAM, "messages (round trips) per second, median over launches",
+        |r| r.median(|o| o.throughput.as_ref().map(|t| t.messages_per_s)).into();
+    "rtt_p50", "p50", Nanos, Shown::Csv, "median stamped round trip of all launches together",
+        |r| quantile(r, 0.5);
+    "rtt_p90", "p90", Nanos, Shown::Csv, "90th percentile", |r| quantile(r, 0.9);
+    "rtt_p99", "p99", Nanos, PING_PONG, "99th percentile of the stamped round trips; absent with fewer than ten beyond",
+        |r| quantile(r, 0.99);
+    "rtt_p999", "p99.9", Nanos, Shown::Csv, "99.9th percentile", |r| quantile(r, 0.999);
+    "rtt_max", "max", Nanos, Shown::Csv, "largest stamped round trip",
+        |r| (!r.histogram.is_empty()).then(|| r.histogram.max() as f64).into();
+    "floor_multiple", "x floor", Ratio, PING_PONG,
+        "round trip as a multiple of the bare hand-over (cache line, sched_yield or futex) between the same parties",
+        |r| r.median(|o| o.floor.as_ref()?.multiple).into();
+    "line_rtt_ns", "cache line", Nanos, Shown::Csv, "bare cache-line round trip between the parties",
+        |r| r.median(|o| mean(&o.floor.as_ref()?.line_rtt_ns)).into();
+    "handover_rtt_ns", "hand-over", Nanos, Shown::Csv, "bare hand-over with the row's way of waiting",
+        |r| r.median(|o| mean(&o.floor.as_ref()?.handover_rtt_ns)).into();
+    "cpu_ns", "CPU/msg", Nanos, Shown::Always, "CPU time of both parties per message or round trip",
+        |r| r.median(cpu).into();
+    "cpu_user_ns", "user", Nanos, Shown::Csv, "of this in user mode",
+        |r| r.median(|o| sum(o.cpu_ns_per_message.iter().map(|c| c.user))).into();
+    "cpu_system_ns", "system", Nanos, Shown::Csv, "of this in the kernel",
+        |r| r.median(|o| sum(o.cpu_ns_per_message.iter().map(|c| c.system))).into();
+    "switches", "switches", Ratio, Shown::Csv, "context switches of both parties per message or round trip",
+        |r| r.median(|o| sum(o.switches_per_message.iter().map(|s| s.voluntary + s.involuntary))).into();
+    "faults", "faults", Ratio, Shown::Csv, "page faults of both parties in the batch window",
+        |r| r.median(|o| sum(o.faults.iter().map(|f| (f.minor + f.major) as f64))).into();
+    "setup_ns", "set-up", Nanos, Shown::Csv, "time to create the transport",
+        |r| r.median(|o| o.setup_ns.map(|ns| ns as f64)).into();
+    "first_message_ns", "first", Nanos, Shown::Csv, "the cold first message or round trip",
+        |r| r.median(|o| o.first_message_ns.map(|ns| ns as f64)).into();
+    "flags", "flags", None, Shown::Csv, "the reasons for doubt, with how many launches had each",
+        |r| flags(r).map_or(Value::Absent, Value::Text);
+}
+
+fn quantile(row: &Row, q: f64) -> Value {
+    row.histogram.quantile(q).map(|ns| ns as f64).into()
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+fn sum(values: impl Iterator<Item = f64>) -> Option<f64> {
+    values.reduce(|a, b| a + b)
+}
+
+fn cpu(run: &Outcome) -> Option<f64> {
+    sum(run.cpu_ns_per_message.iter().map(|c| c.user + c.system))
+}
+
+/// The interval as people read it: of the throughput for a stream, of the round trip for a ping-pong.
+fn interval(row: &Row) -> Option<String> {
+    let (low, high) = row.time?.interval?;
+    Some(match row.class.workload {
+        Workload::PingPong => range(&nanos(low), &nanos(high)),
+        Workload::Stream => {
+            let rate = |ns: f64| bytes_per_s(row.class.size as f64 * 1e9 / ns);
+            range(&rate(high), &rate(low))
+        }
+    })
+}
+
+/// `1.20 us` and `3.40 us` as `1.20-3.40 us`; both units where they differ.
+fn range(low: &str, high: &str) -> String {
+    match (low.split_once(' '), high.split_once(' ')) {
+        (Some((number, a)), Some((_, b))) if a == b => format!("{number}-{high}"),
+        _ => format!("{low}-{high}"),
+    }
+}
+
+fn flags(row: &Row) -> Option<String> {
+    let mut counts = std::collections::BTreeMap::new();
+    for flag in row.runs.iter().flat_map(|run| &run.flags) {
+        *counts.entry(flag).or_insert(0) += 1;
+    }
+    let words: Vec<_> = counts.iter().map(|(flag, count)| format!("{flag}:{count}")).collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+impl Column {
+    /// Whether the column is printed in tables of this workload.
+    pub fn printed(&self, workload: Workload) -> bool {
+        match self.shown {
+            Shown::Csv => false,
+            Shown::Always => true,
+            Shown::In(only) => only == workload,
+        }
+    }
+
+    /// The value as people read it.
+    pub fn pretty(&self, row: &Row) -> String {
+        match ((self.value)(row), self.unit) {
+            (Value::Absent, _) => String::new(),
+            (Value::Text(text), _) => text,
+            (Value::Count(count), Unit::Bytes) => show_size(count as usize),
+            (Value::Count(count), _) => count.to_string(),
+            (Value::Number(value), Unit::Nanos) => nanos(value),
+            (Value::Number(value), Unit::BytesPerS) => bytes_per_s(value),
+            (Value::Number(value), Unit::PerS) => per_second(value),
+            (Value::Number(value), _) => digits(value),
+        }
+    }
+
+    /// The value in plain units, with as many digits as mean something.
+    pub fn plain(&self, row: &Row) -> String {
+        match (self.value)(row) {
+            Value::Absent => String::new(),
+            Value::Text(text) => text,
+            Value::Count(count) => count.to_string(),
+            Value::Number(value) => significant(value),
+        }
+    }
+}
+
+/// Six significant digits without an exponent.
+fn significant(value: f64) -> String {
+    let magnitude = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
+    let decimals = (5 - magnitude).clamp(0, 9) as usize;
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn keys_are_unique_and_documented() {
+        let keys: HashSet<_> = COLUMNS.iter().map(|c| c.key).collect();
+        assert_eq!(keys.len(), COLUMNS.len());
+        assert!(COLUMNS.iter().all(|c| c.doc.len() > 3 && !c.title.is_empty()));
+    }
+
+    #[test]
+    fn plain_numbers_have_no_exponent_and_no_trailing_zeroes() {
+        assert_eq!(significant(0.0), "0");
+        assert_eq!(significant(1234.5), "1234.5");
+        assert_eq!(significant(5.0e9), "5000000000");
+        assert_eq!(significant(0.001_234_56), "0.00123456");
+    }
+
+    #[test]
+    fn a_range_names_its_unit_once_where_it_can() {
+        assert_eq!(range("1.20 us", "3.40 us"), "1.20-3.40 us");
+        assert_eq!(range("900 ns", "1.20 us"), "900 ns-1.20 us");
+    }
+}

@@ -1,0 +1,398 @@
+//! From runs to rows: medians over runs with intervals, ranks with ties, paired ratios.
+//!
+//! Key decision: rows are ranked only within their *class* (workload, size, wait, placement, touch), and two rows whose
+//! paired ratio cannot be told from one, or lies inside the noise that the null pair shows, share a rank. A mechanism's
+//! process and thread rows stand next to each other, ordered by the better of the two.
+
+use crate::campaign::journal::Saved;
+use crate::campaign::matrix::{DELAY_LABEL, NULL_LABEL};
+use crate::cell::{Outcome, Status};
+use crate::measure::Histogram;
+use crate::measure::stats::Estimate;
+use crate::plan::{Parties, Placement, Touch, Wait, Workload};
+use crate::transport::{Family, find};
+use std::collections::BTreeMap;
+
+/// What makes rows comparable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Class {
+    /// Ping-pong or stream.
+    pub workload: Workload,
+    /// Bytes per message.
+    pub size: usize,
+    /// How the parties waited.
+    pub wait: Wait,
+    /// Where they ran.
+    pub placement: Placement,
+    /// Whole payload or header only.
+    pub touch: Touch,
+}
+
+/// One row: a cell over all its runs.
+#[derive(Debug)]
+pub struct Row {
+    /// Its class.
+    pub class: Class,
+    /// Name of the mechanism.
+    pub mechanism: String,
+    /// Processes, threads or one party.
+    pub parties: Parties,
+    /// Second name of a control cell.
+    pub label: Option<String>,
+    /// Rank within the class; rows that tie share one. Controls and rows without a result have none.
+    pub rank: Option<usize>,
+    /// The runs that count.
+    pub runs: Vec<Outcome>,
+    /// Runs that were not believed, failed or hung.
+    pub bad: Vec<Outcome>,
+    /// Time per message or round trip, ns.
+    pub time: Option<Estimate>,
+    /// All stamped round trips of all runs.
+    pub histogram: Histogram,
+}
+
+impl Row {
+    fn new(runs: Vec<Outcome>) -> Self {
+        let first = &runs[0];
+        let class = class_of(first);
+        let (mechanism, parties, label) = (first.mechanism.clone(), first.parties, first.run.label.clone());
+        let (runs, bad): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| run.status == Status::Ok);
+        let mut histogram = Histogram::default();
+        for rtt in runs.iter().filter_map(|run| run.rtt_ns.as_ref()) {
+            histogram.merge(&Histogram::from_pairs(&rtt.histogram));
+        }
+        let time = Estimate::of(runs.iter().filter_map(Outcome::per_message_ns));
+        Self { class, mechanism, parties, label, rank: None, runs, bad, time, histogram }
+    }
+
+    /// The median over runs of something that each run has.
+    pub fn median(&self, value: impl Fn(&Outcome) -> Option<f64>) -> Option<f64> {
+        Estimate::of(self.runs.iter().filter_map(value)).map(|estimate| estimate.median)
+    }
+
+    /// Runs that carry a flag.
+    pub fn flagged(&self) -> usize {
+        self.runs.iter().filter(|run| !run.flags.is_empty()).count()
+    }
+
+    /// Whether this row is a control that moves nothing between parties.
+    pub fn is_control(&self) -> bool {
+        self.parties == Parties::Solo || find(&self.mechanism).is_ok_and(|r| r.spec().family == Family::Control)
+    }
+
+    /// The same estimate from runs without flags only.
+    pub fn unflagged(&self) -> Option<Estimate> {
+        Estimate::of(self.runs.iter().filter(|run| run.flags.is_empty()).filter_map(Outcome::per_message_ns))
+    }
+}
+
+fn class_of(run: &Outcome) -> Class {
+    Class {
+        workload: run.workload,
+        size: run.size,
+        wait: run.wait,
+        placement: run.placement.requested,
+        touch: run.touch,
+    }
+}
+
+/// The paired ratio of two rows' times, over the rounds in which both ran.
+pub fn ratio(a: &Row, b: &Row) -> Option<Estimate> {
+    let times = |row: &Row| -> BTreeMap<u32, f64> {
+        row.runs.iter().filter_map(|run| Some((run.run.round, run.per_message_ns()?))).collect()
+    };
+    let (a, b) = (times(a), times(b));
+    Estimate::of_ratio(a.iter().filter_map(|(round, time)| Some((*time, *b.get(round)?))))
+}
+
+/// A cell that ran twice under two labels.
+#[derive(Debug, Clone)]
+pub struct NullPair {
+    /// The cell.
+    pub subject: String,
+    /// Ratio of the second to the first: 1 within the noise.
+    pub ratio: Estimate,
+}
+
+impl NullPair {
+    /// How far from one a ratio must be to mean something: the pair's own interval.
+    fn noise(&self) -> Option<f64> {
+        self.ratio.interval.map(|(low, high)| (high - 1.0).max(1.0 / low - 1.0))
+    }
+}
+
+/// A delay that was planted, and what was seen of it.
+#[derive(Debug, Clone)]
+pub struct Planted {
+    /// The cell.
+    pub subject: String,
+    /// Planted, ns.
+    pub ns: u64,
+    /// Seen, ns.
+    pub seen: Estimate,
+}
+
+/// One class of comparable rows.
+#[derive(Debug)]
+pub struct Group {
+    /// What they have in common.
+    pub class: Class,
+    /// Best first, twins together, controls last.
+    pub rows: Vec<Row>,
+    /// What the same cell against itself shows.
+    pub null: Option<NullPair>,
+}
+
+/// Least noise that is assumed, whatever the null pair shows: one per cent.
+const LEAST_NOISE: f64 = 0.01;
+
+impl Group {
+    /// The distance from one that a ratio in this class must exceed to be a difference.
+    pub fn noise(&self) -> f64 {
+        noise_of(self.null.as_ref())
+    }
+}
+
+fn noise_of(null: Option<&NullPair>) -> f64 {
+    null.and_then(NullPair::noise).unwrap_or(0.0).max(LEAST_NOISE)
+}
+
+/// A results folder as rows, class by class.
+#[derive(Debug)]
+pub struct Summary {
+    /// Classes in order.
+    pub groups: Vec<Group>,
+    /// The planted delay of the campaign.
+    pub planted: Option<Planted>,
+    /// Cells that could not run here, with the reason.
+    pub unsupported: Vec<Outcome>,
+}
+
+impl Summary {
+    /// Sorts and ranks what was saved.
+    pub fn of(saved: &Saved) -> Self {
+        let mut cells: BTreeMap<(Class, String, Parties, Option<String>), Vec<Outcome>> = BTreeMap::new();
+        let mut unsupported = saved.campaign.unsupported.clone();
+        for run in &saved.runs {
+            if run.status == Status::Unsupported {
+                unsupported.push(run.clone());
+            } else {
+                let key = (class_of(run), run.mechanism.clone(), run.parties, run.run.label.clone());
+                cells.entry(key).or_default().push(run.clone());
+            }
+        }
+        let (labelled, plain): (Vec<_>, Vec<_>) =
+            cells.into_values().map(Row::new).partition(|row| row.label.is_some());
+        let planted = labelled.iter().find_map(|row| planted(row, &plain));
+        let mut nulls: BTreeMap<Class, NullPair> =
+            labelled.iter().filter_map(|row| Some((row.class, null_pair(row, &plain)?))).collect();
+        let mut classes: BTreeMap<Class, Vec<Row>> = BTreeMap::new();
+        for row in plain {
+            classes.entry(row.class).or_default().push(row);
+        }
+        let group = |(class, rows)| {
+            let null = nulls.remove(&class);
+            Group { class, rows: ranked(rows, noise_of(null.as_ref())), null }
+        };
+        Self { groups: classes.into_iter().map(group).collect(), planted, unsupported }
+    }
+}
+
+/// The unlabelled row of the same cell.
+fn subject<'a>(row: &Row, plain: &'a [Row]) -> Option<&'a Row> {
+    let cell = |row: &Row| (row.class, row.mechanism.clone(), row.parties);
+    plain.iter().find(|other| cell(other) == cell(row))
+}
+
+fn name(row: &Row) -> String {
+    let parties = match row.parties {
+        Parties::Process => " between processes",
+        Parties::Thread => " between threads",
+        Parties::Solo => "",
+    };
+    format!("{}{parties}", row.mechanism)
+}
+
+fn null_pair(row: &Row, plain: &[Row]) -> Option<NullPair> {
+    let first = subject(row, plain).filter(|_| row.label.as_deref() == Some(NULL_LABEL))?;
+    Some(NullPair { subject: name(first), ratio: ratio(row, first)? })
+}
+
+fn planted(row: &Row, plain: &[Row]) -> Option<Planted> {
+    let first = subject(row, plain).filter(|_| row.label.as_deref() == Some(DELAY_LABEL))?;
+    let ns = row.runs.first()?.delay_ns;
+    Some(Planted { subject: name(first), ns, seen: difference(row, first)? })
+}
+
+/// The paired difference of two rows' times, ns.
+fn difference(a: &Row, b: &Row) -> Option<Estimate> {
+    let time = |run: &Outcome| Some((run.run.round, run.per_message_ns()?));
+    let b: BTreeMap<u32, f64> = b.runs.iter().filter_map(time).collect();
+    Estimate::of(a.runs.iter().filter_map(time).filter_map(|(round, t)| Some(t - b.get(&round)?)))
+}
+
+/// Best first, twins together, controls last; ranks with ties.
+fn ranked(rows: Vec<Row>, noise: f64) -> Vec<Row> {
+    let time = |row: &Row| row.time.map_or(f64::INFINITY, |t| t.median);
+    let (mut controls, ranking): (Vec<_>, Vec<_>) = rows.into_iter().partition(Row::is_control);
+    controls.sort_by(|a, b| time(a).total_cmp(&time(b)));
+    let mut by_mechanism: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+    for row in ranking {
+        by_mechanism.entry(row.mechanism.clone()).or_default().push(row);
+    }
+    let mut families: Vec<Vec<Row>> = by_mechanism.into_values().collect();
+    for family in &mut families {
+        family.sort_by(|a, b| time(a).total_cmp(&time(b)));
+    }
+    families.sort_by(|a, b| time(&a[0]).total_cmp(&time(&b[0])));
+    let mut rows: Vec<Row> = families.into_iter().flatten().collect();
+    assign_ranks(&mut rows, noise);
+    rows.extend(controls);
+    rows
+}
+
+/// Ranks by time; a row ties with the best row of the rank before it unless their ratio is told apart.
+fn assign_ranks(rows: &mut [Row], noise: f64) {
+    let mut order: Vec<usize> = (0..rows.len()).filter(|i| rows[*i].time.is_some()).collect();
+    order.sort_by(|a, b| {
+        let time = |i: &usize| rows[*i].time.map_or(f64::INFINITY, |t| t.median);
+        time(a).total_cmp(&time(b))
+    });
+    let mut leader: Option<usize> = None;
+    let mut rank = 0;
+    for (place, index) in order.into_iter().enumerate() {
+        let tied = leader.is_some_and(|leader| !apart(ratio(&rows[index], &rows[leader]), noise));
+        if !tied {
+            leader = Some(index);
+            rank = place + 1;
+        }
+        rows[index].rank = Some(rank);
+    }
+}
+
+/// Whether a ratio is a difference: its interval excludes one, and its median lies outside the noise. Without an interval
+/// nothing is told apart.
+pub fn apart(ratio: Option<Estimate>, noise: f64) -> bool {
+    ratio.is_some_and(|r| r.contains(1.0) == Some(false) && (r.median > 1.0 + noise || r.median < 1.0 / (1.0 + noise)))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::campaign::journal::Campaign;
+    use crate::cell::Rtt;
+    use crate::host::Host;
+    use crate::plan::{Plan, RunId, Span};
+
+    /// A journal line with a known round trip.
+    pub fn run(mechanism: &str, parties: Parties, round: u32, ns: f64, label: Option<&str>) -> Outcome {
+        let plan = Plan {
+            mechanism: mechanism.into(),
+            workload: Workload::PingPong,
+            size: 64,
+            wait: Wait::Block,
+            parties,
+            touch: Touch::Whole,
+            placement: Placement::CrossCpu,
+            span: Span::Messages(1000),
+            dir: None,
+            delay_ns: if label == Some(DELAY_LABEL) { 1000 } else { 0 },
+            run: RunId { round, label: label.map(Into::into), ..RunId::default() },
+        };
+        let mut outcome = Outcome::empty(&plan, Status::Ok);
+        outcome.messages = 1000;
+        outcome.elapsed_ns = (ns * 1000.0) as u64;
+        let blank = Rtt {
+            mean: ns,
+            min: None,
+            p50: None,
+            p90: None,
+            p99: None,
+            p999: None,
+            max: None,
+            stamped_mean: None,
+            histogram: vec![],
+        };
+        outcome.rtt_ns = Some(blank);
+        outcome
+    }
+
+    /// A saved folder of those lines.
+    pub fn saved(runs: Vec<Outcome>) -> Saved {
+        let campaign = Campaign { seed: 1, rounds: 6, cells: vec![], unsupported: vec![] };
+        Saved { host: Host::default(), campaign, runs, remarks: vec![] }
+    }
+
+    /// Six rounds of a drifting machine on which `fast` takes `a`, and `slow` takes `b`.
+    fn two(a: f64, b: f64, wobble: f64) -> Vec<Row> {
+        let mut runs = Vec::new();
+        for round in 0..6 {
+            let drift = f64::from(1 + round);
+            let sign = if round % 2 == 0 { 1.0 } else { -1.0 };
+            runs.push(run("pipe", Parties::Process, round, a * drift, None));
+            runs.push(run("unix-stream", Parties::Process, round, b * drift * (1.0 + sign * wobble), None));
+        }
+        Summary::of(&saved(runs)).groups.remove(0).rows
+    }
+
+    #[test]
+    fn drift_that_both_share_does_not_hide_a_difference() {
+        let rows = two(1000.0, 1100.0, 0.0);
+        assert_eq!(
+            rows.iter().map(|r| (r.mechanism.as_str(), r.rank)).collect::<Vec<_>>(),
+            [("pipe", Some(1)), ("unix-stream", Some(2))]
+        );
+    }
+
+    #[test]
+    fn rows_that_cannot_be_told_apart_share_a_rank() {
+        let rows = two(1000.0, 1010.0, 0.05);
+        assert!(rows.iter().all(|row| row.rank == Some(1)));
+    }
+
+    #[test]
+    fn the_null_pairs_spread_is_the_noise_floor_and_hides_smaller_differences() {
+        let mut runs = Vec::new();
+        for round in 0..6 {
+            let wobble = if round % 2 == 0 { 1.2 } else { 0.9 };
+            runs.push(run("pipe", Parties::Process, round, 1000.0, None));
+            runs.push(run("pipe", Parties::Process, round, 1000.0 * wobble, Some(NULL_LABEL)));
+            runs.push(run("unix-stream", Parties::Process, round, 1100.0, None));
+        }
+        let summary = Summary::of(&saved(runs));
+        assert!((summary.groups[0].noise() - 0.2).abs() < 1e-9);
+        assert!(summary.groups[0].rows.iter().all(|row| row.rank == Some(1)), "a tenth is inside a noise of a fifth");
+    }
+
+    #[test]
+    fn a_planted_delay_is_recovered() {
+        let mut runs = Vec::new();
+        for round in 0..6 {
+            let base = 500.0 + f64::from(round);
+            runs.push(run("pipe", Parties::Process, round, base, None));
+            runs.push(run("pipe", Parties::Process, round, base + 1003.0, Some(DELAY_LABEL)));
+        }
+        let recovered = Summary::of(&saved(runs)).planted.unwrap().seen;
+        assert_eq!(recovered.median, 1003.0);
+    }
+
+    #[test]
+    fn twins_stand_together_and_an_invalid_run_is_never_counted() {
+        let mut runs = Vec::new();
+        for round in 0..6 {
+            runs.push(run("pipe", Parties::Process, round, 300.0, None));
+            runs.push(run("unix-stream", Parties::Process, round, 200.0, None));
+            runs.push(run("pipe", Parties::Thread, round, 100.0, None));
+        }
+        let mut wrong = run("unix-stream", Parties::Process, 6, 1.0, None);
+        wrong.status = Status::Invalid;
+        runs.push(wrong);
+        let rows = Summary::of(&saved(runs)).groups.remove(0).rows;
+        let shown: Vec<_> = rows.iter().map(|r| (r.mechanism.as_str(), r.parties, r.rank.unwrap())).collect();
+        assert_eq!(
+            shown,
+            [("pipe", Parties::Thread, 1), ("pipe", Parties::Process, 3), ("unix-stream", Parties::Process, 2)]
+        );
+        assert_eq!((rows[2].time.unwrap().median, rows[2].bad.len()), (200.0, 1));
+    }
+}

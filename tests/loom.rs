@@ -1,0 +1,540 @@
+#![cfg(loom)]
+//! Every schedule and every allowed reordering of the lock-free protocols in `ipcost::shm`.
+//!
+//! Purpose: the ring, the slot and the bell run here over the model checker's atomics, which try the interleavings of
+//! two threads together with the stale values that the memory model lets a load return. Payloads lie in the checker's
+//! cells, so a read and a write of one slot that are not ordered fail the test even if the value happens to be right. The
+//! model's futex never times out, so a lost wake-up is a deadlock, which the checker reports; in the shipped code the
+//! limit of the sleep would turn it into a delay that no test notices.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --test loom
+//! ```
+//!
+//! Bounds. Two threads are all that the protocols allow; a third one appears where a stray wake-up or a divided side is
+//! tried. Messages: one more than there are slots makes a slot be used again and the producer wait for space; another one
+//! lets a bell ring twice. Models checked with [`ALL`] are exhaustive; [`BOUND`] says what limits the larger ones, and
+//! `LOOM_MAX_PREEMPTIONS=4` makes them larger (minutes instead of seconds).
+
+#![allow(unsafe_code, reason = "the checker's cells hand out raw pointers")]
+
+use ipcost::shm::futex::Scope;
+use ipcost::shm::ring::{Consumer, Indices, Manner, Producer, Stop};
+use ipcost::shm::slot::{Lobby, Side, Stamps};
+use ipcost::shm::sync::{AtomicU32, Ordering};
+use ipcost::shm::wait::{Bell, Gone, Wait};
+use loom::cell::UnsafeCell;
+use loom::thread;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// Preemptions per execution in the models that are too large to exhaust. Three, because a lost wake-up takes two (into
+/// the waiter between its look and its sleep, and back) and one more lets the second message meet the remains of the
+/// first. Reordering by the memory model is not limited by it.
+const BOUND: usize = 3;
+
+/// No bound: the model is explored to the end.
+const ALL: Option<usize> = None;
+
+fn check(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    // The environment may look deeper, but does not cut short what is exhaustive.
+    builder.preemption_bound = preemptions.map(|bound| builder.preemption_bound.unwrap_or(bound));
+    // A thread that waits by looking costs branches; the default of 1000 is enough for sleeping waits only.
+    builder.max_branches = 10_000;
+    builder.check(model);
+}
+
+/// The peer of a model never crashes; it leaves.
+fn alive() -> bool {
+    false
+}
+
+fn manner(wait: Wait) -> Manner {
+    Manner { wait, scope: Scope::Private }
+}
+
+/// Memory whose accesses the checker sees.
+struct Payload(UnsafeCell<u32>);
+
+// SAFETY: that accesses from two threads never meet is what the tests prove; the checker panics if they do.
+unsafe impl Sync for Payload {}
+
+impl Payload {
+    fn new() -> Self {
+        Self(UnsafeCell::new(u32::MAX))
+    }
+
+    fn write(&self, value: u32) {
+        // SAFETY: the checker panics, before this runs, if anybody else could be reading or writing.
+        self.0.with_mut(|place| unsafe { *place = value });
+    }
+
+    fn read(&self) -> u32 {
+        // SAFETY: the checker panics, before this runs, if anybody else could be writing.
+        self.0.with(|place| unsafe { *place })
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------- bell
+
+/// `rings` times: publish and ring, while the other thread waits for each in turn.
+fn bell(wait: Wait, rings: u32, stray: bool) {
+    let shared = Arc::new((Bell::default(), AtomicU32::new(0), Payload::new(), AtomicU32::new(0)));
+    let ringer = thread::spawn({
+        let shared = shared.clone();
+        move || {
+            let (bell, stamp, payload, answer) = &*shared;
+            for ring in 1..=rings {
+                payload.write(ring);
+                stamp.store(ring, Ordering::Release);
+                bell.ring(wait, Scope::Private);
+                // The payload is written again only when the waiter has read it.
+                while ring < rings && answer.load(Ordering::Acquire) != ring {
+                    thread::yield_now();
+                }
+            }
+        }
+    });
+    let idler = stray.then(|| {
+        let shared = shared.clone();
+        thread::spawn(move || shared.0.ring(wait, Scope::Private))
+    });
+    let (bell, stamp, payload, answer) = &*shared;
+    for ring in 1..=rings {
+        let found = || (stamp.load(Ordering::Acquire) == ring).then_some(());
+        assert_eq!(bell.wait(wait, Scope::Private, found, alive, alive), Ok(()));
+        assert_eq!(payload.read(), ring);
+        answer.store(ring, Ordering::Release);
+    }
+    ringer.join().unwrap();
+    if let Some(idler) = idler {
+        idler.join().unwrap();
+    }
+}
+
+#[test]
+fn bell_wakes_a_sleeper() {
+    check(ALL, || bell(Wait::Block, 1, false));
+}
+
+#[test]
+fn bell_wakes_a_sleeper_twice() {
+    check(Some(BOUND), || bell(Wait::Block, 2, false));
+}
+
+#[test]
+fn bell_wakes_a_hybrid_waiter_twice() {
+    check(Some(BOUND), || bell(Wait::Hybrid(1), 2, false));
+}
+
+/// A ring that announces nothing ends a sleep early, as a signal or the limit does; the next sleep must still be woken.
+#[test]
+fn bell_survives_a_stray_ring() {
+    check(Some(BOUND), || bell(Wait::Block, 1, true));
+}
+
+/// A peer that leaves, instead of publishing, ends the sleep too.
+#[test]
+fn bell_tells_a_sleeper_that_the_peer_left() {
+    check(ALL, || {
+        let shared = Arc::new((Bell::default(), AtomicU32::new(0)));
+        let leaver = thread::spawn({
+            let shared = shared.clone();
+            move || {
+                shared.1.store(1, Ordering::Release);
+                shared.0.ring(Wait::Block, Scope::Private);
+            }
+        });
+        let left = || shared.1.load(Ordering::Acquire) == 1;
+        assert_eq!(shared.0.wait(Wait::Block, Scope::Private, || None::<()>, left, alive), Err(Gone));
+        leaver.join().unwrap();
+    });
+}
+
+// ---------------------------------------------------------------------------------------------------------------- ring
+
+struct Ring {
+    indices: Indices,
+    payloads: Vec<Payload>,
+}
+
+/// What a mapping's header is in the shipped code.
+#[derive(Clone)]
+struct Header(Arc<Ring>);
+
+impl Deref for Header {
+    type Target = Indices;
+
+    fn deref(&self) -> &Indices {
+        &self.0.indices
+    }
+}
+
+type Ends = (Producer<Header>, Consumer<Header>, Arc<Ring>);
+
+fn ring(wait: Wait, slots: u64) -> Ends {
+    let ring = Arc::new(Ring { indices: Indices::default(), payloads: (0..slots).map(|_| Payload::new()).collect() });
+    let header = Header(ring.clone());
+    (Producer::new(header.clone(), slots, manner(wait)), Consumer::new(header, slots, manner(wait)), ring)
+}
+
+fn send(producer: &mut Producer<Header>, ring: &Ring, value: u32) -> Result<(), Stop> {
+    let slot = producer.reserve(alive)?;
+    ring.payloads[slot as usize].write(value);
+    producer.commit();
+    Ok(())
+}
+
+fn receive(consumer: &mut Consumer<Header>, ring: &Ring) -> Result<u32, Stop> {
+    let slot = consumer.peek(alive)?;
+    let value = ring.payloads[slot as usize].read();
+    consumer.release();
+    Ok(value)
+}
+
+/// `messages` arrive once, in order and whole. With `leaving` the producer is dropped after its last message, and the
+/// consumer learns of that after the last message, not before.
+fn ring_delivers(wait: Wait, slots: u64, messages: u32, leaving: bool) {
+    let (mut producer, mut consumer, memory) = ring(wait, slots);
+    let sender = thread::spawn({
+        let memory = memory.clone();
+        move || {
+            if leaving {
+                producer.attach();
+            }
+            for message in 0..messages {
+                assert_eq!(send(&mut producer, &memory, message), Ok(()));
+            }
+        }
+    });
+    for message in 0..messages {
+        assert_eq!(receive(&mut consumer, &memory), Ok(message));
+    }
+    if leaving {
+        assert_eq!(receive(&mut consumer, &memory), Err(Stop::Gone));
+    }
+    sender.join().unwrap();
+}
+
+/// The consumer takes one message and leaves; the producer goes on until it is told.
+fn ring_consumer_leaves(wait: Wait, slots: u64) {
+    let (mut producer, mut consumer, memory) = ring(wait, slots);
+    let receiver = thread::spawn({
+        let memory = memory.clone();
+        move || {
+            consumer.attach();
+            assert_eq!(receive(&mut consumer, &memory), Ok(0));
+        }
+    });
+    let stop = (0..).find_map(|message| send(&mut producer, &memory, message).err());
+    assert_eq!(stop, Some(Stop::Gone));
+    receiver.join().unwrap();
+}
+
+/// The ring is full and the consumer takes nothing: leaving is all that can end the producer's wait.
+fn ring_consumer_leaves_full(wait: Wait) {
+    let (mut producer, mut consumer, memory) = ring(wait, 1);
+    let receiver = thread::spawn(move || {
+        consumer.attach();
+        drop(consumer);
+    });
+    let stop = (0..).find_map(|message| send(&mut producer, &memory, message).err());
+    assert_eq!(stop, Some(Stop::Gone));
+    receiver.join().unwrap();
+}
+
+#[test]
+fn ring_of_one_blocks() {
+    check(Some(BOUND), || ring_delivers(Wait::Block, 1, 3, false));
+}
+
+#[test]
+fn ring_of_two_blocks() {
+    check(Some(BOUND), || ring_delivers(Wait::Block, 2, 3, false));
+}
+
+#[test]
+fn ring_of_one_blocks_exhaustively() {
+    check(ALL, || ring_delivers(Wait::Block, 1, 1, false));
+}
+
+#[test]
+fn ring_of_one_hybrid() {
+    check(Some(BOUND), || ring_delivers(Wait::Hybrid(1), 1, 2, false));
+}
+
+#[test]
+fn ring_of_one_spins() {
+    check(Some(BOUND), || ring_delivers(Wait::Spin, 1, 3, false));
+}
+
+#[test]
+fn ring_of_two_spins() {
+    check(Some(BOUND), || ring_delivers(Wait::Spin, 2, 4, false));
+}
+
+#[test]
+fn ring_of_one_yields() {
+    check(ALL, || ring_delivers(Wait::Yield, 1, 2, false));
+}
+
+#[test]
+fn ring_producer_leaves_a_sleeper() {
+    check(Some(BOUND), || ring_delivers(Wait::Block, 1, 1, true));
+}
+
+#[test]
+fn ring_producer_leaves_messages_behind() {
+    check(Some(BOUND), || ring_delivers(Wait::Block, 2, 2, true));
+}
+
+#[test]
+fn ring_producer_leaves_a_spinner() {
+    check(ALL, || ring_delivers(Wait::Spin, 2, 2, true));
+}
+
+#[test]
+fn ring_consumer_leaves_a_sleeper() {
+    check(Some(BOUND), || ring_consumer_leaves(Wait::Block, 1));
+}
+
+#[test]
+fn ring_consumer_leaves_a_spinner() {
+    check(ALL, || ring_consumer_leaves(Wait::Spin, 2));
+}
+
+#[test]
+fn ring_consumer_leaves_a_full_ring() {
+    check(ALL, || ring_consumer_leaves_full(Wait::Block));
+}
+
+// ---------------------------------------------------------------------------------------------------------------- slot
+
+struct Mailbox {
+    lanes: [(Stamps, Payload); 2],
+    lobby: Lobby,
+}
+
+/// One lane's first line.
+struct Lane(Arc<Mailbox>, usize);
+
+impl Deref for Lane {
+    type Target = Stamps;
+
+    fn deref(&self) -> &Stamps {
+        &self.0.lanes[self.1].0
+    }
+}
+
+struct Hall(Arc<Mailbox>);
+
+impl Deref for Hall {
+    type Target = Lobby;
+
+    fn deref(&self) -> &Lobby {
+        &self.0.lobby
+    }
+}
+
+/// One side with the payloads that its protocol guards.
+struct Party {
+    side: Side<Lane, Hall>,
+    mailbox: Arc<Mailbox>,
+    index: usize,
+}
+
+impl Party {
+    fn send(&self, value: u32) -> Result<(), Stop> {
+        self.side.reserve(alive)?;
+        self.mailbox.lanes[self.index].1.write(value);
+        self.side.put();
+        Ok(())
+    }
+
+    fn receive(&self) -> Result<u32, Stop> {
+        self.side.peek(alive)?;
+        let value = self.mailbox.lanes[1 - self.index].1.read();
+        self.side.take();
+        Ok(value)
+    }
+
+    fn close(&self) {
+        self.side.close_sending();
+        self.side.close_receiving();
+    }
+}
+
+fn mailbox(wait: Wait) -> [Party; 2] {
+    let lane = || (Stamps::default(), Payload::new());
+    let mailbox = Arc::new(Mailbox { lanes: [lane(), lane()], lobby: Lobby::default() });
+    [0, 1].map(|index| Party {
+        side: Side::new(
+            index,
+            Lane(mailbox.clone(), index),
+            Lane(mailbox.clone(), 1 - index),
+            Hall(mailbox.clone()),
+            manner(wait),
+        ),
+        mailbox: mailbox.clone(),
+        index,
+    })
+}
+
+/// Each reply carries the acknowledgement of the request, each request that of the reply.
+fn slot_ping_pong(wait: Wait, rounds: u32) {
+    let [leader, follower] = mailbox(wait);
+    let peer = thread::spawn(move || {
+        for round in 0..rounds {
+            assert_eq!(follower.receive(), Ok(round));
+            assert_eq!(follower.send(round + 10), Ok(()));
+        }
+    });
+    for round in 0..rounds {
+        assert_eq!(leader.send(round), Ok(()));
+        assert_eq!(leader.receive(), Ok(round + 10));
+    }
+    peer.join().unwrap();
+}
+
+/// No message goes back, so the acknowledgement travels alone. With `leaving` the sender closes after its last message.
+fn slot_stream(wait: Wait, messages: u32, leaving: bool) {
+    let [sender, receiver] = mailbox(wait);
+    let peer = thread::spawn(move || {
+        for message in 0..messages {
+            assert_eq!(sender.send(message), Ok(()));
+        }
+        if leaving {
+            sender.close();
+        }
+    });
+    for message in 0..messages {
+        assert_eq!(receiver.receive(), Ok(message));
+    }
+    if leaving {
+        assert_eq!(receiver.receive(), Err(Stop::Gone));
+    }
+    peer.join().unwrap();
+}
+
+/// Both send before they receive: acknowledgements cross messages, and each side's bell rings for either reason.
+fn slot_crossing(wait: Wait, rounds: u32) {
+    let run = move |party: &Party| {
+        for round in 0..rounds {
+            assert_eq!(party.send(round), Ok(()));
+            assert_eq!(party.receive(), Ok(round));
+        }
+        // The other side may still wait for the acknowledgement of the last message.
+        party.close();
+    };
+    let [one, other] = mailbox(wait);
+    let peer = thread::spawn(move || run(&other));
+    run(&one);
+    peer.join().unwrap();
+}
+
+/// The receiver takes one message and closes; the sender goes on until it is told.
+fn slot_receiver_leaves(wait: Wait, takes: u32) {
+    let [sender, receiver] = mailbox(wait);
+    let peer = thread::spawn(move || {
+        for message in 0..takes {
+            assert_eq!(receiver.receive(), Ok(message));
+        }
+        receiver.close();
+    });
+    let stop = (0..).find_map(|message| sender.send(message).err());
+    assert_eq!(stop, Some(Stop::Gone));
+    peer.join().unwrap();
+}
+
+#[test]
+fn slot_ping_pong_blocks() {
+    check(Some(BOUND), || slot_ping_pong(Wait::Block, 2));
+}
+
+#[test]
+fn slot_ping_pong_blocks_exhaustively() {
+    check(ALL, || slot_ping_pong(Wait::Block, 1));
+}
+
+#[test]
+fn slot_ping_pong_spins() {
+    check(Some(BOUND), || slot_ping_pong(Wait::Spin, 2));
+}
+
+#[test]
+fn slot_stream_blocks() {
+    check(Some(BOUND), || slot_stream(Wait::Block, 3, false));
+}
+
+#[test]
+fn slot_stream_hybrid() {
+    check(Some(BOUND), || slot_stream(Wait::Hybrid(1), 2, false));
+}
+
+#[test]
+fn slot_stream_spins() {
+    check(Some(BOUND), || slot_stream(Wait::Spin, 3, false));
+}
+
+#[test]
+fn slot_stream_yields() {
+    check(ALL, || slot_stream(Wait::Yield, 2, false));
+}
+
+#[test]
+fn slot_crossing_blocks() {
+    check(Some(BOUND), || slot_crossing(Wait::Block, 2));
+}
+
+#[test]
+fn slot_crossing_spins() {
+    check(Some(BOUND), || slot_crossing(Wait::Spin, 2));
+}
+
+#[test]
+fn slot_sender_leaves_a_sleeper() {
+    check(Some(BOUND), || slot_stream(Wait::Block, 1, true));
+}
+
+#[test]
+fn slot_sender_leaves_a_spinner() {
+    check(ALL, || slot_stream(Wait::Spin, 1, true));
+}
+
+#[test]
+fn slot_receiver_leaves_a_full_lane() {
+    check(Some(BOUND), || slot_receiver_leaves(Wait::Block, 0));
+}
+
+#[test]
+fn slot_receiver_leaves_a_sleeper() {
+    check(Some(BOUND), || slot_receiver_leaves(Wait::Block, 1));
+}
+
+#[test]
+fn slot_receiver_leaves_a_spinner() {
+    check(ALL, || slot_receiver_leaves(Wait::Spin, 1));
+}
+
+/// The halves of one side in two threads may stall the peer, but when it finds its lane free the lane is free: the
+/// sending half may acknowledge what the receiving half, elsewhere, has read.
+#[test]
+fn slot_halves_in_two_threads_keep_the_lane() {
+    check(Some(BOUND), || {
+        let [peer, party] = mailbox(Wait::Spin);
+        let party = Arc::new(party);
+        let receiver = thread::spawn({
+            let party = party.clone();
+            move || assert_eq!(party.receive(), Ok(0))
+        });
+        let sender = thread::spawn(move || assert_eq!(party.send(1), Ok(())));
+        assert_eq!(peer.send(0), Ok(()));
+        // One look only: the acknowledgement may never come.
+        if peer.side.reserve(|| true).is_ok() {
+            peer.mailbox.lanes[peer.index].1.write(2);
+        }
+        receiver.join().unwrap();
+        sender.join().unwrap();
+    });
+}

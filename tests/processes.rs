@@ -1,0 +1,685 @@
+//! Every mechanism through its own program: measured runs, and two programs that are started separately.
+//!
+//! Nothing here asserts a time. Programs that measure run one after the other, because two of them that spin or are pinned
+//! to the same CPUs would only hold each other up.
+
+mod common;
+
+use ipcost::transport::{self, Meeting, Spec};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+const LIMIT: Duration = Duration::from_secs(180);
+/// What any single program here may take, on any machine.
+const SOON: Duration = Duration::from_secs(30);
+
+/// The program of a mechanism.
+fn program(name: &str) -> &'static str {
+    match name {
+        "pipe" => env!("CARGO_BIN_EXE_ipc-pipe"),
+        "file" => env!("CARGO_BIN_EXE_ipc-file"),
+        "mmap-file" => env!("CARGO_BIN_EXE_ipc-mmap-file"),
+        "unix-stream" => env!("CARGO_BIN_EXE_ipc-unix-stream"),
+        "local-socket" => env!("CARGO_BIN_EXE_ipc-local-socket"),
+        "shm-ring" => env!("CARGO_BIN_EXE_ipc-shm-ring"),
+        "shm-slot" => env!("CARGO_BIN_EXE_ipc-shm-slot"),
+        "posix-shm" => env!("CARGO_BIN_EXE_ipc-posix-shm"),
+        "heap-ring" => env!("CARGO_BIN_EXE_ipc-heap-ring"),
+        "mutex-queue" => env!("CARGO_BIN_EXE_ipc-mutex-queue"),
+        "null" => env!("CARGO_BIN_EXE_ipc-null"),
+        "copy" => env!("CARGO_BIN_EXE_ipc-copy"),
+        other => panic!("{other} is listed but its program is not tested: add it here"),
+    }
+}
+
+fn specs() -> impl Iterator<Item = &'static Spec> {
+    transport::ALL.iter().map(|runner| runner.spec())
+}
+
+/// One measuring program at a time.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn two_cpus() -> bool {
+    ipcost::sys::cpu::allowed().unwrap().len() >= 2
+}
+
+// ---------------------------------------------------------------------------------------------------- measured runs
+
+/// A measured run, which must succeed; its outcome.
+fn measure(name: &str, workload: &str, n: u64, options: &[&str]) -> Value {
+    let _turn = turn();
+    let count = n.to_string();
+    let mut command = assert_cmd::Command::new(program(name));
+    command.args([workload, "--format", "json", "--messages", &count]).args(options).timeout(SOON);
+    let output = command.output().unwrap();
+    let label = format!("{name} {workload} {options:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    let outcome: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{label}: {e}: {text:?} {complaint}"));
+    assert_eq!(outcome["status"], "ok", "{label}: {outcome} {complaint}");
+    assert!(output.status.success(), "{label}: {}", output.status);
+    outcome
+}
+
+/// That the outcome accounts for every byte and for the parties.
+fn account(outcome: &Value, name: &str, workload: &str, n: u64, size: u64, parties: &str) {
+    let label = format!("{name} {workload} {size} {parties}: {outcome}");
+    assert_eq!(outcome["schema"], 1, "{label}");
+    assert_eq!(outcome["mechanism"], name, "{label}");
+    assert_eq!(outcome["workload"], workload, "{label}");
+    assert_eq!(outcome["size"], size, "{label}");
+    assert_eq!(outcome["parties"], parties, "{label}");
+    assert_eq!(outcome["messages"], n, "{label}");
+    assert_eq!(outcome["bytes"], n * size, "{label}");
+    assert_eq!(outcome["verified"]["messages"], n, "{label}");
+    assert_eq!(outcome["verified"]["bytes"], n * size, "{label}");
+    let pids: Vec<u64> = outcome["pids"].as_array().unwrap().iter().map(|pid| pid.as_u64().unwrap()).collect();
+    match (parties, &pids[..]) {
+        ("process", [a, b]) => assert_ne!(a, b, "{label}"),
+        ("thread", [a, b]) => assert_eq!(a, b, "{label}"),
+        ("solo", [_]) => {}
+        _ => panic!("strange parties in {label}"),
+    }
+    assert!(outcome["elapsed_ns"].as_u64().unwrap() > 0, "{label}");
+    assert_eq!(outcome.get("rtt_ns").is_some(), workload == "ping-pong", "{label}");
+}
+
+fn measure_and_account(spec: &Spec, workload: &str, n: u64, size: u64, parties: &str, options: &[&str]) {
+    let text = size.to_string();
+    let options = [&["--size", &text, "--parties", parties], options].concat();
+    account(&measure(spec.name, workload, n, &options), spec.name, workload, n, size, parties);
+}
+
+const WORKLOADS: [&str; 2] = ["ping-pong", "stream"];
+
+#[test]
+fn every_mechanism_accounts_for_every_byte_between_all_its_parties() {
+    common::watched(LIMIT, || {
+        for spec in specs() {
+            for parties in spec.parties {
+                for workload in WORKLOADS {
+                    measure_and_account(spec, workload, 2000, 64, parties.word(), &[]);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn processes_carry_messages_from_one_byte_to_sixteen_mebibytes() {
+    common::watched(LIMIT, || {
+        for spec in specs().filter(|spec| spec.parties.contains(&ipcost::plan::Parties::Process)) {
+            for (size, n) in [(1, 200), (4096, 200), (65537, 50), (1 << 20, 10), (16 << 20, 3)] {
+                for workload in WORKLOADS {
+                    measure_and_account(spec, workload, n, size, "process", &[]);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn every_wait_works_between_the_default_parties() {
+    common::watched(LIMIT, || {
+        for spec in specs() {
+            for wait in spec.waits {
+                if wait.word() == "spin" && !two_cpus() && !spec.parties.contains(&ipcost::plan::Parties::Solo) {
+                    continue;
+                }
+                let outcome = measure(spec.name, "ping-pong", 200, &["--wait", wait.word()]);
+                assert_eq!(outcome["wait"], wait.word(), "{outcome}");
+                account(&outcome, spec.name, "ping-pong", 200, 64, spec.parties[0].word());
+            }
+        }
+    });
+}
+
+#[test]
+fn two_parties_on_one_cpu_block_or_yield() {
+    common::watched(LIMIT, || {
+        for spec in specs() {
+            for wait in ["block", "yield"] {
+                let options = ["--placement", "same-cpu", "--wait", wait];
+                let outcome = measure(spec.name, "ping-pong", 200, &options);
+                let cpus = outcome["placement"]["cpus"].as_array().unwrap();
+                assert_eq!(cpus[0], cpus[1], "{outcome}");
+                account(&outcome, spec.name, "ping-pong", 200, 64, spec.parties[0].word());
+            }
+        }
+    });
+}
+
+#[test]
+fn parties_are_placed_on_two_cpus_or_left_to_the_scheduler() {
+    common::watched(LIMIT, || {
+        for spec in specs() {
+            let free = measure(spec.name, "stream", 200, &["--placement", "unpinned"]);
+            assert!(free["placement"].get("cpus").is_none(), "{free}");
+            if two_cpus() {
+                let apart = measure(spec.name, "stream", 200, &["--placement", "cross-cpu"]);
+                let cpus = apart["placement"]["cpus"].as_array().unwrap();
+                assert_ne!(cpus[0], cpus[1], "{apart}");
+            }
+        }
+    });
+}
+
+#[test]
+fn two_parties_that_spin_on_one_cpu_are_refused() {
+    common::watched(LIMIT, || {
+        for spec in specs().filter(|spec| spec.family != transport::Family::Control) {
+            refused(spec.name, &["ping-pong", "--wait", "spin", "--placement", "same-cpu"], "spin");
+        }
+    });
+}
+
+// ------------------------------------------------------------------------------------------------------ wrong input
+
+/// That the program ends with code 2 and one line that begins with `error:` and holds `clue`, on standard error only.
+fn refused(name: &str, arguments: &[&str], clue: &str) {
+    let output = assert_cmd::Command::new(program(name)).args(arguments).timeout(SOON).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    let label = format!("{name} {arguments:?}: {text}");
+    assert_eq!(output.status.code(), Some(2), "{label}");
+    assert!(output.stdout.is_empty(), "{label}");
+    one_error(&text, clue);
+}
+
+/// That `text` has exactly one error line, and that it holds `clue`.
+fn one_error(text: &str, clue: &str) {
+    let errors: Vec<_> = text.lines().filter(|line| line.starts_with("error")).collect();
+    assert!(matches!(errors[..], [line] if line.contains(clue)), "no single error about {clue:?} in {text:?}");
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+#[test]
+fn wrong_input_is_refused_with_one_clear_line() {
+    common::watched(LIMIT, || {
+        for spec in specs() {
+            let name = spec.name;
+            for workload in WORKLOADS {
+                refused(name, &[workload, "--size", "0"], "0");
+                refused(name, &[workload, "--size", "many"], "many");
+                refused(name, &[workload, "--size", &format!("{}", spec.max_size + 1)], "carries");
+                refused(name, &[workload, "--wait", "dance"], "dance");
+                refused(name, &[workload, "--cpus", "0,4096"], "4096");
+                refused(name, &[workload, "--messages", "0"], "0");
+                refused(name, &[workload, "--dir", "/nonexistent/folder"], "/nonexistent/folder");
+            }
+        }
+    });
+}
+
+#[test]
+fn parties_that_a_mechanism_does_not_connect_are_refused() {
+    common::watched(LIMIT, || {
+        for spec in specs() {
+            for parties in ["process", "thread", "solo"] {
+                if !spec.parties.iter().any(|p| p.word() == parties) {
+                    refused(spec.name, &["ping-pong", "--parties", parties], parties);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn mechanisms_that_live_within_one_process_refuse_the_roles() {
+    common::watched(LIMIT, || {
+        for spec in specs().filter(|spec| spec.meeting == Meeting::Never) {
+            refused(spec.name, &["producer"], spec.name);
+            refused(spec.name, &["consumer"], spec.name);
+        }
+    });
+}
+
+// ------------------------------------------------------------------------------- two programs, started separately
+
+/// A place where two programs of one mechanism meet, and what is looked at to see whether anything is left there.
+struct Place {
+    at: String,
+    /// The first name that appears when somebody waits there.
+    path: PathBuf,
+    dir: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    fn new(spec: &Spec, topic: &str) -> Self {
+        if spec.meeting == Meeting::ShmName {
+            let at = format!("ipcost-test-{}-{}-{topic}", std::process::id(), spec.name);
+            return Self { path: Path::new("/dev/shm").join(&at), at, dir: None };
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("meet");
+        Self { at: path.to_str().unwrap().into(), path, dir: Some(dir) }
+    }
+
+    /// That nothing is left.
+    fn empty(&self, label: &str) {
+        assert!(!self.path.exists(), "{label}: {} is left behind", self.path.display());
+        if let Some(dir) = &self.dir {
+            let left: Vec<_> =
+                std::fs::read_dir(dir.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+            assert!(left.is_empty(), "{label}: {left:?} is left behind");
+        }
+    }
+
+    fn appears(&self) {
+        until("its name appears", || self.path.exists());
+    }
+
+    fn disappears(&self) {
+        until("its name disappears", || !self.path.exists());
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn until(what: &str, mut true_at_last: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !true_at_last() {
+        assert!(start.elapsed() < SOON, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The mechanisms whose programs meet at a name, and which of the two makes the name.
+fn meeting() -> impl Iterator<Item = (&'static Spec, Maker)> {
+    specs().filter(|spec| matches!(spec.meeting, Meeting::Path | Meeting::ShmName)).map(|spec| {
+        let socket = matches!(spec.name, "unix-stream" | "local-socket");
+        (spec, if socket { Maker::Consumer } else { Maker::Producer })
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Maker {
+    Producer,
+    Consumer,
+}
+
+impl Maker {
+    fn word(self) -> &'static str {
+        if self == Maker::Producer { "producer" } else { "consumer" }
+    }
+}
+
+/// A started program that does not outlive the test.
+struct Running {
+    child: Option<Child>,
+    label: String,
+}
+
+impl Running {
+    fn start(name: &str, arguments: &[&str]) -> Self {
+        Self::with(name, arguments, Stdio::null(), Stdio::piped())
+    }
+
+    fn with(name: &str, arguments: &[&str], stdin: Stdio, stdout: Stdio) -> Self {
+        let mut command = Command::new(program(name));
+        command.args(arguments).stdin(stdin).stdout(stdout).stderr(Stdio::piped());
+        Self { child: Some(command.spawn().unwrap()), label: format!("{name} {arguments:?}") }
+    }
+
+    fn child(&mut self) -> &mut Child {
+        self.child.as_mut().unwrap()
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        kill(Pid::from_raw(self.child().id() as i32), signal).unwrap();
+    }
+
+    /// Waits for the line on standard error that says that it waits, so that signals are handled by now.
+    fn waits(&mut self) {
+        let mut line = String::new();
+        let stderr = self.child().stderr.take().unwrap();
+        let mut reader = BufReader::new(stderr);
+        reader.read_line(&mut line).unwrap();
+        assert!(line.contains("waiting for a"), "{}: {line:?}", self.label);
+        self.child().stderr = Some(reader.into_inner());
+    }
+
+    /// Its end, which must come soon; exit code, standard output, standard error.
+    fn end(mut self) -> (Option<i32>, String, String) {
+        let child = self.child.take().unwrap();
+        let pid = child.id();
+        let (done, ended) = mpsc::channel::<Output>();
+        std::thread::spawn(move || done.send(child.wait_with_output().unwrap()));
+        let output = ended.recv_timeout(SOON).unwrap_or_else(|_| {
+            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+            panic!("{} did not end within {} s", self.label, SOON.as_secs())
+        });
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+
+    /// Kills it as nothing can prevent.
+    fn kill_hard(mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Starts whichever program makes the name, waits for the name, and starts the other; producer and consumer.
+fn met(spec: &Spec, maker: Maker, place: &Place, speech: &[&str]) -> (Running, Running) {
+    let produce = [&["producer", "--at", &place.at], speech].concat();
+    let consume = ["consumer", "--at", &place.at];
+    match maker {
+        Maker::Producer => {
+            let producer = Running::start(spec.name, &produce);
+            place.appears();
+            (producer, Running::start(spec.name, &consume))
+        }
+        Maker::Consumer => {
+            let mut consumer = Running::start(spec.name, &consume);
+            consumer.waits();
+            (Running::start(spec.name, &produce), consumer)
+        }
+    }
+}
+
+fn all_right(label: &str, text: &str, n: u64, size: u64) {
+    assert!(text.contains(&format!("{n} messages of {size} bytes")), "{label}: {text}");
+    assert!(text.contains("every byte was right"), "{label}: {text}");
+}
+
+#[test]
+fn two_terminals_carry_every_byte_and_leave_nothing() {
+    common::watched(LIMIT, || {
+        for (spec, maker) in meeting() {
+            for (size, n) in [(64, 2000), (65537, 20)] {
+                let place = Place::new(spec, "carry");
+                let label = format!("{} {size}", spec.name);
+                let (size_text, count) = (size.to_string(), n.to_string());
+                let (producer, consumer) = met(spec, maker, &place, &["--messages", &count, "--size", &size_text]);
+                let (code, heard, trouble) = consumer.end();
+                assert_eq!(code, Some(0), "{label}: {heard} {trouble}");
+                all_right(&label, &heard, n, size);
+                let (code, out, said) = producer.end();
+                assert_eq!(code, Some(0), "{label}: {said}");
+                assert!(out.is_empty() && said.contains(&format!("sent {n} messages")), "{label}: {out} {said}");
+                place.empty(&label);
+            }
+        }
+    });
+}
+
+#[test]
+fn either_program_may_come_first_where_the_producer_makes_the_name() {
+    common::watched(LIMIT, || {
+        for (spec, _) in meeting().filter(|(_, maker)| *maker == Maker::Producer) {
+            let place = Place::new(spec, "first");
+            let mut consumer = Running::start(spec.name, &["consumer", "--at", &place.at, "--format", "json"]);
+            consumer.waits();
+            let producer = Running::start(spec.name, &["producer", "--at", &place.at, "--messages", "300"]);
+            let (code, heard, trouble) = consumer.end();
+            assert_eq!(code, Some(0), "{}: {trouble}", spec.name);
+            let heard: Value = serde_json::from_str(&heard).unwrap();
+            assert_eq!((&heard["messages"], &heard["bytes"]), (&300.into(), &(300 * 64).into()), "{heard}");
+            assert_eq!(heard["right"], true, "{heard}");
+            assert_eq!(producer.end().0, Some(0), "{}", spec.name);
+            place.empty(spec.name);
+        }
+    });
+}
+
+/// A producer and a consumer of `ipc-pipe`, connected as a shell does it.
+fn piped(speech: &[&str]) -> (Running, Running) {
+    let mut producer = Running::start("pipe", &[&["producer"], speech].concat());
+    let between = producer.child().stdout.take().unwrap();
+    (producer, Running::with("pipe", &["consumer"], between.into(), Stdio::piped()))
+}
+
+#[test]
+fn a_shell_pipe_carries_every_byte() {
+    common::watched(LIMIT, || {
+        for (size, n) in [(64, 2000), (65537, 20), (1 << 20, 5)] {
+            let (producer, consumer) = piped(&["--messages", &n.to_string(), "--size", &size.to_string()]);
+            let (code, heard, trouble) = consumer.end();
+            assert_eq!(code, Some(0), "{size}: {heard} {trouble}");
+            all_right("pipe", &heard, n, size);
+            let (code, _, said) = producer.end();
+            assert!(code == Some(0) && said.contains(&format!("sent {n} messages")), "{size}: {said}");
+        }
+    });
+}
+
+#[test]
+fn a_pipe_that_is_none_is_refused_and_an_empty_one_is_an_error() {
+    common::watched(LIMIT, || {
+        let file = tempfile::tempfile().unwrap();
+        for (role, clue) in [("producer", "standard output"), ("consumer", "standard input")] {
+            let stdio = || Stdio::from(file.try_clone().unwrap());
+            let (code, _, text) = Running::with("pipe", &[role], stdio(), stdio()).end();
+            assert_eq!(code, Some(2), "{text}");
+            one_error(&text, clue);
+        }
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(writer);
+        let (code, heard, text) = Running::with("pipe", &["consumer"], reader.into(), Stdio::piped()).end();
+        assert!(code == Some(1) && heard.is_empty(), "{heard} {text}");
+        one_error(&text, "producer");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let (code, _, text) = Running::with("pipe", &["producer"], Stdio::null(), writer.into()).end();
+        assert_eq!(code, Some(1), "{text}");
+        one_error(&text, "standard output");
+    });
+}
+
+#[test]
+fn a_peer_that_never_comes_is_an_error_and_leaves_nothing() {
+    common::watched(LIMIT, || {
+        for (spec, _) in meeting() {
+            for role in ["producer", "consumer"] {
+                let place = Place::new(spec, role);
+                let label = format!("{} {role}", spec.name);
+                let (code, out, text) =
+                    Running::start(spec.name, &[role, "--at", &place.at, "--patience", "200ms"]).end();
+                assert_eq!(code, Some(1), "{label}: {text}");
+                assert!(out.is_empty(), "{label}: {out}");
+                one_error(&text, &place.at);
+                let others = text.lines().filter(|line| !line.starts_with("error"));
+                assert!(others.clone().all(|line| line.starts_with("waiting for a ")), "{label}: {text}");
+                assert!(others.count() <= 1, "{label}: {text}");
+                place.empty(&label);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_consumer_ends_when_its_producer_is_killed() {
+    common::watched(LIMIT, || {
+        for (spec, maker) in meeting() {
+            let place = Place::new(spec, "killed");
+            let (producer, consumer) = met(spec, maker, &place, &["--duration", "60s"]);
+            place.disappears();
+            std::thread::sleep(Duration::from_millis(100));
+            producer.kill_hard();
+            ends_after_a_death(spec.name, consumer);
+            place.empty(spec.name);
+        }
+        let (producer, consumer) = piped(&["--duration", "60s"]);
+        std::thread::sleep(Duration::from_millis(300));
+        producer.kill_hard();
+        ends_after_a_death("pipe", consumer);
+    });
+}
+
+/// That a consumer reports what it got: all right, or at most the last message torn, never a wrong one.
+fn ends_after_a_death(name: &str, consumer: Running) {
+    let (code, heard, trouble) = consumer.end();
+    let torn = heard.contains("the sender left after");
+    assert_eq!(code, Some(i32::from(torn)), "{name}: {heard} {trouble}");
+    assert!(torn || heard.contains("every byte was right"), "{name}: {heard} {trouble}");
+    assert!(!heard.contains("received        0 messages"), "{name}: {heard}");
+}
+
+#[test]
+fn a_producer_ends_when_its_consumer_is_killed() {
+    common::watched(LIMIT, || {
+        for (spec, maker) in meeting() {
+            let place = Place::new(spec, "deaf");
+            let (producer, consumer) = met(spec, maker, &place, &["--duration", "60s"]);
+            place.disappears();
+            std::thread::sleep(Duration::from_millis(100));
+            consumer.kill_hard();
+            let (code, _, text) = producer.end();
+            assert_eq!(code, Some(1), "{}: {text}", spec.name);
+            one_error(&text, "consumer left");
+            place.empty(spec.name);
+        }
+        let (producer, consumer) = piped(&["--duration", "60s"]);
+        std::thread::sleep(Duration::from_millis(300));
+        consumer.kill_hard();
+        let (code, _, text) = producer.end();
+        assert_eq!(code, Some(1), "pipe: {text}");
+        one_error(&text, "consumer left");
+    });
+}
+
+#[test]
+fn an_interrupted_program_that_waits_removes_its_name() {
+    common::watched(LIMIT, || {
+        for (spec, maker) in meeting() {
+            for role in ["producer", "consumer"] {
+                if maker == Maker::Consumer && role == "producer" {
+                    // A producer without a socket to connect to does not wait.
+                    continue;
+                }
+                let place = Place::new(spec, &format!("interrupt-{role}"));
+                let mut waiting = Running::start(spec.name, &[role, "--at", &place.at]);
+                waiting.waits();
+                assert_eq!(place.path.exists(), maker.word() == role, "{} {role}", spec.name);
+                waiting.signal(Signal::SIGINT);
+                let (code, out, text) = waiting.end();
+                assert_eq!(code, Some(130), "{} {role}: {text}", spec.name);
+                assert!(out.is_empty(), "{} {role}: {out}", spec.name);
+                place.empty(&format!("{} {role}", spec.name));
+            }
+        }
+    });
+}
+
+#[test]
+fn an_interrupted_consumer_reports_what_it_has() {
+    common::watched(LIMIT, || {
+        for (spec, maker) in meeting() {
+            let place = Place::new(spec, "report");
+            let (producer, mut consumer) = met(spec, maker, &place, &["--duration", "60s"]);
+            place.disappears();
+            std::thread::sleep(Duration::from_millis(100));
+            consumer.signal(Signal::SIGINT);
+            let (code, heard, trouble) = consumer.end();
+            assert_eq!(code, Some(130), "{}: {heard} {trouble}", spec.name);
+            assert!(heard.contains("every byte was right"), "{}: {heard} {trouble}", spec.name);
+            assert_eq!(producer.end().0, Some(1), "{}", spec.name);
+            place.empty(spec.name);
+        }
+    });
+}
+
+#[test]
+fn a_name_that_a_killed_program_left_is_taken_over() {
+    common::watched(LIMIT, || {
+        for (spec, maker) in meeting() {
+            let place = Place::new(spec, "stale");
+            let mut dead = Running::start(spec.name, &[maker.word(), "--at", &place.at]);
+            dead.waits();
+            dead.kill_hard();
+            assert!(place.path.exists(), "{}: nothing was left to test with", spec.name);
+            if maker == Maker::Producer {
+                // A dead producer's ring is not taken for a living one.
+                let (code, heard, text) =
+                    Running::start(spec.name, &["consumer", "--at", &place.at, "--patience", "200ms"]).end();
+                assert_eq!(code, Some(1), "{}: {heard} {text}", spec.name);
+                one_error(&text, "producer");
+            } else {
+                let (code, _, text) = Running::start(spec.name, &["producer", "--at", &place.at]).end();
+                assert_eq!(code, Some(1), "{}: {text}", spec.name);
+                one_error(&text, "consumer");
+            }
+            let arguments = [maker.word(), "--at", &place.at];
+            let mut next = Running::start(spec.name, &arguments);
+            let other = if maker == Maker::Producer { "consumer" } else { "producer" };
+            // Both say that they wait, but a producer first says what it removes.
+            until("it has taken over", || {
+                let mut line = String::new();
+                let mut byte = [0];
+                let stderr = next.child().stderr.as_mut().unwrap();
+                while stderr.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
+                    line.push(byte[0].into());
+                }
+                assert!(!line.is_empty() && !line.contains("error"), "{}: {line:?}", spec.name);
+                line.contains("waiting for a")
+            });
+            let peer = Running::start(spec.name, &[other, "--at", &place.at]);
+            for (program, role) in [(next, maker.word()), (peer, other)] {
+                let (code, heard, text) = program.end();
+                assert_eq!(code, Some(0), "{} {role}: {heard} {text}", spec.name);
+            }
+            place.empty(spec.name);
+        }
+    });
+}
+
+#[test]
+fn a_second_program_at_a_taken_name_is_refused_and_the_first_goes_on() {
+    common::watched(LIMIT, || {
+        for (spec, maker) in meeting() {
+            let place = Place::new(spec, "taken");
+            let mut first = Running::start(spec.name, &[maker.word(), "--at", &place.at]);
+            first.waits();
+            let (code, _, text) = Running::start(spec.name, &[maker.word(), "--at", &place.at]).end();
+            assert_eq!(code, Some(1), "{}: {text}", spec.name);
+            one_error(&text, &place.at);
+            let other = if maker == Maker::Producer { "consumer" } else { "producer" };
+            let second = Running::start(spec.name, &[other, "--at", &place.at]);
+            for program in [first, second] {
+                let (code, heard, text) = program.end();
+                assert_eq!(code, Some(0), "{}: {heard} {text}", spec.name);
+            }
+            place.empty(spec.name);
+        }
+    });
+}
+
+#[test]
+fn a_file_of_somebody_else_at_the_name_survives() {
+    common::watched(LIMIT, || {
+        for (spec, maker) in meeting() {
+            let place = Place::new(spec, "foreign");
+            for theirs in [b"short".to_vec(), vec![7; 10_000]] {
+                std::fs::write(&place.path, &theirs).unwrap();
+                let arguments = [maker.word(), "--at", &place.at, "--patience", "200ms"];
+                let (code, _, text) = Running::start(spec.name, &arguments).end();
+                assert_eq!(code, Some(1), "{}: {text}", spec.name);
+                one_error(&text, &place.at);
+                assert_eq!(std::fs::read(&place.path).unwrap(), theirs, "{}", spec.name);
+            }
+        }
+    });
+}
