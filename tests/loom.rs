@@ -3,18 +3,19 @@
 //!
 //! Purpose: the ring, the slot and the bell run here over the model checker's atomics, which try the interleavings of
 //! two threads together with the stale values that the memory model lets a load return. Payloads lie in the checker's
-//! cells, so a read and a write of one slot that are not ordered fail the test even if the value happens to be right. The
-//! model's futex never times out, so a lost wake-up is a deadlock, which the checker reports; in the shipped code the
-//! limit of the sleep would turn it into a delay that no test notices.
+//! cells, so a read and a write of one slot that are not ordered fail the test even if the value is right by chance.
+//! The model's futex never times out, so a lost wake-up is a deadlock, which the checker reports; in the shipped code
+//! the limit of the sleep would turn it into a delay that no test notices. Not shown here: the release in `leave`. Only
+//! waits that look need it, and after a yield the checker lets no thread read again an old value that it has seen.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --test loom
 //! ```
 //!
-//! Bounds. Two threads are all that the protocols allow; a third one appears where a stray wake-up or a divided side is
-//! tried. Messages: one more than there are slots makes a slot be used again and the producer wait for space; another one
-//! lets a bell ring twice. Models checked with [`ALL`] are exhaustive; [`BOUND`] says what limits the larger ones, and
-//! `LOOM_MAX_PREEMPTIONS=4` makes them larger (minutes instead of seconds).
+//! Bounds. Two threads are all that the protocols allow; a third one appears where a stray wake-up or a divided side
+//! is tried. Messages: one more than there are slots makes a slot be used again and the producer wait for space;
+//! another one lets a bell ring twice. Models checked with [`ALL`] are exhaustive; [`BOUND`] says what limits the
+//! larger ones, and `LOOM_MAX_PREEMPTIONS=4` makes them larger (minutes instead of seconds).
 
 #![allow(unsafe_code, reason = "the checker's cells hand out raw pointers")]
 

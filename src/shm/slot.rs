@@ -40,10 +40,10 @@ const RECEIVING: u32 = 4;
 
 /// What one side knows without looking at shared memory; its sender and its receiver share it.
 ///
-/// The private counters are atomics only so that both halves may hold a reference: every access is a plain load or store.
-/// The halves of one side are meant to stay with one thread. Used from two threads at once they may publish the
-/// acknowledgement late or forget it, and may sleep through a bell, which can stall the peer for good, but cannot make a
-/// lane look free that is not.
+/// The private counters are atomics only so that both halves may hold a reference: every access is a plain load or
+/// store. The halves of one side are meant to stay with one thread. Used from two threads at once they may publish the
+/// acknowledgement late or forget it, and may sleep through a bell, which can stall the peer for good, but cannot make
+/// a lane look free that is not.
 #[derive(Debug)]
 pub struct Side<C, L> {
     /// 0 or 1.

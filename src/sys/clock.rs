@@ -9,8 +9,16 @@ use rustix::time::{ClockId, clock_gettime};
 /// Nanoseconds since an arbitrary start, the same for every process of this boot.
 #[inline(always)]
 pub fn now() -> u64 {
+    #[cfg(test)]
+    READINGS.with(|count| count.set(count.get() + 1));
     let time = clock_gettime(ClockId::Monotonic);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Readings by this thread, so that a test can prove that there were none.
+    pub static READINGS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 /// What one call of [`now`] costs, and the smallest step it was seen to make, both in nanoseconds.

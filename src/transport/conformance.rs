@@ -178,20 +178,21 @@ pub fn full<T: Transport>(wait: Wait) -> Verdict {
         return Ok(());
     }
     let (mut tx, mut rx) = made(T::one_way(&config(wait, size)))?;
-    let sent = AtomicU64::new(0);
+    let progress = AtomicU64::new(0);
+    // Each party owns its end, so that one that finds a fault lets go of it and frees the other.
+    let sent = &progress;
     between(
-        || {
+        move || {
             attached(tx.attach())?;
             for seq in 0..n {
                 send(&mut tx, Way::Out, seq..seq + 1)?;
                 sent.store(seq + 1, Ordering::SeqCst);
             }
-            drop(tx);
             Ok(())
         },
-        || {
+        move || {
             attached(rx.attach())?;
-            let ahead = stalled(&sent, n);
+            let ahead = stalled(sent, n);
             if ahead == n {
                 return Err(format!("{n} messages of {size} bytes were sent without a receiver: it is not bounded"));
             }
@@ -322,15 +323,16 @@ pub fn receiver_leaves<T: Transport>(wait: Wait) -> Verdict {
 
     let size = 64 << 10;
     let (mut tx, mut rx) = made(T::one_way(&config(wait, size)))?;
-    let sent = AtomicU64::new(0);
+    let progress = AtomicU64::new(0);
+    let sent = &progress;
     let second = between(
-        || {
+        move || {
             attached(tx.attach())?;
-            broken_after(&mut tx, &sent)
+            broken_after(&mut tx, sent)
         },
-        || {
+        move || {
             attached(rx.attach())?;
-            stalled(&sent, most(size));
+            stalled(sent, most(size));
             drop(rx);
             Ok(())
         },

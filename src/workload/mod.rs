@@ -137,3 +137,64 @@ impl Watch for Stamped<'_> {
         self.histogram.record(clock::now() - self.start);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Wait;
+    use crate::sys::clock::READINGS;
+    use crate::transport::{Config, HeapRing, Notes, Null, Transport};
+    use std::cell::Cell;
+
+    fn config() -> Config {
+        let (dir, patience) = (std::env::temp_dir(), std::time::Duration::ZERO);
+        Config { size: 64, wait: Wait::Block, processes: false, dir, patience, notes: Notes::default() }
+    }
+
+    fn readings(body: impl FnOnce()) -> u64 {
+        let before = READINGS.with(Cell::get);
+        body();
+        READINGS.with(Cell::get) - before
+    }
+
+    #[test]
+    fn a_batch_window_reads_no_clock_between_messages_and_a_stamped_one_reads_it_twice() {
+        let mut sides = Null::link(&config()).unwrap();
+        let mut load = Load::of(Touch::Whole, 0);
+        assert_eq!(readings(|| ping_pong::alone(&mut sides, &mut load, 500, &mut Batch).unwrap()), 0);
+        let mut histogram = crate::measure::Histogram::default();
+        let mut watch = Stamped::new(&mut histogram);
+        assert_eq!(readings(|| ping_pong::alone(&mut sides, &mut load, 500, &mut watch).unwrap()), 1000);
+        assert_eq!(histogram.len(), 500);
+    }
+
+    #[test]
+    fn both_parties_of_a_batch_read_no_clock() {
+        let [mut near, mut far] = HeapRing::link(&config()).unwrap();
+        std::thread::scope(|scope| {
+            let follower = scope.spawn(move || {
+                far.attach().unwrap();
+                let mut load = Load::of(Touch::Whole, 0);
+                readings(|| ping_pong::follow(&mut far, &mut load, 500).unwrap())
+            });
+            near.attach().unwrap();
+            let mut load = Load::of(Touch::Whole, 0);
+            assert_eq!(readings(|| ping_pong::lead(&mut near, &mut load, 500, &mut Batch).unwrap()), 0);
+            assert_eq!(follower.join().unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn a_lost_message_stops_the_stream_with_its_number() {
+        let [mut near, mut far] = HeapRing::link(&config()).unwrap();
+        near.attach().unwrap();
+        far.attach().unwrap();
+        let mut sender = Load::of(Touch::Whole, 0);
+        stream::lead(&mut near, &mut sender, 5).unwrap();
+        sender.next += 1;
+        stream::lead(&mut near, &mut sender, 5).unwrap();
+        let mut receiver = Load::of(Touch::Whole, 0);
+        let fault = stream::follow(&mut far, &mut receiver, 10).unwrap_err().to_string();
+        assert!(fault.contains("message 5 was due and message 6 came"), "{fault}");
+    }
+}
