@@ -50,6 +50,19 @@ pub mod campaign;
 pub mod cell;
 #[cfg(not(loom))]
 pub mod cli;
+/// Under the model checker only [`shm`] exists, but cargo builds the binaries for every integration test: they fail.
+#[cfg(loom)]
+pub mod cli {
+    use std::process::ExitCode;
+    /// Fails.
+    pub fn mechanism(_: &str) -> ExitCode {
+        ExitCode::FAILURE
+    }
+    /// Fails.
+    pub fn comparer() -> ExitCode {
+        ExitCode::FAILURE
+    }
+}
 #[cfg(not(loom))]
 pub mod conduct;
 pub mod error;

@@ -104,9 +104,23 @@ impl<C: Deref<Target = Stamps>, L: Deref<Target = Lobby>> Side<C, L> {
     /// [`Stop::Gone`] when the peer closed its sending half and everything was taken.
     #[inline(always)]
     pub fn peek(&self, gone: impl FnMut() -> bool) -> Result<(), Stop> {
+        self.peek_and(|| {}, gone)
+    }
+
+    /// As [`peek`](Self::peek), with something to do at every look: touching the lines of the message that the stamp is
+    /// not in, so that they are on their way together with it.
+    ///
+    /// # Errors
+    /// As [`peek`](Self::peek).
+    #[inline(always)]
+    pub fn peek_and(&self, glance: impl Fn(), gone: impl FnMut() -> bool) -> Result<(), Stop> {
         let next = self.taken.load(Ordering::Relaxed).wrapping_add(1);
         // Acquire: pairs with the release of `put`: the payload is there.
-        let message = || (self.theirs.put.load(Ordering::Acquire) == next).then_some(());
+        let message = || {
+            let put = self.theirs.put.load(Ordering::Acquire);
+            glance();
+            (put == next).then_some(())
+        };
         if message().is_some() {
             return Ok(());
         }
