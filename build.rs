@@ -3,7 +3,8 @@
 use std::process::Command;
 
 fn main() {
-    println!("cargo::rerun-if-changed=.git/HEAD");
+    // A commit on a branch changes the log, not HEAD; a build outside a checkout has neither.
+    println!("cargo::rerun-if-changed=.git/logs/HEAD");
     println!("cargo::rerun-if-changed=Cargo.lock");
     let git = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
     let text = |out: std::io::Result<std::process::Output>| {

@@ -64,7 +64,7 @@ struct Warm {
     per_message_ns: f64,
 }
 
-/// Doubles the window until it lasts long enough to be compared, then repeats it until two in a row agree.
+/// Lengthens the window until it lasts long enough to be compared, then repeats it until two in a row agree.
 fn warm_up(windows: &mut dyn Windows, limit_ns: u64, flags: &mut Vec<String>) -> Result<Warm> {
     let start = clock::now();
     let (mut n, mut messages, mut last) = (1, 0, f64::INFINITY);
@@ -96,7 +96,8 @@ fn probe(plan: &Plan, two_cpus: bool, windows: &mut dyn Windows, numbers: &mut N
     }
     let kind = floor::Kind::for_wait(plan.wait);
     if two_cpus {
-        numbers.line.extend(windows.floor(floor::Kind::Line)?);
+        let patterns = [windows.floor(floor::Kind::Line)?, windows.floor(floor::Kind::Lines)?];
+        numbers.line.extend(patterns.into_iter().flatten().min_by(f64::total_cmp));
     }
     match kind {
         floor::Kind::Line => numbers.handover.clone_from(&numbers.line),

@@ -85,9 +85,7 @@ impl Host {
             let free = shm.blocks_available() * shm.fragment_size();
             facts.insert("/dev/shm free, bytes".into(), free.to_string());
         }
-        for (name, value) in [("steal ticks so far", steal())] {
-            facts.extend(value.map(|v| (name.to_string(), v.to_string())));
-        }
+        facts.extend(steal().map(|ticks| ("steal ticks so far".to_string(), ticks.to_string())));
         let build = [
             ("version", env!("CARGO_PKG_VERSION")),
             ("revision", env!("IPCOST_GIT")),

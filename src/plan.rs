@@ -292,6 +292,31 @@ impl Plan {
     }
 }
 
+/// Reads two CPU numbers such as `0,1`.
+///
+/// # Errors
+/// A usage error that says what is accepted.
+pub fn parse_cpus(text: &str) -> Result<Placement> {
+    match text.parse() {
+        Ok(Placement::Cpus(a, b)) => Ok(Placement::Cpus(a, b)),
+        _ => Err(Error::usage(format!("{text:?} is no pair of CPUs")).hint("write them as 0,1")),
+    }
+}
+
+/// Reads a placement by name; pairs of CPUs are another option's.
+///
+/// # Errors
+/// A usage error that says what is accepted.
+pub fn parse_placement(text: &str) -> Result<Placement> {
+    match text.parse() {
+        Ok(Placement::Cpus(..)) | Err(_) => {
+            let choice = "choose from same-cpu, cross-cpu, unpinned, or name the CPUs with --cpus A,B";
+            Err(Error::usage(format!("{text:?} is no placement")).hint(choice))
+        }
+        known => known,
+    }
+}
+
 /// Reads a size such as `64`, `4KiB` or `1MiB`; always whole bytes, at least one.
 ///
 /// # Errors

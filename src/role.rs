@@ -1,8 +1,9 @@
 //! The two halves of a transport as two programs that a person starts.
 //!
 //! Key decision: the same payload work as in a run (every byte written, every byte verified), and the consumer reports: what
-//! came, how fast, and whether every byte was right. The consumer's clock runs from the first message received to the
-//! last one verified; the time until somebody starts the other program is not part of it.
+//! came, how fast, and whether every byte was right. The consumer's clock runs from the first message verified to the last
+//! one at which it was read; neither the time until somebody starts the other program nor the time until it says that it
+//! is done is part of it.
 
 use crate::error::{Error, Phase, Result};
 use crate::plan::Touch;
@@ -35,8 +36,10 @@ pub struct Heard {
     pub bytes: u64,
     /// Bytes of one message.
     pub size: usize,
-    /// From the first message received to the last verified.
+    /// From the first message verified to the last one at which the clock was read.
     pub elapsed_ns: u64,
+    /// Number of that last one. Above 4 KiB the clock is read at every message, below at every 64th.
+    pub timed: u64,
     /// Whether all that came was right.
     pub right: bool,
     /// What was wrong, or why it ended otherwise than by the producer leaving.
@@ -54,7 +57,7 @@ pub fn produce(mut tx: impl Sender, speech: &Speech) -> Result<u64> {
     let mut sent = 0;
     while speech.messages.is_none_or(|n| sent < n) && !STOP.load(Ordering::Relaxed) {
         // The clock is read every so often only: it costs more than a small message.
-        if sent % 64 == 0 && until.is_some_and(|until| clock::now() >= until) {
+        if sent.is_multiple_of(64) && until.is_some_and(|until| clock::now() >= until) {
             break;
         }
         match tx.send_with(|message| payload.fill(Way::Out, sent, message)) {
@@ -76,8 +79,8 @@ pub fn produce(mut tx: impl Sender, speech: &Speech) -> Result<u64> {
 pub fn consume(mut rx: impl Receiver, size: usize) -> Result<Heard> {
     rx.attach().map_err(|e| Error::failed(Phase::Start, "cannot attach").because(e))?;
     let payload = Payload::new(Touch::Whole);
-    let mut heard = Heard { messages: 0, bytes: 0, size, elapsed_ns: 0, right: true, trouble: None };
-    let (mut start, mut end) = (None, 0);
+    let mut heard = Heard { messages: 0, bytes: 0, size, elapsed_ns: 0, timed: 0, right: true, trouble: None };
+    let (mut start, mut end, mut timed) = (None, 0, 0);
     while !STOP.load(Ordering::Relaxed) {
         let seq = heard.messages;
         let checked = match rx.recv_with(|message| payload.check(Way::Out, seq, message)) {
@@ -100,15 +103,14 @@ pub fn consume(mut rx: impl Receiver, size: usize) -> Result<Heard> {
                 break;
             }
         }
-        if start.is_none() {
-            start = Some(clock::now());
-        }
-        // Read often enough to be exact at the end, rarely enough not to be what is measured.
-        if size > 4096 || heard.messages % 64 == 0 {
+        // Of small messages every 64th: reading the clock costs more than such a message.
+        if size > 4096 || heard.messages.is_multiple_of(64) || heard.messages == 1 {
             end = clock::now();
+            timed = heard.messages;
         }
+        start = start.or(Some(end));
     }
-    let start = start.unwrap_or(end);
-    heard.elapsed_ns = clock::now().max(end).saturating_sub(start);
+    heard.elapsed_ns = end.saturating_sub(start.unwrap_or(end));
+    heard.timed = timed;
     Ok(heard)
 }

@@ -74,12 +74,14 @@ pub trait Windows {
 
 const MESSAGES: u32 = 1;
 const FLOOR_LINE: u32 = 2;
-const FLOOR_YIELD: u32 = 3;
-const FLOOR_FUTEX: u32 = 4;
+const FLOOR_LINES: u32 = 3;
+const FLOOR_YIELD: u32 = 4;
+const FLOOR_FUTEX: u32 = 5;
 
 fn command_of(kind: floor::Kind) -> u32 {
     match kind {
         floor::Kind::Line => FLOOR_LINE,
+        floor::Kind::Lines => FLOOR_LINES,
         floor::Kind::Yield => FLOOR_YIELD,
         floor::Kind::Futex => FLOOR_FUTEX,
     }
@@ -352,6 +354,7 @@ fn obey<T: Transport>(mut side: Side<T>, plan: &Plan, cpu: Option<usize>, ledger
                 post(ledger, &clerk.close(&load, end));
             }
             FLOOR_LINE => probe(floor::Kind::Line, step, ledger),
+            FLOOR_LINES => probe(floor::Kind::Lines, step, ledger),
             FLOOR_YIELD => probe(floor::Kind::Yield, step, ledger),
             FLOOR_FUTEX => probe(floor::Kind::Futex, step, ledger),
             _ => return 0,

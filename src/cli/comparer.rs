@@ -11,7 +11,10 @@ use crate::campaign::runner::{self, Budget, Progress};
 use crate::cell::{Outcome, Status};
 use crate::error::{Context, Phase, Result};
 use crate::host::{Host, folder_name};
-use crate::plan::{Parties, Placement, Plan, Span, Touch, Wait, Workload, parse_millis, parse_size, show_size};
+use crate::plan::{
+    Parties, Placement, Plan, Span, Touch, Wait, Workload, parse_cpus, parse_millis, parse_placement, parse_size,
+    show_size,
+};
 use crate::report::{self, table};
 use crate::sys::cpu;
 use crate::transport::{ALL, Meeting, Spec};
@@ -106,10 +109,10 @@ struct Compare {
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     parties: Vec<Parties>,
     /// same-cpu, cross-cpu, unpinned
-    #[arg(long, value_name = "A,B", value_delimiter = ',', conflicts_with = "cpus")]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', conflicts_with = "cpus", value_parser = parse_placement)]
     placement: Vec<Placement>,
     /// The two CPUs, such as 0,1
-    #[arg(long, value_name = "A,B")]
+    #[arg(long, value_name = "A,B", value_parser = parse_cpus)]
     cpus: Option<Placement>,
     /// How much of each message is written and verified
     #[arg(long, default_value = "whole")]

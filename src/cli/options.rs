@@ -1,7 +1,9 @@
 //! Options that several commands share.
 
 use crate::error::Result;
-use crate::plan::{Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload, parse_millis, parse_size};
+use crate::plan::{
+    Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload, parse_cpus, parse_millis, parse_placement, parse_size,
+};
 use crate::transport::Spec;
 use clap::Args;
 use std::path::PathBuf;
@@ -25,10 +27,10 @@ pub struct RunOptions {
     #[arg(long)]
     pub parties: Option<Parties>,
     /// same-cpu, cross-cpu or unpinned [default: cross-cpu where there are two CPUs]
-    #[arg(long)]
+    #[arg(long, value_parser = parse_placement)]
     pub placement: Option<Placement>,
     /// The two CPUs, such as 0,1
-    #[arg(long, value_name = "A,B", conflicts_with = "placement")]
+    #[arg(long, value_name = "A,B", conflicts_with = "placement", value_parser = parse_cpus)]
     pub cpus: Option<Placement>,
     /// How much of each message is written and verified: whole, header
     #[arg(long, default_value = "whole")]

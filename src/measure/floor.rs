@@ -17,8 +17,11 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Both poll one cache line.
+    /// Both write one cache line in turn and poll it.
     Line,
+    /// Each writes a line of its own and polls the other's. Which of the two is faster depends on how far apart the CPUs
+    /// are; the floor is the faster one.
+    Lines,
     /// Both poll one cache line and call sched_yield(2) between looks.
     Yield,
     /// Both sleep on a futex.
@@ -37,7 +40,7 @@ impl Kind {
 
     fn turns(self) -> u64 {
         match self {
-            Kind::Line => 2000,
+            Kind::Line | Kind::Lines => 2000,
             Kind::Yield => 1000,
             Kind::Futex => 300,
         }
@@ -77,8 +80,10 @@ pub fn lead(kind: Kind, ledger: &Ledger) -> Option<f64> {
 #[inline(always)]
 fn trip(kind: Kind, ledger: &Ledger, turn: u64, limit: u64) -> bool {
     hand_over(kind, ledger, turn);
+    let late = || clock::now() > limit;
     match kind {
-        Kind::Line | Kind::Yield => await_line(kind, &ledger.line.0, 2 * turn, || clock::now() > limit),
+        Kind::Line => await_line(kind, &ledger.lines[0].0, 2 * turn, late),
+        Kind::Lines | Kind::Yield => await_line(kind, &ledger.lines[1].0, 2 * turn, late),
         Kind::Futex => {
             await_hop(ledger, 1, turn as u32);
             clock::now() < limit
@@ -86,12 +91,13 @@ fn trip(kind: Kind, ledger: &Ledger, turn: u64, limit: u64) -> bool {
     }
 }
 
+#[inline(always)]
 fn hand_over(kind: Kind, ledger: &Ledger, turn: u64) {
     match kind {
-        // The follower writes this line too, so "stop" has a line of its own: a late reply must not overwrite it.
-        Kind::Line | Kind::Yield if turn == STOP => ledger.line_stop.0.store(1, Ordering::Release),
-        Kind::Line | Kind::Yield => ledger.line.0.store(2 * turn + 1, Ordering::Release),
         Kind::Futex => hop(ledger, 0, turn as u32),
+        // The follower may write the line too, so "stop" has a line of its own: a late reply must not overwrite it.
+        _ if turn == STOP => ledger.line_stop.0.store(1, Ordering::Release),
+        _ => ledger.lines[0].0.store(2 * turn + 1, Ordering::Release),
     }
 }
 
@@ -130,13 +136,14 @@ fn await_hop(ledger: &Ledger, index: usize, turn: u32) -> u32 {
 /// The follower's half; returns when the leader says stop.
 pub fn follow(kind: Kind, ledger: &Ledger) {
     match kind {
-        Kind::Line | Kind::Yield => {
+        Kind::Line | Kind::Lines | Kind::Yield => {
             let stopped = || ledger.line_stop.0.load(Ordering::Acquire) != 0;
+            let reply = if kind == Kind::Line { &ledger.lines[0].0 } else { &ledger.lines[1].0 };
             for turn in 1_u64.. {
-                if !await_line(kind, &ledger.line.0, 2 * turn + 1, stopped) {
+                if !await_line(kind, &ledger.lines[0].0, 2 * turn + 1, stopped) {
                     return;
                 }
-                ledger.line.0.store(2 * turn, Ordering::Release);
+                reply.store(2 * turn, Ordering::Release);
             }
         }
         Kind::Futex => {
@@ -152,8 +159,10 @@ pub fn follow(kind: Kind, ledger: &Ledger) {
 
 /// Puts the probes back to their start. Only while neither half runs.
 pub fn reset(ledger: &Ledger) {
-    ledger.line.0.store(0, Ordering::Release);
     ledger.line_stop.0.store(0, Ordering::Release);
+    for line in &ledger.lines {
+        line.0.store(0, Ordering::Release);
+    }
     for hop in &ledger.hop {
         hop.0.word().store(0, Ordering::Release);
     }

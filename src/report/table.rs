@@ -61,12 +61,10 @@ fn class_table(class: &Class, rows: &[Row], style: Style) -> String {
     for row in rows {
         let mut cells: Vec<String> = columns.iter().map(|c| c.pretty(row)).collect();
         if row.time.is_none() {
-            let reason = row.bad.first().and_then(|o| o.reason.clone()).unwrap_or_default();
             let status = row.bad.first().map_or("no result", |o| super::text::status(o.status));
             if let Some(cell) = columns.iter().position(|c| matches!(c.key, "ns" | "bytes_per_s")) {
                 cells[cell] = status.into();
             }
-            let _ = reason;
         }
         table.add_row(cells);
     }
@@ -111,7 +109,7 @@ fn remarks(group: &Group) -> Vec<String> {
         lines.push(format!("shm-ring (processes) / heap-ring (threads) = {}", verdict(&estimate, noise)));
     }
     if let Some(null) = &group.null {
-        let found = interval(&null.ratio, |v| digits(v));
+        let found = interval(&null.ratio, digits);
         let percent = digits(100.0 * noise);
         lines.push(format!(
             "noise: {} against itself = {found}; ratios within {percent} % are no difference",
@@ -160,7 +158,7 @@ fn footer(summary: &Summary, saved: &Saved) -> String {
     let bad: usize = rows().map(|row| row.bad.len()).sum();
     let _ = writeln!(
         text,
-        "runs     {} launches, {flagged} with doubts (a floor that moved, an unsteady warm-up, stolen time), {bad} without a result",
+        "runs     {} launches, {flagged} with doubts (see flags in summary.csv), {bad} without a result",
         saved.runs.len()
     );
     for row in rows() {

@@ -67,19 +67,19 @@ pub fn run(o: &Outcome) -> String {
     if let (Some(rate), Workload::Stream) = (&o.throughput, o.workload) {
         line("throughput", format!("{}   {}", bytes_per_s(rate.bytes_per_s), per_second(rate.messages_per_s)));
     }
-    if let Some(floor) = &o.floor {
-        if let Some(multiple) = floor.multiple {
-            let pair: Vec<_> = floor.handover_rtt_ns.iter().map(|ns| nanos(*ns)).collect();
-            let kind = match floor.kind {
-                Some(crate::measure::floor::Kind::Line) => "cache line",
-                Some(crate::measure::floor::Kind::Yield) => "sched_yield",
-                _ => "futex",
-            };
-            line(
-                "floor",
-                format!("{} x the bare {kind} round trip ({})", digits(multiple), pair.join(" before, ") + " after"),
-            );
-        }
+    if let Some(floor) = &o.floor
+        && let Some(multiple) = floor.multiple
+    {
+        let pair: Vec<_> = floor.handover_rtt_ns.iter().map(|ns| nanos(*ns)).collect();
+        let kind = match floor.kind {
+            Some(crate::measure::floor::Kind::Line) => "cache line",
+            Some(crate::measure::floor::Kind::Yield) => "sched_yield",
+            _ => "futex",
+        };
+        line(
+            "floor",
+            format!("{} x the bare {kind} round trip ({})", digits(multiple), pair.join(" before, ") + " after"),
+        );
     }
     if let Some(first) = o.first_message_ns {
         let setup = o.setup_ns.map(|ns| format!("; set-up {}", nanos(ns as f64))).unwrap_or_default();
@@ -139,8 +139,10 @@ fn cpus(o: &Outcome) -> String {
 pub fn heard(heard: &Heard) -> String {
     let seconds = heard.elapsed_ns as f64 / 1e9;
     let mut text = format!("received        {} messages of {} bytes\n", heard.messages, heard.size);
-    if heard.messages > 1 && seconds > 0.0 {
-        let rates = [bytes_per_s(heard.bytes as f64 / seconds), per_second(heard.messages as f64 / seconds)];
+    if heard.timed > 1 && seconds > 0.0 {
+        // The first message starts the clock, so it is not in the time.
+        let rate = (heard.timed - 1) as f64 / seconds;
+        let rates = [bytes_per_s(rate * heard.size as f64), per_second(rate)];
         let _ = writeln!(text, "speed           {} over {}", rates.join("   "), nanos(heard.elapsed_ns as f64));
     }
     let verdict = match &heard.trouble {

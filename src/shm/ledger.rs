@@ -82,9 +82,9 @@ pub struct Ledger {
     pub report: [AtomicU64; REPORT_WORDS],
     message_len: AtomicU32,
     message: [AtomicU32; MESSAGE_BYTES / 4],
-    /// The cache line that the probe bounces.
-    pub line: Line<AtomicU64>,
-    /// Ends the probe; away from the line, so that it is not part of what is measured.
+    /// The cache lines of the probe.
+    pub lines: [Line<AtomicU64>; 2],
+    /// Ends the probe; away from its lines, so that it is not part of what is measured.
     pub line_stop: Line<AtomicU32>,
     /// The futexes that the wake-up probe bounces.
     pub hop: [Line<Futex>; 2],

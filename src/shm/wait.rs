@@ -106,10 +106,10 @@ impl Bell {
                 }
                 if how == Wait::Yield { yield_now() } else { relax() }
             }
-            if how.sleeps() {
-                if let Some(found) = self.sleep(scope, &mut ready, &mut left) {
-                    return Ok(found);
-                }
+            if how.sleeps()
+                && let Some(found) = self.sleep(scope, &mut ready, &mut left)
+            {
+                return Ok(found);
             }
             if left() || gone() {
                 return ready().ok_or(Gone);

@@ -12,18 +12,18 @@ use crate::plan::{Parties, Plan, Wait, WaitKind};
 use std::io;
 use std::path::PathBuf;
 
-mod bytes;
+pub mod bytes;
 pub mod conformance;
-mod copy;
-mod file;
+pub mod copy;
+pub mod file;
 pub mod list;
-mod local_socket;
-mod mutex_queue;
-mod null;
-mod pipe;
-mod ring;
-mod shm_slot;
-mod unix_stream;
+pub mod local_socket;
+pub mod mutex_queue;
+pub mod null;
+pub mod pipe;
+pub mod ring;
+pub mod shm_slot;
+pub mod unix_stream;
 
 pub use copy::Copy;
 pub use file::FileRing;
