@@ -1,0 +1,234 @@
+//! The comparer from outside: what it writes, how it refuses, and that nothing outlives it.
+
+mod common;
+
+use common::watched;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn ipcost() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_ipcost"))
+}
+
+fn run(args: &[&str]) -> Output {
+    ipcost().args(args).stdin(Stdio::null()).output().expect("the comparer was built")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A small campaign into `out`: two mechanisms, one class.
+fn small(out: &Path, rounds: &str) -> Command {
+    let mut command = ipcost();
+    let args = ["compare", "--mechanism", "pipe,shm-ring", "--workload", "ping-pong", "--wait", "block"];
+    command.args(args).args(["--placement", "same-cpu", "--budget", "2s", "--seed", "7", "--rounds", rounds]);
+    command.arg("--out").arg(out).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn lines(out: &Path) -> usize {
+    fs::read_to_string(out.join("cells.jsonl")).map_or(0, |text| text.lines().count())
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(30), "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Processes that are cells of the launcher `parent`, zombies excepted.
+fn cells_of(parent: u32) -> usize {
+    let mine = format!("--parent\0{parent}\0");
+    let processes = fs::read_dir("/proc").expect("there is a /proc");
+    processes
+        .flatten()
+        .filter(|p| fs::read_to_string(p.path().join("cmdline")).is_ok_and(|c| c.contains(&mine)))
+        .count()
+}
+
+fn signal(child: &Child, signal: nix::sys::signal::Signal) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), signal).expect("it still runs");
+}
+
+#[test]
+fn a_campaign_leaves_a_folder_whose_tables_regenerate_to_the_same_bytes() {
+    watched(Duration::from_secs(120), || {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("results");
+        let output = small(&out, "2").output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let table = String::from_utf8(output.stdout).unwrap();
+        for word in ["ping-pong 64 B, wait block, same-cpu", "pipe", "shm-ring", "null", "copy", "noise:", "planted"] {
+            assert!(table.contains(word), "{word:?} is missing in\n{table}");
+        }
+        let host: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(out.join("host.json")).unwrap()).unwrap();
+        assert!(host["cpus"].as_u64().unwrap() >= 1);
+        for line in fs::read_to_string(out.join("cells.jsonl")).unwrap().lines() {
+            let cell: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!((&cell["schema"], &cell["status"]), (&1.into(), &"ok".into()), "{line}");
+        }
+        let summary = |name: &str| fs::read(out.join(name)).unwrap();
+        let first = [summary("summary.csv"), summary("summary.md")];
+        for _ in 0..2 {
+            fs::remove_file(out.join("summary.csv")).unwrap();
+            assert!(run(&["report", out.to_str().unwrap()]).status.success());
+            assert_eq!([summary("summary.csv"), summary("summary.md")], first);
+        }
+        let shown = run(&["show", out.to_str().unwrap()]);
+        assert_eq!(String::from_utf8(shown.stdout).unwrap(), table, "a saved run shows what was printed");
+    });
+}
+
+#[test]
+fn two_campaigns_with_one_seed_run_in_one_order() {
+    watched(Duration::from_secs(120), || {
+        let dir = tempfile::tempdir().unwrap();
+        let order = |name: &str| -> Vec<String> {
+            let out = dir.path().join(name);
+            assert!(small(&out, "2").output().unwrap().status.success());
+            let text = fs::read_to_string(out.join("cells.jsonl")).unwrap();
+            let cells = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+            cells.map(|c| format!("{} {} {}", c["mechanism"], c["parties"], c["run"]["label"])).collect()
+        };
+        assert_eq!(order("a"), order("b"));
+    });
+}
+
+#[test]
+fn wrong_requests_end_with_two_and_one_line_that_says_what_to_do() {
+    watched(Duration::from_secs(60), || {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let file = file.to_str().unwrap();
+        let under = format!("{file}/below");
+        let cases: &[(&[&str], &str)] = &[
+            (&["compare", "--mechanism", "nope"], "choose from pipe"),
+            (&["compare", "--size", "0"], "the smallest size is 1"),
+            (&["compare", "--wait", "nap"], "choose from block"),
+            (&["compare", "--cpus", "0,4096"], "CPU 4096 does not exist"),
+            (&["compare", "--mechanism", "heap-ring", "--parties", "process"], "does not connect"),
+            (&["compare", "--mechanism", "pipe", "--out", &under], "choose another --out"),
+            (&["compare", "--mechanism", "file", "--dir", "/nonexistent"], "choose a folder"),
+            (&["show", "/nonexistent"], "holds no results"),
+            (&["report", "/nonexistent"], "holds no results"),
+            (&["report"], "required"),
+            (&["dance"], "unrecognized"),
+        ];
+        for (args, advice) in cases {
+            let output = run(args);
+            let text = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+            assert_eq!(text.lines().filter(|line| line.starts_with("error")).count(), 1, "{args:?}: {text}");
+            assert!(text.contains(advice), "{args:?} does not say {advice:?}: {text}");
+            assert!(output.stdout.is_empty(), "{args:?} wrote results");
+        }
+    });
+}
+
+#[test]
+fn results_that_exist_are_never_overwritten() {
+    watched(Duration::from_secs(60), || {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("results");
+        assert!(small(&out, "1").output().unwrap().status.success());
+        let before = fs::read(out.join("cells.jsonl")).unwrap();
+        let again = small(&out, "1").output().unwrap();
+        assert_eq!(again.status.code(), Some(2));
+        assert!(stderr(&again).contains("already holds results"), "{}", stderr(&again));
+        assert_eq!(fs::read(out.join("cells.jsonl")).unwrap(), before);
+    });
+}
+
+#[test]
+fn ctrl_c_keeps_finished_runs_prints_their_tables_and_leaves_no_process() {
+    watched(Duration::from_secs(120), || {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("results");
+        let child = small(&out, "500").spawn().unwrap();
+        let pid = child.id();
+        wait_until("the third run", || lines(&out) >= 3);
+        signal(&child, nix::sys::signal::Signal::SIGINT);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("ping-pong"), "no table was printed");
+        assert!(lines(&out) >= 3 && out.join("summary.csv").exists());
+        wait_until("the end of the cells", || cells_of(pid) == 0);
+    });
+}
+
+#[test]
+fn a_killed_comparer_takes_its_cells_along_and_its_journal_can_be_read() {
+    watched(Duration::from_secs(120), || {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("results");
+        let mut child = small(&out, "500").spawn().unwrap();
+        let pid = child.id();
+        wait_until("a cell in the second run", || lines(&out) >= 1 && cells_of(pid) > 0);
+        signal(&child, nix::sys::signal::Signal::SIGKILL);
+        child.wait().unwrap();
+        wait_until("the end of the cells", || cells_of(pid) == 0);
+        // As if it had been killed in the middle of a line.
+        let mut text = fs::read_to_string(out.join("cells.jsonl")).unwrap();
+        text.push_str("{\"schema\":1,\"mechanism\":\"pi");
+        fs::write(out.join("cells.jsonl"), text).unwrap();
+        let shown = run(&["show", out.to_str().unwrap()]);
+        assert!(shown.status.success(), "{}", stderr(&shown));
+        assert!(String::from_utf8_lossy(&shown.stdout).contains("is cut and was ignored"));
+    });
+}
+
+#[test]
+fn on_one_cpu_the_classes_that_need_two_are_replaced() {
+    watched(Duration::from_secs(120), || {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("results");
+        // The affinity of this test's thread is inherited by what it starts.
+        let cpu = *ipcost::sys::cpu::allowed().unwrap().last().unwrap();
+        ipcost::sys::cpu::pin(cpu).unwrap();
+        let args =
+            ["compare", "--mechanism", "pipe", "--rounds", "1", "--budget", "1s", "--out", out.to_str().unwrap()];
+        let output = run(&args);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let table = String::from_utf8(output.stdout).unwrap();
+        assert!(table.contains("same-cpu") && !table.contains("cross-cpu"), "{table}");
+        let asked = run(&["compare", "--mechanism", "pipe", "--placement", "cross-cpu"]);
+        assert_eq!(asked.status.code(), Some(2));
+        assert!(stderr(&asked).contains("needs two CPUs"), "{}", stderr(&asked));
+    });
+}
+
+#[test]
+fn the_list_names_every_mechanism_in_text_and_json() {
+    let text = String::from_utf8(run(&["list"]).stdout).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&run(&["list", "--format", "json"]).stdout).unwrap();
+    let names: Vec<_> = json.as_array().unwrap().iter().map(|spec| spec["name"].as_str().unwrap()).collect();
+    for runner in ipcost::transport::ALL {
+        let name = runner.spec().name;
+        assert!(names.contains(&name) && text.contains(name), "{name} is missing");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    watched(Duration::from_secs(60), || {
+        let mut child = ipcost().arg("list").stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        assert!(child.wait().unwrap().success());
+    });
+}
+
+#[test]
+fn completions_and_manual_pages_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(run(&["man", dir.path().to_str().unwrap()]).status.success());
+    assert!(dir.path().join("ipcost.1").exists());
+    let bash = run(&["completions", "bash"]);
+    assert!(String::from_utf8_lossy(&bash.stdout).contains("compare"));
+}
