@@ -21,7 +21,7 @@
 
 use ipcost::shm::futex::Scope;
 use ipcost::shm::ring::{Consumer, Indices, Manner, Producer, Stop};
-use ipcost::shm::slot::{Lobby, Side, Stamps};
+use ipcost::shm::slot::{Lobby, Place, Side, Stamp, Words};
 use ipcost::shm::sync::{AtomicU32, Ordering};
 use ipcost::shm::wait::{Bell, Gone, Wait};
 use loom::cell::UnsafeCell;
@@ -313,17 +313,29 @@ fn ring_consumer_leaves_a_full_ring() {
 // ---------------------------------------------------------------------------------------------------------------- slot
 
 struct Mailbox {
-    lanes: [(Stamps, Payload); 2],
+    shared: (Stamp, Payload),
+    lanes: [(Words, Payload); 2],
     lobby: Lobby,
+}
+
+/// The first line of the slot that both sides write.
+struct Shared(Arc<Mailbox>);
+
+impl Deref for Shared {
+    type Target = Stamp;
+
+    fn deref(&self) -> &Stamp {
+        &self.0.shared.0
+    }
 }
 
 /// One lane's first line.
 struct Lane(Arc<Mailbox>, usize);
 
 impl Deref for Lane {
-    type Target = Stamps;
+    type Target = Words;
 
-    fn deref(&self) -> &Stamps {
+    fn deref(&self) -> &Words {
         &self.0.lanes[self.1].0
     }
 }
@@ -340,24 +352,31 @@ impl Deref for Hall {
 
 /// One side with the payloads that its protocol guards.
 struct Party {
-    side: Side<Lane, Hall>,
+    side: Side<Shared, Lane, Hall>,
     mailbox: Arc<Mailbox>,
     index: usize,
 }
 
 impl Party {
-    fn send(&self, value: u32) -> Result<(), Stop> {
-        self.side.reserve(alive)?;
-        self.mailbox.lanes[self.index].1.write(value);
-        self.side.put();
-        Ok(())
+    fn payload(&self, place: Place, sender: usize) -> &Payload {
+        match place {
+            Place::Shared => &self.mailbox.shared.1,
+            Place::Lane => &self.mailbox.lanes[sender].1,
+        }
     }
 
-    fn receive(&self) -> Result<u32, Stop> {
-        self.side.peek(alive)?;
-        let value = self.mailbox.lanes[1 - self.index].1.read();
-        self.side.take();
-        Ok(value)
+    fn send(&self, value: u32) -> Result<Place, Stop> {
+        let place = self.side.reserve(alive)?;
+        self.payload(place, self.index).write(value);
+        self.side.put(place);
+        Ok(place)
+    }
+
+    fn receive(&self) -> Result<(Place, u32), Stop> {
+        let place = self.side.peek(alive)?;
+        let value = self.payload(place, 1 - self.index).read();
+        self.side.take(place);
+        Ok((place, value))
     }
 
     fn close(&self) {
@@ -367,13 +386,14 @@ impl Party {
 }
 
 fn mailbox(wait: Wait) -> [Party; 2] {
-    let lane = || (Stamps::default(), Payload::new());
-    let mailbox = Arc::new(Mailbox { lanes: [lane(), lane()], lobby: Lobby::default() });
+    let lane = || (Words::default(), Payload::new());
+    let shared = (Stamp::default(), Payload::new());
+    let mailbox = Arc::new(Mailbox { shared, lanes: [lane(), lane()], lobby: Lobby::default() });
     [0, 1].map(|index| Party {
         side: Side::new(
             index,
-            Lane(mailbox.clone(), index),
-            Lane(mailbox.clone(), 1 - index),
+            Shared(mailbox.clone()),
+            [index, 1 - index].map(|lane| Lane(mailbox.clone(), lane)),
             Hall(mailbox.clone()),
             manner(wait),
         ),
@@ -382,35 +402,49 @@ fn mailbox(wait: Wait) -> [Party; 2] {
     })
 }
 
-/// Each reply carries the acknowledgement of the request, each request that of the reply.
-fn slot_ping_pong(wait: Wait, rounds: u32) {
-    let [leader, follower] = mailbox(wait);
+/// Where a side's `message`th message lies when it gets none: what it owns at the start is spent with the first.
+fn place_alone(index: usize, message: u32) -> Place {
+    if index == 0 && message == 0 { Place::Shared } else { Place::Lane }
+}
+
+/// One slot carries everything, each message over the one that it answers. With `second_leads` the side that does not
+/// own it begins: its first message lies in its lane, and gets the reply in the shared slot, which is its own from then.
+fn slot_ping_pong(wait: Wait, rounds: u32, second_leads: bool) {
+    let mut parties = mailbox(wait);
+    if second_leads {
+        parties.reverse();
+    }
+    let [leader, follower] = parties;
+    let request = move |round| if second_leads && round == 0 { Place::Lane } else { Place::Shared };
     let peer = thread::spawn(move || {
         for round in 0..rounds {
-            assert_eq!(follower.receive(), Ok(round));
-            assert_eq!(follower.send(round + 10), Ok(()));
+            assert_eq!(follower.receive(), Ok((request(round), round)));
+            assert_eq!(follower.send(round + 10), Ok(Place::Shared));
         }
     });
     for round in 0..rounds {
-        assert_eq!(leader.send(round), Ok(()));
-        assert_eq!(leader.receive(), Ok(round + 10));
+        assert_eq!(leader.send(round), Ok(request(round)));
+        assert_eq!(leader.receive(), Ok((Place::Shared, round + 10)));
     }
     peer.join().unwrap();
 }
 
-/// No message goes back, so the acknowledgement travels alone. With `leaving` the sender closes after its last message.
-fn slot_stream(wait: Wait, messages: u32, leaving: bool) {
-    let [sender, receiver] = mailbox(wait);
+/// No message goes back, so the acknowledgement of a lane travels alone. With `leaving` the sender closes after its last
+/// message. The first message of side 0 lies in the shared slot, of side 1 in the lane, as do all others.
+fn slot_stream(wait: Wait, sends: usize, messages: u32, leaving: bool) {
+    let mut parties = mailbox(wait);
+    parties.rotate_left(sends);
+    let [sender, receiver] = parties;
     let peer = thread::spawn(move || {
         for message in 0..messages {
-            assert_eq!(sender.send(message), Ok(()));
+            assert_eq!(sender.send(message), Ok(place_alone(sends, message)));
         }
         if leaving {
             sender.close();
         }
     });
     for message in 0..messages {
-        assert_eq!(receiver.receive(), Ok(message));
+        assert_eq!(receiver.receive(), Ok((place_alone(sends, message), message)));
     }
     if leaving {
         assert_eq!(receiver.receive(), Err(Stop::Gone));
@@ -418,12 +452,29 @@ fn slot_stream(wait: Wait, messages: u32, leaving: bool) {
     peer.join().unwrap();
 }
 
+/// One way first, then the other: the shared slot and what was acknowledged change hands in between, and the second
+/// sender overwrites the first message of the first one.
+fn slot_turns(wait: Wait) {
+    let [one, other] = mailbox(wait);
+    let peer = thread::spawn(move || {
+        assert_eq!(other.receive(), Ok((Place::Shared, 0)));
+        assert_eq!(other.receive(), Ok((Place::Lane, 1)));
+        assert_eq!(other.send(10), Ok(Place::Shared));
+        assert_eq!(other.send(11), Ok(Place::Lane));
+    });
+    assert_eq!(one.send(0), Ok(Place::Shared));
+    assert_eq!(one.send(1), Ok(Place::Lane));
+    assert_eq!(one.receive(), Ok((Place::Shared, 10)));
+    assert_eq!(one.receive(), Ok((Place::Lane, 11)));
+    peer.join().unwrap();
+}
+
 /// Both send before they receive: acknowledgements cross messages, and each side's bell rings for either reason.
 fn slot_crossing(wait: Wait, rounds: u32) {
     let run = move |party: &Party| {
         for round in 0..rounds {
-            assert_eq!(party.send(round), Ok(()));
-            assert_eq!(party.receive(), Ok(round));
+            assert!(party.send(round).is_ok());
+            assert_eq!(party.receive().map(|(_, value)| value), Ok(round));
         }
         // The other side may still wait for the acknowledgement of the last message.
         party.close();
@@ -435,11 +486,13 @@ fn slot_crossing(wait: Wait, rounds: u32) {
 }
 
 /// The receiver takes one message and closes; the sender goes on until it is told.
-fn slot_receiver_leaves(wait: Wait, takes: u32) {
-    let [sender, receiver] = mailbox(wait);
+fn slot_receiver_leaves(wait: Wait, sends: usize, takes: u32) {
+    let mut parties = mailbox(wait);
+    parties.rotate_left(sends);
+    let [sender, receiver] = parties;
     let peer = thread::spawn(move || {
         for message in 0..takes {
-            assert_eq!(receiver.receive(), Ok(message));
+            assert_eq!(receiver.receive(), Ok((place_alone(sends, message), message)));
         }
         receiver.close();
     });
@@ -448,39 +501,95 @@ fn slot_receiver_leaves(wait: Wait, takes: u32) {
     peer.join().unwrap();
 }
 
+/// One side's halves in two threads: the sending one overwrites what the receiving one reads, if it is done with it.
+fn slot_halves(wait: Wait) {
+    let [peer, party] = mailbox(wait);
+    let party = Arc::new(party);
+    let receiver = thread::spawn({
+        let party = party.clone();
+        move || assert_eq!(party.receive(), Ok((Place::Shared, 0)))
+    });
+    // In the lane, or in the shared slot if the receiving half is done with the message there.
+    let sender = thread::spawn(move || assert!(party.send(1).is_ok()));
+    assert_eq!(peer.send(0), Ok(Place::Shared));
+    // One look only: nobody may ever ring.
+    if let Ok(place) = peer.side.peek(|| true) {
+        assert_eq!(peer.payload(place, 1).read(), 1);
+        peer.side.take(place);
+        assert_eq!(peer.send(2), Ok(place));
+    }
+    receiver.join().unwrap();
+    sender.join().unwrap();
+}
+
 #[test]
 fn slot_ping_pong_blocks() {
-    check(Some(BOUND), || slot_ping_pong(Wait::Block, 2));
+    check(Some(BOUND), || slot_ping_pong(Wait::Block, 2, false));
 }
 
 #[test]
 fn slot_ping_pong_blocks_exhaustively() {
-    check(ALL, || slot_ping_pong(Wait::Block, 1));
+    check(ALL, || slot_ping_pong(Wait::Block, 1, false));
+}
+
+#[test]
+fn slot_ping_pong_hybrid() {
+    check(Some(BOUND), || slot_ping_pong(Wait::Hybrid(1), 2, false));
 }
 
 #[test]
 fn slot_ping_pong_spins() {
-    check(Some(BOUND), || slot_ping_pong(Wait::Spin, 2));
+    check(Some(BOUND), || slot_ping_pong(Wait::Spin, 3, false));
+}
+
+#[test]
+fn slot_ping_pong_spins_exhaustively() {
+    check(ALL, || slot_ping_pong(Wait::Spin, 2, false));
+}
+
+#[test]
+fn slot_second_side_leads_and_blocks() {
+    check(Some(BOUND), || slot_ping_pong(Wait::Block, 2, true));
+}
+
+#[test]
+fn slot_second_side_leads_and_spins() {
+    check(Some(BOUND), || slot_ping_pong(Wait::Spin, 3, true));
 }
 
 #[test]
 fn slot_stream_blocks() {
-    check(Some(BOUND), || slot_stream(Wait::Block, 3, false));
+    check(Some(BOUND), || slot_stream(Wait::Block, 0, 3, false));
+}
+
+#[test]
+fn slot_stream_of_second_side_blocks() {
+    check(Some(BOUND), || slot_stream(Wait::Block, 1, 3, false));
 }
 
 #[test]
 fn slot_stream_hybrid() {
-    check(Some(BOUND), || slot_stream(Wait::Hybrid(1), 2, false));
+    check(Some(BOUND), || slot_stream(Wait::Hybrid(1), 1, 2, false));
 }
 
 #[test]
 fn slot_stream_spins() {
-    check(Some(BOUND), || slot_stream(Wait::Spin, 3, false));
+    check(Some(BOUND), || slot_stream(Wait::Spin, 0, 4, false));
 }
 
 #[test]
 fn slot_stream_yields() {
-    check(ALL, || slot_stream(Wait::Yield, 2, false));
+    check(ALL, || slot_stream(Wait::Yield, 0, 3, false));
+}
+
+#[test]
+fn slot_turns_block() {
+    check(Some(BOUND), || slot_turns(Wait::Block));
+}
+
+#[test]
+fn slot_turns_spin() {
+    check(Some(BOUND), || slot_turns(Wait::Spin));
 }
 
 #[test]
@@ -495,45 +604,57 @@ fn slot_crossing_spins() {
 
 #[test]
 fn slot_sender_leaves_a_sleeper() {
-    check(Some(BOUND), || slot_stream(Wait::Block, 1, true));
+    check(Some(BOUND), || slot_stream(Wait::Block, 0, 1, true));
+}
+
+#[test]
+fn slot_sender_leaves_two_messages() {
+    check(Some(BOUND), || slot_stream(Wait::Block, 0, 2, true));
 }
 
 #[test]
 fn slot_sender_leaves_a_spinner() {
-    check(ALL, || slot_stream(Wait::Spin, 1, true));
+    check(ALL, || slot_stream(Wait::Spin, 1, 1, true));
 }
 
 #[test]
 fn slot_receiver_leaves_a_full_lane() {
-    check(Some(BOUND), || slot_receiver_leaves(Wait::Block, 0));
+    check(Some(BOUND), || slot_receiver_leaves(Wait::Block, 0, 0));
 }
 
 #[test]
 fn slot_receiver_leaves_a_sleeper() {
-    check(Some(BOUND), || slot_receiver_leaves(Wait::Block, 1));
+    check(Some(BOUND), || slot_receiver_leaves(Wait::Block, 1, 1));
 }
 
 #[test]
 fn slot_receiver_leaves_a_spinner() {
-    check(ALL, || slot_receiver_leaves(Wait::Spin, 1));
+    check(ALL, || slot_receiver_leaves(Wait::Spin, 1, 1));
 }
 
-/// The halves of one side in two threads may stall the peer, but when it finds its lane free the lane is free: the
-/// sending half may acknowledge what the receiving half, elsewhere, has read.
+/// The halves of one side in two threads may stall the peer, but when it finds a place free the place is free: the
+/// sending half may overwrite, or acknowledge, what the receiving half, elsewhere, has read.
+#[test]
+fn slot_halves_in_two_threads_keep_the_shared_slot() {
+    check(Some(BOUND), || slot_halves(Wait::Spin));
+}
+
+/// As above, for the lane: the first message is gone from the shared slot, and the second one is acknowledged.
 #[test]
 fn slot_halves_in_two_threads_keep_the_lane() {
     check(Some(BOUND), || {
-        let [peer, party] = mailbox(Wait::Spin);
+        // The side that sends first through its lane is the one that does not own the shared slot.
+        let [party, peer] = mailbox(Wait::Spin);
         let party = Arc::new(party);
         let receiver = thread::spawn({
             let party = party.clone();
-            move || assert_eq!(party.receive(), Ok(0))
+            move || assert_eq!(party.receive(), Ok((Place::Lane, 0)))
         });
-        let sender = thread::spawn(move || assert_eq!(party.send(1), Ok(())));
-        assert_eq!(peer.send(0), Ok(()));
+        let sender = thread::spawn(move || assert_eq!(party.send(1), Ok(Place::Shared)));
+        assert_eq!(peer.send(0), Ok(Place::Lane));
         // One look only: the acknowledgement may never come.
-        if peer.side.reserve(|| true).is_ok() {
-            peer.mailbox.lanes[peer.index].1.write(2);
+        if peer.side.reserve(|| true) == Ok(Place::Lane) {
+            peer.payload(Place::Lane, peer.index).write(2);
         }
         receiver.join().unwrap();
         sender.join().unwrap();

@@ -12,7 +12,7 @@
 //! - [`sync`]: real or model-checked atomics
 //! - [`futex`], [`wait`]: sleeping and waking without losing a wake-up
 //! - [`ring`]: single-producer single-consumer indices, without memory
-//! - [`slot`]: a one-message mailbox, without memory
+//! - [`slot`]: a mailbox that both sides write in turn, without memory
 //! - `region`: the memory itself; everything that turns an index into a slice
 //! - `ledger`: the page in which two parties of a run keep their books
 

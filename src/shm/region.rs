@@ -5,7 +5,7 @@
 //! `memmap2::MmapMut`, whose `Deref` makes a `&mut [u8]` of the whole mapping, which is wrong as soon as the peer runs.
 
 use super::ring::{Consumer, Indices, Producer};
-use super::slot::{self, Lobby, Side, Stamps};
+use super::slot::{Lobby, Place, Side, Stamp, Words};
 use std::alloc::Layout;
 use std::any::Any;
 use std::ops::Deref;
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 /// Regions begin at a page boundary and slots lie at offsets relative to it.
 pub const PAGE: usize = 4096;
 
-/// Bytes of a cache line, as far as the layout of a lane is concerned.
+/// Bytes of a cache line, as far as the layout of a mailbox is concerned.
 const LINE: usize = 64;
 
 /// Shared memory: where it is, how long, and what keeps it there.
@@ -242,8 +242,9 @@ impl RingTx {
         self.producer.attach();
     }
 
-    /// The producer's end. There must be one per ring.
-    pub fn new(region: &Arc<Region>, shape: RingShape, manner: super::ring::Manner) -> Self {
+    /// The producer's end. There must be one per ring, which is why nobody outside the crate may make it: a second one
+    /// would hand out the same slot again.
+    pub(crate) fn new(region: &Arc<Region>, shape: RingShape, manner: super::ring::Manner) -> Self {
         let slots = Slots::new(region, shape);
         Self { producer: Producer::new(indices(region), shape.slots as u64, manner), slots }
     }
@@ -281,8 +282,8 @@ impl RingRx {
         self.consumer.attach();
     }
 
-    /// The consumer's end. There must be one per ring.
-    pub fn new(region: &Arc<Region>, shape: RingShape, manner: super::ring::Manner) -> Self {
+    /// The consumer's end. There must be one per ring, as with [`RingTx::new`].
+    pub(crate) fn new(region: &Arc<Region>, shape: RingShape, manner: super::ring::Manner) -> Self {
         let slots = Slots::new(region, shape);
         Self { consumer: Consumer::new(indices(region), shape.slots as u64, manner), slots }
     }
@@ -307,44 +308,59 @@ impl RingRx {
     }
 }
 
-/// Offsets of a mailbox pair in its region.
+/// Offsets of a mailbox pair in its region: the shared slot, then the two lanes.
 #[derive(Debug, Clone, Copy)]
 pub struct LaneShape {
     /// Bytes of a message.
     pub size: usize,
 }
 
+/// Bytes before the payload of the shared slot and of a lane.
+const SHARED_HEADER: usize = size_of::<Stamp>();
+const LANE_HEADER: usize = size_of::<Words>();
+const _: () = assert!(SHARED_HEADER == 8 && LANE_HEADER == 16);
+
 impl LaneShape {
     const LOBBY: usize = 256;
 
-    /// Where the word behind the payload lies in a lane. Nobody writes it; reading it fetches the line it is in.
-    fn behind(self) -> usize {
-        (slot::HEADER + self.size).next_multiple_of(align_of::<AtomicU32>())
+    /// Where the word behind the payload lies in a place. Nobody writes it; reading it fetches the line it is in.
+    fn behind(self, header: usize) -> usize {
+        (header + self.size).next_multiple_of(align_of::<AtomicU32>())
     }
 
-    fn lane_len(self) -> usize {
-        // Two lines of distance, so that the pair prefetcher never drags the other lane along.
-        (self.behind() + size_of::<AtomicU32>()).next_multiple_of(256)
+    /// A word in the second line of a place, if the message ends there; else one in the first.
+    fn second(self, header: usize) -> usize {
+        Some(self.behind(header)).filter(|behind| (LINE..2 * LINE).contains(behind)).unwrap_or(0)
+    }
+
+    fn place_len(self) -> usize {
+        // At least two lines of distance, so that the pair prefetcher never drags another place along.
+        (self.behind(LANE_HEADER) + size_of::<AtomicU32>()).next_multiple_of(256)
     }
 
     /// Bytes that a region needs for it.
     pub fn region_len(self) -> usize {
-        (PAGE + 2 * self.lane_len()).next_multiple_of(PAGE)
+        (PAGE + 3 * self.place_len()).next_multiple_of(PAGE)
+    }
+
+    fn shared(self) -> usize {
+        PAGE
     }
 
     fn lane(self, index: usize) -> usize {
-        PAGE + index * self.lane_len()
+        PAGE + (1 + index) * self.place_len()
     }
 }
 
 /// One side of a mailbox pair over a region; its sender and receiver share it.
 #[derive(Debug)]
 pub struct Mailbox {
-    side: Side<View<Stamps>, View<Lobby>>,
+    side: Side<View<Stamp>, View<Words>, View<Lobby>>,
+    shared: NonNull<u8>,
     mine: NonNull<u8>,
     theirs: NonNull<u8>,
-    /// A word in the second line of the peer's lane, if the message ends there; else one in the first.
-    second: View<AtomicU32>,
+    /// Words in the second lines of the shared slot and of the peer's lane, if the message ends there.
+    seconds: [View<AtomicU32>; 2],
     size: usize,
 }
 
@@ -354,26 +370,38 @@ unsafe impl Send for Mailbox {}
 unsafe impl Sync for Mailbox {}
 
 impl Mailbox {
-    /// Side `index` of the pair; returns its two halves.
-    pub fn open(region: &Arc<Region>, shape: LaneShape, index: usize, manner: super::ring::Manner) -> (MailTx, MailRx) {
+    /// Side `index` of the pair; returns its two halves. There must be one of each side, which is why nobody outside the
+    /// crate may make it: a second one would hand out the same places again.
+    pub(crate) fn open(
+        region: &Arc<Region>,
+        shape: LaneShape,
+        index: usize,
+        manner: super::ring::Manner,
+    ) -> (MailTx, MailRx) {
         assert!(shape.region_len() <= region.len, "the mailbox does not fit its region");
         assert!(index < 2, "a mailbox has sides 0 and 1");
-        let stamps = |lane| {
-            // SAFETY: `Stamps` is all atomics.
-            unsafe { View::new(region, shape.lane(lane)) }
-        };
-        let payload = |lane| {
-            // SAFETY: the payload lies within the region by the first assertion.
-            unsafe { region.base.add(shape.lane(lane) + slot::HEADER) }
+        // SAFETY: `Words` is all atomics.
+        let words = [index, 1 - index].map(|lane| unsafe { View::new(region, shape.lane(lane)) });
+        // SAFETY: `Stamp` is an atomic.
+        let stamp = unsafe { View::new(region, shape.shared()) };
+        let payload = |offset| {
+            // SAFETY: the payloads lie within the region by the first assertion.
+            unsafe { region.base.add(offset) }
         };
         // SAFETY: `Lobby` is all atomics.
         let lobby = unsafe { View::new(region, LaneShape::LOBBY) };
-        let side = Side::new(index, stamps(index), stamps(1 - index), lobby, manner);
-        let second = if (LINE..2 * LINE).contains(&shape.behind()) { shape.behind() } else { 0 };
-        // SAFETY: an atomic; it lies behind the payload, or on the stamps, which are atomics too.
-        let second = unsafe { View::new(region, shape.lane(1 - index) + second) };
-        let mailbox = Self { side, mine: payload(index), theirs: payload(1 - index), second, size: shape.size };
-        let mailbox = Arc::new(mailbox);
+        let second = |place, header| {
+            // SAFETY: an atomic; it lies behind the payload, or on the header's words, which are atomics too.
+            unsafe { View::new(region, place + shape.second(header)) }
+        };
+        let mailbox = Arc::new(Self {
+            side: Side::new(index, stamp, words, lobby, manner),
+            shared: payload(shape.shared() + SHARED_HEADER),
+            mine: payload(shape.lane(index) + LANE_HEADER),
+            theirs: payload(shape.lane(1 - index) + LANE_HEADER),
+            seconds: [second(shape.shared(), SHARED_HEADER), second(shape.lane(1 - index), LANE_HEADER)],
+            size: shape.size,
+        });
         (MailTx { mailbox: Arc::clone(&mailbox), attached: false }, MailRx { mailbox, attached: false })
     }
 }
@@ -391,7 +419,7 @@ impl MailTx {
         self.attached = true;
     }
 
-    /// Waits until the last message was taken, lets `fill` write the next one in place, and publishes it.
+    /// Waits for a free place, lets `fill` write the message into it, and publishes it.
     ///
     /// # Errors
     /// As [`Side::reserve`].
@@ -401,12 +429,15 @@ impl MailTx {
         gone: impl FnMut() -> bool,
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<(), super::ring::Stop> {
-        self.mailbox.side.reserve(gone)?;
-        // SAFETY: after `reserve` and until `put` the lane is this half's alone, `&mut self` makes this half unique,
-        // and the payload was checked to lie within the region.
-        let payload = unsafe { std::slice::from_raw_parts_mut(self.mailbox.mine.as_ptr(), self.mailbox.size) };
+        let mailbox = &*self.mailbox;
+        let place = mailbox.side.reserve(gone)?;
+        let at = if place == Place::Shared { mailbox.shared } else { mailbox.mine };
+        // SAFETY: after `reserve` and until `put` the place is this half's alone (nobody but its owner touches the shared
+        // slot, and the peer took the last message from our lane), `&mut self` makes this half unique, and the payload
+        // was checked to lie within the region.
+        let payload = unsafe { std::slice::from_raw_parts_mut(at.as_ptr(), mailbox.size) };
         fill(payload);
-        self.mailbox.side.put();
+        mailbox.side.put(place);
         Ok(())
     }
 }
@@ -442,17 +473,21 @@ impl MailRx {
         gone: impl FnMut() -> bool,
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<R, super::ring::Stop> {
-        let second = &self.mailbox.second;
+        let mailbox = &*self.mailbox;
         // The stamp's line and the other one then travel at the same time instead of one after the other. The value is
         // of no interest, and the compiler is not to know that.
         let glance = || {
-            std::hint::black_box(second.load(Ordering::Relaxed));
+            for second in &mailbox.seconds {
+                std::hint::black_box(second.load(Ordering::Relaxed));
+            }
         };
-        self.mailbox.side.peek_and(glance, gone)?;
-        // SAFETY: after `peek` and until `take` is published the peer does not write its lane.
-        let payload = unsafe { std::slice::from_raw_parts(self.mailbox.theirs.as_ptr(), self.mailbox.size) };
+        let place = mailbox.side.peek_and(glance, gone)?;
+        let at = if place == Place::Shared { mailbox.shared } else { mailbox.theirs };
+        // SAFETY: after `peek` the peer writes this place again only after it saw that we took the message (its lane), or
+        // got the slot back from us (the shared slot). Our sending half gets neither done before `take`.
+        let payload = unsafe { std::slice::from_raw_parts(at.as_ptr(), mailbox.size) };
         let result = read(payload);
-        self.mailbox.side.take();
+        mailbox.side.take(place);
         Ok(result)
     }
 }

@@ -1,28 +1,53 @@
-//! A mailbox for one message: the stamp that says "full" lies in the first line of the message itself.
+//! A mailbox for one message at a time per direction: the stamp that says "full" lies in the first line of the message.
 //!
-//! Key decision: each direction is one *lane*, and the acknowledgement of what a side took travels in the lane that it
-//! writes itself, next to its own stamp. In a ping-pong the reply therefore carries the acknowledgement in a line that
-//! moves anyway: one line transfer per message, the physical minimum. The acknowledgement is published lazily, with the
-//! next send or before the next wait, because publishing it at once would pull the line away from the peer that polls it.
-//! Rejected: one word per direction that both sides write ("full" set and cleared): the line bounces twice per message.
+//! Key decision: *one shared slot that both sides write in turn*, besides a *lane* per side that only this side writes.
+//! Whoever received a message through the shared slot owns it from then on, and overwrites the message that it read with
+//! its own. A ping-pong therefore moves one line, there and back, and writes no other: the reader of a line is its next
+//! writer, which costs two thirds of two lines that are written by one side each. Nothing is published for it: the stamp
+//! that announces the message also hands the slot over, and both sides know whose it is. A side that does not own the
+//! shared slot sends through its lane, so that both may send at once; the acknowledgement of what a side took from the
+//! peer's lane travels in its own lane, published lazily: with the next send, or before the next wait, because
+//! publishing it at once would pull the line away from the peer that polls it.
+//!
+//! Stamps are numbers that never come again (63 bits outlast the machine), over both places, so that the messages of one
+//! side are in order wherever they lie and a stale stamp is never taken for a new one. 32 bits would not do: the place
+//! that is not in use keeps its old stamp, and after 2^32 messages, some minutes, it would be the awaited one.
+//!
+//! Rejected: lanes only, with the acknowledgement in the reply (two lines per round trip; what this was before); one word
+//! per direction that both sides write ("full" set and cleared), where the line bounces twice per message; the shared
+//! slot only (both sides sending at once would wait for each other for ever).
 
 use super::Line;
 use super::ring::{Manner, Stop};
-use super::sync::{AtomicU32, Ordering};
+use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::wait::Bell;
 use std::ops::Deref;
 
-/// Bytes of a lane's first line that the protocol takes before the payload begins.
-pub const HEADER: usize = 8;
-
-/// The words at the start of a lane. Written by the lane's owner only. All zero is an empty lane.
+/// The word at the start of the shared slot, before the payload. Written by its owner only. Zero is no message.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub struct Stamps {
-    /// Messages ever put into this lane.
-    put: AtomicU32,
-    /// Messages that the owner of this lane ever took from the other lane.
+pub struct Stamp {
+    /// The number of the message times two, plus the side that wrote it.
+    stamp: AtomicU64,
+}
+
+/// The words at the start of a lane, before the payload. Written by the lane's side only. All zero is an empty lane.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Words {
+    /// Number of the last message in this lane, counted over both places; so it jumps.
+    put: AtomicU64,
+    /// Messages that the side of this lane ever took from the other lane. May wrap: at most one is not yet taken.
     took: AtomicU32,
+}
+
+/// Where a message lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the slot that both sides write in turn.
+    Shared,
+    /// In the lane of the side that sends it.
+    Lane,
 }
 
 /// What is needed besides the lanes, away from their lines. All zero is open.
@@ -38,72 +63,120 @@ pub struct Lobby {
 const SENDING: u32 = 1;
 const RECEIVING: u32 = 4;
 
+/// What side `side` writes over message `number`. Without the side, its own message would look like the peer's.
+#[inline(always)]
+fn stamp(number: u64, side: usize) -> u64 {
+    number << 1 | side as u64
+}
+
 /// What one side knows without looking at shared memory; its sender and its receiver share it.
 ///
 /// The private counters are atomics only so that both halves may hold a reference: every access is a plain load or
 /// store. The halves of one side are meant to stay with one thread. Used from two threads at once they may publish the
 /// acknowledgement late or forget it, and may sleep through a bell, which can stall the peer for good, but cannot make
-/// a lane look free that is not.
+/// a place look free that is not.
 #[derive(Debug)]
-pub struct Side<C, L> {
+pub struct Side<S, C, L> {
     /// 0 or 1.
     index: usize,
+    shared: S,
     /// The lane that this side writes.
     mine: C,
     /// The lane that the other side writes.
     theirs: C,
     lobby: L,
     manner: Manner,
-    /// Messages put, messages taken, and how many of the taken ones the peer was told of.
-    put: AtomicU32,
-    taken: AtomicU32,
+    /// Messages put and messages taken, over both places.
+    put: AtomicU64,
+    taken: AtomicU64,
+    /// Messages put into our lane, taken from the peer's, and how many of the latter the peer was told of.
+    lane_put: AtomicU32,
+    lane_taken: AtomicU32,
     told: AtomicU32,
+    /// 1 while the shared slot is ours.
+    owner: AtomicU32,
 }
 
-impl<C: Deref<Target = Stamps>, L: Deref<Target = Lobby>> Side<C, L> {
-    /// Side `index` (0 or 1) of a mailbox pair.
-    pub fn new(index: usize, mine: C, theirs: C, lobby: L, manner: Manner) -> Self {
-        let zero = || AtomicU32::new(0);
-        Self { index, mine, theirs, lobby, manner, put: zero(), taken: zero(), told: zero() }
+impl<S, C, L> Side<S, C, L>
+where
+    S: Deref<Target = Stamp>,
+    C: Deref<Target = Words>,
+    L: Deref<Target = Lobby>,
+{
+    /// Side `index` (0 or 1) of a mailbox pair. At first the shared slot is side 0's.
+    pub fn new(index: usize, shared: S, [mine, theirs]: [C; 2], lobby: L, manner: Manner) -> Self {
+        Self {
+            index,
+            shared,
+            mine,
+            theirs,
+            lobby,
+            manner,
+            put: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            lane_put: AtomicU32::new(0),
+            lane_taken: AtomicU32::new(0),
+            told: AtomicU32::new(0),
+            owner: AtomicU32::new(u32::from(index == 0)),
+        }
     }
 
-    /// Waits until the peer took the last message; then the lane is ours to write until [`put`](Self::put).
+    /// Finds the place for the next message, which is ours to write until [`put`](Self::put): the shared slot if we own
+    /// it, else our lane, as soon as the peer took the last message from there.
     ///
     /// # Errors
     /// [`Stop::Gone`] when the peer closed its receiving half.
     #[inline(always)]
-    pub fn reserve(&self, gone: impl FnMut() -> bool) -> Result<(), Stop> {
-        let put = self.put.load(Ordering::Relaxed);
+    pub fn reserve(&self, gone: impl FnMut() -> bool) -> Result<Place, Stop> {
         let left = || self.peer_left(RECEIVING);
         if left() {
             return Err(Stop::Gone);
         }
+        // Acquire: pairs with the release in `take`: the receiving half, in whichever thread, is done with the message
+        // that we are about to overwrite, and with it everything that the peer did before it gave us the slot.
+        if self.owner.load(Ordering::Acquire) != 0 {
+            return Ok(Place::Shared);
+        }
+        let put = self.lane_put.load(Ordering::Relaxed);
         // Acquire: pairs with the release of `took`, so that the peer's reads of our lane are over.
-        let taken = || (self.theirs.took.load(Ordering::Acquire) == put).then_some(());
-        if taken().is_some() {
-            return Ok(());
+        let taken = || (self.theirs.took.load(Ordering::Acquire) == put).then_some(Place::Lane);
+        if let Some(place) = taken() {
+            return Ok(place);
         }
         self.tell();
         self.wait(taken, left, gone)
     }
 
-    /// Publishes the message in our lane together with what we took so far.
+    /// Publishes the message at `place`, where [`reserve`](Self::reserve) said, together with what we took so far. The
+    /// shared slot is the peer's from here on.
     #[inline(always)]
-    pub fn put(&self) {
-        let put = self.put.load(Ordering::Relaxed).wrapping_add(1);
-        self.put.store(put, Ordering::Relaxed);
+    pub fn put(&self, place: Place) {
+        let number = self.put.load(Ordering::Relaxed) + 1;
+        self.put.store(number, Ordering::Relaxed);
         self.acknowledge();
-        // Release: payload (and `took`) are visible before the stamp.
-        self.mine.put.store(put, Ordering::Release);
+        match place {
+            Place::Shared => {
+                // Relaxed, and before the stamp: whoever makes us the owner again has seen the stamp, so this store
+                // cannot come behind that one.
+                self.owner.store(0, Ordering::Relaxed);
+                // Release: the payload, and that we read the message before it, come before the stamp.
+                self.shared.stamp.store(stamp(number, self.index), Ordering::Release);
+            }
+            Place::Lane => {
+                self.lane_put.store(self.lane_put.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+                // Release: payload (and `took`) are visible before the number.
+                self.mine.put.store(number, Ordering::Release);
+            }
+        }
         self.ring();
     }
 
-    /// Waits for a message in the peer's lane; it is ours to read until [`take`](Self::take).
+    /// Waits for the peer's next message and says where it lies; it is ours to read until [`take`](Self::take).
     ///
     /// # Errors
     /// [`Stop::Gone`] when the peer closed its sending half and everything was taken.
     #[inline(always)]
-    pub fn peek(&self, gone: impl FnMut() -> bool) -> Result<(), Stop> {
+    pub fn peek(&self, gone: impl FnMut() -> bool) -> Result<Place, Stop> {
         self.peek_and(|| {}, gone)
     }
 
@@ -113,35 +186,56 @@ impl<C: Deref<Target = Stamps>, L: Deref<Target = Lobby>> Side<C, L> {
     /// # Errors
     /// As [`peek`](Self::peek).
     #[inline(always)]
-    pub fn peek_and(&self, glance: impl Fn(), gone: impl FnMut() -> bool) -> Result<(), Stop> {
-        let next = self.taken.load(Ordering::Relaxed).wrapping_add(1);
-        // Acquire: pairs with the release of `put`: the payload is there.
+    pub fn peek_and(&self, glance: impl Fn(), gone: impl FnMut() -> bool) -> Result<Place, Stop> {
+        let next = self.taken.load(Ordering::Relaxed) + 1;
+        let awaited = stamp(next, 1 - self.index);
+        // The number is in one of the two places and in no other, so the order of the looks does not matter. The one
+        // where it is not is not written either, and its line stays in our cache.
         let message = || {
-            let put = self.theirs.put.load(Ordering::Acquire);
+            // Acquire, both: pair with the releases in `put`: the payload is there, and the peer has read what it
+            // overwrote.
+            let shared = self.shared.stamp.load(Ordering::Acquire);
+            let lane = self.theirs.put.load(Ordering::Acquire);
             glance();
-            (put == next).then_some(())
+            if shared == awaited {
+                Some(Place::Shared)
+            } else if lane == next {
+                Some(Place::Lane)
+            } else {
+                None
+            }
         };
-        if message().is_some() {
-            return Ok(());
+        if let Some(place) = message() {
+            return Ok(place);
         }
         self.tell();
         self.wait(message, || self.peer_left(SENDING), gone)
     }
 
-    /// Ends the reading of the message. The peer learns of it with our next message, or before we next wait.
+    /// Ends the reading of the message at `place`, where [`peek`](Self::peek) said. The shared slot is ours from here on;
+    /// of a lane the peer learns with our next message, or before we next wait.
     #[inline(always)]
-    pub fn take(&self) {
-        // Release: pairs with `acknowledge`, should the other half, in another thread, be the one that tells the peer.
-        self.taken.store(self.taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+    pub fn take(&self, place: Place) {
+        self.taken.store(self.taken.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        match place {
+            // Release: pairs with `reserve`, should the other half be in another thread: our reads are over before it
+            // overwrites them.
+            Place::Shared => self.owner.store(1, Ordering::Release),
+            // Release: pairs with `acknowledge`, should the other half, in another thread, be the one that tells the
+            // peer.
+            Place::Lane => {
+                self.lane_taken.store(self.lane_taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+            }
+        }
     }
 
     #[inline(always)]
     fn wait(
         &self,
-        ready: impl FnMut() -> Option<()>,
+        ready: impl FnMut() -> Option<Place>,
         left: impl FnMut() -> bool,
         gone: impl FnMut() -> bool,
-    ) -> Result<(), Stop> {
+    ) -> Result<Place, Stop> {
         self.lobby.bells[self.index]
             .wait(self.manner.wait, self.manner.scope, ready, left, gone)
             .map_err(|_| Stop::Gone)
@@ -158,11 +252,11 @@ impl<C: Deref<Target = Stamps>, L: Deref<Target = Lobby>> Side<C, L> {
         self.lobby.left.0.load(Ordering::Acquire) & (half << (1 - self.index)) != 0
     }
 
-    /// Writes what we took into our lane, if the peer does not know yet; says whether it wrote.
+    /// Writes what we took from the peer's lane into ours, if the peer does not know yet; says whether it wrote.
     #[inline(always)]
     fn acknowledge(&self) -> bool {
         // Acquire: the release below then also covers what the receiving half read, whichever thread it is in.
-        let taken = self.taken.load(Ordering::Acquire);
+        let taken = self.lane_taken.load(Ordering::Acquire);
         if self.told.load(Ordering::Relaxed) == taken {
             return false;
         }

@@ -1,6 +1,9 @@
-//! A mailbox for one message per direction; stamp and payload share a cache line where they fit (56 bytes).
+//! A mailbox whose reply overwrites the request; stamp and payload share a cache line where they fit (56 bytes).
 //!
-//! Key decision: the lowest latency rather than the highest rate. See [`crate::shm::slot`] for the protocol.
+//! Key decision: the lowest latency rather than the highest rate: a ping-pong moves one line there and back. Messages
+//! that are not answered go through a lane of their side, one at a time; stamp and payload share a line there up to 48
+//! bytes. See [`crate::shm::slot`] for the protocol. Rejected: 32-bit stamps, which would leave 56 bytes there too, but
+//! come again after minutes.
 
 use super::ring::{Post, manner, stopped};
 use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Receiver, Role, Sender, Side, Spec, Transport, UNLIMITED};
