@@ -343,6 +343,11 @@ impl LaneShape {
         (PAGE + 3 * self.place_len()).next_multiple_of(PAGE)
     }
 
+    /// Whether messages are short enough for the slot that both sides write in turn: see [`slot`](super::slot).
+    fn shares(self) -> bool {
+        self.size <= size_of::<u64>()
+    }
+
     fn shared(self) -> usize {
         PAGE
     }
@@ -394,8 +399,9 @@ impl Mailbox {
             // SAFETY: an atomic; it lies behind the payload, or on the header's words, which are atomics too.
             unsafe { View::new(region, place + shape.second(header)) }
         };
+        let side = Side::new(index, stamp, words, lobby, manner);
         let mailbox = Arc::new(Self {
-            side: Side::new(index, stamp, words, lobby, manner),
+            side: if shape.shares() { side } else { side.lanes_only() },
             shared: payload(shape.shared() + SHARED_HEADER),
             mine: payload(shape.lane(index) + LANE_HEADER),
             theirs: payload(shape.lane(1 - index) + LANE_HEADER),

@@ -1,9 +1,8 @@
-//! A mailbox whose reply overwrites the request; stamp and payload share a cache line where they fit (56 bytes).
+//! A mailbox for one message per direction; stamp and payload share a cache line up to 48 bytes.
 //!
-//! Key decision: the lowest latency rather than the highest rate: a ping-pong moves one line there and back. Messages
-//! that are not answered go through a lane of their side, one at a time; stamp and payload share a line there up to 48
-//! bytes. See [`crate::shm::slot`] for the protocol. Rejected: 32-bit stamps, which would leave 56 bytes there too, but
-//! come again after minutes.
+//! Key decision: the lowest latency rather than the highest rate. Messages of one word travel in a slot that both sides
+//! write in turn, so that a reply overwrites the request in the line that was just read; longer ones in a lane per
+//! direction. See [`crate::shm::slot`] for the protocol and the measurement behind that boundary.
 
 use super::ring::{Post, manner, stopped};
 use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Receiver, Role, Sender, Side, Spec, Transport, UNLIMITED};
@@ -35,7 +34,7 @@ pub struct Rx {
 impl Transport for ShmSlot {
     const SPEC: &'static Spec = &Spec {
         name: "shm-slot",
-        summary: "one-message mailbox in a sealed memfd; stamp and payload in one cache line up to 56 bytes",
+        summary: "one-message mailbox in a sealed memfd; stamp and payload in one cache line up to 48 bytes",
         family: Family::SharedMemory,
         parties: BOTH,
         waits: ALL_WAITS,
