@@ -44,7 +44,6 @@ pub fn folder_name() -> String {
 
 /// Single files that hold one fact each.
 const FACTS: &[(&str, &str)] = &[
-    ("kernel command line", "/proc/cmdline"),
     ("clock source", "/sys/devices/system/clocksource/clocksource0/current_clocksource"),
     ("governor", "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
     ("turbo", "/sys/devices/system/cpu/cpufreq/boost"),
@@ -76,6 +75,7 @@ impl Host {
         let hypervisor = hypervisor();
         let mut facts: BTreeMap<String, String> =
             FACTS.iter().filter_map(|(name, path)| Some(((*name).to_string(), read(path)?))).collect();
+        facts.extend(read("/proc/cmdline").map(|line| ("kernel parameters".to_string(), timing_parameters(&line))));
         facts.extend(caches());
         facts.extend(mitigations());
         for (key, name) in [("MemTotal", "memory"), ("SwapTotal", "swap"), ("Hugepagesize", "huge page")] {
@@ -161,6 +161,49 @@ fn hypervisor() -> String {
     }
 }
 
+/// Beginnings of kernel parameters that bear on timing. The rest of the command line says how a machine boots and where
+/// its disks are, which is nobody's business.
+const TIMING: &[&str] = &[
+    "amd_",
+    "clocksource",
+    "cpuidle",
+    "default_hugepagesz",
+    "haltpoll",
+    "hugepages",
+    "hugepagesz",
+    "idle",
+    "intel_",
+    "isolcpus",
+    "kvm",
+    "lapic",
+    "mitigations",
+    "nohz",
+    "nopti",
+    "nosmt",
+    "nospectre",
+    "numa",
+    "preempt",
+    "processor.",
+    "psi",
+    "pti",
+    "rcu_nocb",
+    "rcutree",
+    "retbleed",
+    "sched_",
+    "skew_tick",
+    "spec_",
+    "spectre",
+    "transparent_hugepage",
+    "tsc",
+    "workqueue.",
+];
+
+fn timing_parameters(line: &str) -> String {
+    let kernel = line.split(" -- ").next().unwrap_or_default();
+    let bears = |word: &&str| TIMING.iter().any(|beginning| word.starts_with(beginning));
+    kernel.split_whitespace().filter(bears).collect::<Vec<_>>().join(" ")
+}
+
 fn caches() -> Vec<(String, String)> {
     (0..8)
         .filter_map(|index| {
@@ -198,6 +241,12 @@ mod tests {
         assert_eq!(count("0-3,8"), Some(5));
         assert_eq!(count("0"), Some(1));
         assert_eq!(count("x"), None);
+    }
+
+    #[test]
+    fn of_the_command_line_only_what_bears_on_timing_is_kept() {
+        let line = "BOOT_IMAGE=/boot/x root=UUID=1 isolcpus=2,3 quiet mitigations=off -- init tsc=x";
+        assert_eq!(timing_parameters(line), "isolcpus=2,3 mitigations=off");
     }
 
     #[test]

@@ -340,7 +340,8 @@ static inline void ring_recv(int way, uint64_t seq)
 
 LOOPS(ring)
 
-/* The same number of slots at the same distance as ipcost's ring of 256 KiB; a page for the indices before them. */
+/* The same number of slots at the same distance as ipcost's ring (a megabyte, at least four messages up to
+ * 16 MiB of them, else two); a page for the indices before them. */
 static void ring_make(void)
 {
     if (size > 32)
@@ -348,7 +349,8 @@ static void ring_make(void)
     else
         for (stride = 8; stride < size;)
             stride *= 2;
-    size_t wanted = (256u << 10) / stride;
+    size_t few = 4 * size <= (16u << 20) ? 4 * size : 2 * size;
+    size_t wanted = (few > (1u << 20) ? few : (1u << 20)) / stride;
     for (slots = 2; slots * 2 <= wanted;)
         slots *= 2;
     ring_len = (4096 + stride * slots + 4095) / 4096 * 4096;

@@ -4,8 +4,8 @@
 //! reads the other's line only when the stale copy says "possibly full" or "possibly empty". A stream then moves about
 //! one shared line per batch instead of two per message. The slots' memory is somebody else's business
 //! ([`crate::shm::region`]), so the same code runs over heap and mappings, and under the model checker.
-//! Rejected: a shared count (two writers on one line); a stamp in every slot (fewer lines per ping-pong, but three
-//! tenths slower when 64-byte messages stream; see docs/METHOD.md for the trial).
+//! Rejected: a shared count (two writers on one line); a stamp in every slot, which moves fewer lines per
+//! ping-pong and more when small messages stream (`shm-slot` is there for the ping-pong).
 //! Source: Lamport 1983; Giacomoni et al., "FastForward", PPoPP 2008; Lee et al., "MCRingBuffer", 2010.
 
 use super::Line;

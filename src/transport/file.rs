@@ -7,7 +7,9 @@
 //! mechanism under test). Source: pread(2), inotify(7).
 
 use super::ring::{await_peer, create_new, nobody, open_existing};
-use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED};
+use super::{
+    ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED, buffer_for,
+};
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::Name;
 use crate::plan::Wait;
@@ -24,9 +26,6 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct FileRing;
 
-/// Bytes of payload that the ring aims at, and its fewest messages.
-const BUDGET: usize = 256 << 10;
-const FEWEST: usize = 2;
 /// "ipcfile" and a version.
 const MAGIC: u64 = 0x6970_6366_696c_6501;
 const NAP: Duration = Duration::from_millis(20);
@@ -34,7 +33,7 @@ const NAP: Duration = Duration::from_millis(20);
 const LOOKS_PER_CHECK: u32 = 1 << 12;
 
 fn slots_for(size: usize) -> u64 {
-    (BUDGET / size).max(FEWEST) as u64
+    (buffer_for(size) / size) as u64
 }
 
 /// An index file: what it holds, in words of eight bytes. Count and `left` are read together.

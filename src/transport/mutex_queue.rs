@@ -5,7 +5,7 @@
 //! instructions. Rejected: copying under the lock (holds up the other side for the length of the payload), a push of a
 //! fresh vector (measures the allocator). Source: Dijkstra's bounded buffer; std::sync::{Mutex, Condvar}.
 
-use super::{ALL_WAITS, Config, Family, Meeting, Receiver, Sender, Spec, Transport, UNLIMITED};
+use super::{ALL_WAITS, Config, Family, Meeting, Receiver, Sender, Spec, Transport, UNLIMITED, buffer_for};
 use crate::error::Result;
 use crate::plan::{Parties, Wait};
 use std::io::{self, ErrorKind};
@@ -31,9 +31,8 @@ struct Shared {
     wait: Wait,
 }
 
-/// Bytes that the queue may hold, and the fewest and most messages.
-const BUDGET: usize = 256 << 10;
-const DEPTH: std::ops::RangeInclusive<usize> = 2..=256;
+/// Most messages that the queue holds: each is an allocation of its own.
+const DEEPEST: usize = 1024;
 
 impl Shared {
     /// Waits until `ready` holds or `over` does, by the configured strategy, and returns with the lock held.
@@ -96,7 +95,7 @@ impl Transport for MutexQueue {
 
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
         let buffer = || vec![0; cfg.size].into_boxed_slice();
-        let depth = (BUDGET / cfg.size).clamp(*DEPTH.start(), *DEPTH.end());
+        let depth = (buffer_for(cfg.size) / cfg.size).min(DEEPEST);
         cfg.note("slots", depth);
         let buffers = (0..depth).map(|_| buffer()).collect();
         let queue = Mutex::new(Queue { buffers, head: 0, len: 0, left: [false; 2] });

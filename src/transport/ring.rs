@@ -4,7 +4,9 @@
 //! rows can only come from the memory itself: its page table, its file system, its names. This is the experiment behind
 //! "threads communicate cheaply because they share the heap". Rejected: a ring per mechanism, which drift apart.
 
-use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED};
+use super::{
+    ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED, buffer_for,
+};
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::Name;
 use crate::plan::{Parties, Wait};
@@ -21,9 +23,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Bytes of slots that a ring aims at: enough to let the producer run ahead, small enough to stay in a second-level
-/// cache of each CPU.
-const BUDGET: usize = 256 << 10;
 /// "ipc" and a version: what the first word of a laid-out region says.
 const MAGIC: u32 = 0x6970_6301;
 
@@ -146,7 +145,7 @@ impl<B: Backing> Transport for Ring<B> {
     type Rx = Rx;
 
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
-        let shape = RingShape::new(cfg.size, BUDGET);
+        let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
         cfg.note("slots", shape.slots);
         cfg.note("region bytes", shape.region_len());
         Ok(ends(B::region(cfg, shape.region_len())?, shape, manner(cfg.wait, cfg.processes)))
@@ -155,7 +154,7 @@ impl<B: Backing> Transport for Ring<B> {
     fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {
         match role {
             Role::Producer => {
-                let shape = RingShape::new(cfg.size, BUDGET);
+                let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
                 let (region, name) = B::create(at, shape.region_len())?;
                 let (mut tx, _) = ends(region, shape, manner(cfg.wait, true));
                 tx._name = Some(name);
@@ -171,8 +170,9 @@ impl<B: Backing> Transport for Ring<B> {
             Role::Consumer => {
                 let (region, path) = await_producer::<B>(at, cfg.patience)?;
                 let header = occupants(&Arc::clone(&region));
-                let (size, slots) = (header.size.load(Ordering::Relaxed), header.slots.load(Ordering::Relaxed));
-                let shape = RingShape::new((size as usize).max(1), BUDGET);
+                let (size, slots) =
+                    (header.size.load(Ordering::Relaxed) as usize, header.slots.load(Ordering::Relaxed));
+                let shape = RingShape::new(size, buffer_for(size));
                 if size == 0 || shape.slots != slots as usize || shape.region_len() > region.len() {
                     return Err(Error::failed(Phase::Start, format!("{at} holds no ring of this version")));
                 }
