@@ -147,18 +147,8 @@ fn count(list: &str) -> Option<usize> {
 
 fn hypervisor() -> String {
     let flagged = cpuinfo("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor"));
-    let vendor = read("/sys/hypervisor/type").or_else(|| {
-        let vendor = read("/sys/class/dmi/id/sys_vendor")?;
-        ["QEMU", "Amazon", "Google", "Microsoft", "VMware", "Xen", "innotek"]
-            .iter()
-            .find(|v| vendor.contains(**v))
-            .map(|v| v.to_lowercase())
-    });
-    match (flagged, vendor) {
-        (_, Some(vendor)) => vendor,
-        (true, None) => "vm".into(),
-        (false, None) => "none".into(),
-    }
+    let named = crate::sys::cpu::hypervisor().or_else(|| read("/sys/hypervisor/type"));
+    named.unwrap_or_else(|| if flagged { "vm" } else { "none" }.into())
 }
 
 /// Beginnings of kernel parameters that bear on timing. The rest of the command line says how a machine boots and where

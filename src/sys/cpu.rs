@@ -34,3 +34,28 @@ pub fn migrations() -> Option<u64> {
     let line = text.lines().find(|line| line.starts_with("se.nr_migrations"))?;
     line.rsplit(':').next()?.trim().parse().ok()
 }
+
+/// The hypervisor that the CPU names (CPUID leaf 0x4000_0000), if it names one.
+#[cfg(target_arch = "x86_64")]
+pub fn hypervisor() -> Option<String> {
+    // SAFETY: every x86-64 CPU has CPUID; a leaf that it lacks returns numbers without meaning, which is why the bit that
+    // says "there is a hypervisor" (leaf 1, ECX bit 31) is asked first.
+    #[allow(unused_unsafe)]
+    let (present, leaf) =
+        unsafe { (core::arch::x86_64::__cpuid(1).ecx >> 31, core::arch::x86_64::__cpuid(0x4000_0000)) };
+    let name: Vec<u8> = [leaf.ebx, leaf.ecx, leaf.edx].iter().flat_map(|word| word.to_le_bytes()).collect();
+    let name = String::from_utf8(name).ok().filter(|_| present == 1)?;
+    Some(match name.trim_end_matches('\0') {
+        "KVMKVMKVM" => "kvm".into(),
+        "Microsoft Hv" => "hyper-v".into(),
+        "VMwareVMware" => "vmware".into(),
+        "XenVMMXenVMM" => "xen".into(),
+        other => other.to_lowercase(),
+    })
+}
+
+/// The hypervisor, where the CPU has a way to name it; here it has none.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn hypervisor() -> Option<String> {
+    None
+}
