@@ -16,9 +16,6 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 /// Regions begin at a page boundary and slots lie at offsets relative to it.
 pub const PAGE: usize = 4096;
 
-/// Bytes of a cache line, as far as the layout of a mailbox is concerned.
-const LINE: usize = 64;
-
 /// Shared memory: where it is, how long, and what keeps it there.
 pub struct Region {
     base: NonNull<u8>,
@@ -323,19 +320,9 @@ const _: () = assert!(SHARED_HEADER == 8 && LANE_HEADER == 16);
 impl LaneShape {
     const LOBBY: usize = 256;
 
-    /// Where the word behind the payload lies in a place. Nobody writes it; reading it fetches the line it is in.
-    fn behind(self, header: usize) -> usize {
-        (header + self.size).next_multiple_of(align_of::<AtomicU32>())
-    }
-
-    /// A word in the second line of a place, if the message ends there; else one in the first.
-    fn second(self, header: usize) -> usize {
-        Some(self.behind(header)).filter(|behind| (LINE..2 * LINE).contains(behind)).unwrap_or(0)
-    }
-
     fn place_len(self) -> usize {
         // At least two lines of distance, so that the pair prefetcher never drags another place along.
-        (self.behind(LANE_HEADER) + size_of::<AtomicU32>()).next_multiple_of(256)
+        (LANE_HEADER + self.size).next_multiple_of(256)
     }
 
     /// Bytes that a region needs for it.
@@ -364,8 +351,6 @@ pub struct Mailbox {
     shared: NonNull<u8>,
     mine: NonNull<u8>,
     theirs: NonNull<u8>,
-    /// Words in the second lines of the shared slot and of the peer's lane, if the message ends there.
-    seconds: [View<AtomicU32>; 2],
     size: usize,
 }
 
@@ -395,17 +380,12 @@ impl Mailbox {
         };
         // SAFETY: `Lobby` is all atomics.
         let lobby = unsafe { View::new(region, LaneShape::LOBBY) };
-        let second = |place, header| {
-            // SAFETY: an atomic; it lies behind the payload, or on the header's words, which are atomics too.
-            unsafe { View::new(region, place + shape.second(header)) }
-        };
         let side = Side::new(index, stamp, words, lobby, manner);
         let mailbox = Arc::new(Self {
             side: if shape.shares() { side } else { side.lanes_only() },
             shared: payload(shape.shared() + SHARED_HEADER),
             mine: payload(shape.lane(index) + LANE_HEADER),
             theirs: payload(shape.lane(1 - index) + LANE_HEADER),
-            seconds: [second(shape.shared(), SHARED_HEADER), second(shape.lane(1 - index), LANE_HEADER)],
             size: shape.size,
         });
         (MailTx { mailbox: Arc::clone(&mailbox), attached: false }, MailRx { mailbox, attached: false })
@@ -480,14 +460,7 @@ impl MailRx {
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<R, super::ring::Stop> {
         let mailbox = &*self.mailbox;
-        // The stamp's line and the other one then travel at the same time instead of one after the other. The value is
-        // of no interest, and the compiler is not to know that.
-        let glance = || {
-            for second in &mailbox.seconds {
-                std::hint::black_box(second.load(Ordering::Relaxed));
-            }
-        };
-        let place = mailbox.side.peek_and(glance, gone)?;
+        let place = mailbox.side.peek(gone)?;
         let at = if place == Place::Shared { mailbox.shared } else { mailbox.theirs };
         // SAFETY: after `peek` the peer writes this place again only after it saw that we took the message (its lane), or
         // got the slot back from us (the shared slot). Our sending half gets neither done before `take`.

@@ -16,9 +16,10 @@
 //! The shared slot is for messages of one word. Between the first byte of a message and its stamp the line must stay with
 //! the writer, and a peer that polls it pulls it away: measured with the CPUs close together, 64 bytes, lanes only against
 //! shared slot, 103 against 140 ns a round trip, and 84 against 67 ns at 8 bytes. Longer messages use the lanes alone
-//! ([`Side::lanes_only`]). Building the message aside and storing it in one burst was tried and was slower.
+//! ([`Side::lanes_only`]). Tried and slower: building the message aside and storing it in one burst,
+//! and touching the message's second line at every look (with a look at the unused slot: 137 against 104 ns at 64 bytes).
 //!
-//! Rejected: lanes only, with the acknowledgement in the reply (two lines per round trip; what this was before); one word
+//! Rejected: lanes for every message (two lines per round trip, also for one word); one word
 //! per direction that both sides write ("full" set and cleared), where the line bounces twice per message; the shared
 //! slot only (both sides sending at once would wait for each other for ever).
 
@@ -98,6 +99,8 @@ pub struct Side<S, C, L> {
     lane_put: AtomicU32,
     lane_taken: AtomicU32,
     told: AtomicU32,
+    /// Whether the shared slot is in use at all.
+    shares: bool,
     /// 1 while the shared slot is ours.
     owner: AtomicU32,
 }
@@ -122,6 +125,7 @@ where
             lane_put: AtomicU32::new(0),
             lane_taken: AtomicU32::new(0),
             told: AtomicU32::new(0),
+            shares: true,
             owner: AtomicU32::new(u32::from(index == 0)),
         }
     }
@@ -129,7 +133,7 @@ where
     /// The same side without the shared slot: nobody owns it, so everything goes through the lanes. For both sides alike.
     #[must_use]
     pub fn lanes_only(self) -> Self {
-        Self { owner: AtomicU32::new(0), ..self }
+        Self { owner: AtomicU32::new(0), shares: false, ..self }
     }
 
     /// Finds the place for the next message, which is ours to write until [`put`](Self::put): the shared slot if we own
@@ -188,16 +192,6 @@ where
     /// [`Stop::Gone`] when the peer closed its sending half and everything was taken.
     #[inline(always)]
     pub fn peek(&self, gone: impl FnMut() -> bool) -> Result<Place, Stop> {
-        self.peek_and(|| {}, gone)
-    }
-
-    /// As [`peek`](Self::peek), with something to do at every look: touching the lines of the message that the stamp is
-    /// not in, so that they are on their way together with it.
-    ///
-    /// # Errors
-    /// As [`peek`](Self::peek).
-    #[inline(always)]
-    pub fn peek_and(&self, glance: impl Fn(), gone: impl FnMut() -> bool) -> Result<Place, Stop> {
         let next = self.taken.load(Ordering::Relaxed) + 1;
         let awaited = stamp(next, 1 - self.index);
         // The number is in one of the two places and in no other, so the order of the looks does not matter. The one
@@ -205,13 +199,10 @@ where
         let message = || {
             // Acquire, both: pair with the releases in `put`: the payload is there, and the peer has read what it
             // overwrote.
-            let shared = self.shared.stamp.load(Ordering::Acquire);
-            let lane = self.theirs.put.load(Ordering::Acquire);
-            glance();
-            if shared == awaited {
-                Some(Place::Shared)
-            } else if lane == next {
+            if self.theirs.put.load(Ordering::Acquire) == next {
                 Some(Place::Lane)
+            } else if self.shares && self.shared.stamp.load(Ordering::Acquire) == awaited {
+                Some(Place::Shared)
             } else {
                 None
             }
