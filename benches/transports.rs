@@ -10,7 +10,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use ipcost::cell::admit;
-use ipcost::plan::{Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload, show_size};
+use ipcost::plan::{Parties, Placement, Plan, Wait, Workload, show_size};
 use ipcost::transport::ALL;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -96,12 +96,8 @@ fn main() {
                     size,
                     wait,
                     parties: *parties,
-                    touch: Touch::Whole,
                     placement,
-                    span: Span::Millis(1000),
-                    dir: None,
-                    delay_ns: 0,
-                    run: RunId::default(),
+                    ..Plan::default()
                 };
                 if admit(&plan, runner.spec()).is_err() {
                     continue;

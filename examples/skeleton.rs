@@ -9,7 +9,7 @@
 
 use ipcost::cell::{self, Outcome, Status};
 use ipcost::conduct::Measure;
-use ipcost::plan::{Parties, Placement, Plan, RunId, Span, Touch, Wait, WaitKind, Workload};
+use ipcost::plan::{Parties, Placement, Plan, Span, Wait, WaitKind};
 use ipcost::transport::{Config, Family, Meeting, Met, Receiver, Role, Sender, Side, Spec, Transport, UNLIMITED};
 use ipcost::{Error, Result};
 use std::io::{self, ErrorKind};
@@ -147,16 +147,11 @@ impl Receiver for Rx {
 pub fn ping_pong(wait: Wait, round_trips: u64) -> Result<Outcome> {
     let plan = Plan {
         mechanism: Skeleton::SPEC.name.into(),
-        workload: Workload::PingPong,
-        size: 64,
         wait,
         parties: Parties::Thread,
-        touch: Touch::Whole,
         placement: Placement::Unpinned,
         span: Span::Messages(round_trips),
-        dir: None,
-        delay_ns: 0,
-        run: RunId::default(),
+        ..Plan::default()
     };
     cell::run::<Skeleton>(&plan, &mut Measure)
 }

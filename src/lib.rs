@@ -26,16 +26,10 @@
 //!
 //! let plan = Plan {
 //!     mechanism: "heap-ring".into(),
-//!     workload: Workload::PingPong,
-//!     size: 64,
-//!     wait: Wait::Block,
 //!     parties: Parties::Thread,
-//!     touch: Touch::Whole,
 //!     placement: Placement::Unpinned,
 //!     span: Span::Messages(1000),
-//!     dir: None,
-//!     delay_ns: 0,
-//!     run: RunId::default(),
+//!     ..Plan::default()
 //! };
 //! let outcome = transport::find("heap-ring")?.run(&plan, &mut Measure)?;
 //! assert_eq!(outcome.verified.unwrap().messages, 1000);

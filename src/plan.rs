@@ -283,6 +283,25 @@ pub struct Plan {
     pub run: RunId,
 }
 
+impl Default for Plan {
+    /// Two processes on two CPUs, a ping-pong of 64 bytes that blocks, a tenth of a second. No mechanism.
+    fn default() -> Self {
+        Self {
+            mechanism: String::new(),
+            workload: Workload::PingPong,
+            size: 64,
+            wait: Wait::Block,
+            parties: Parties::Process,
+            touch: Touch::Whole,
+            placement: Placement::CrossCpu,
+            span: Span::Millis(100),
+            dir: None,
+            delay_ns: 0,
+            run: RunId::default(),
+        }
+    }
+}
+
 impl Plan {
     /// What makes two runs the same cell: everything but the position in the campaign and the length of the run.
     pub fn cell_key(&self) -> String {

@@ -131,22 +131,10 @@ pub fn read(dir: &Path) -> Result<Saved> {
 mod tests {
     use super::*;
     use crate::cell::Status;
-    use crate::plan::{Parties, Placement, RunId, Span, Touch, Wait, Workload};
+    use crate::plan::RunId;
 
     fn outcome(round: u32) -> Outcome {
-        let plan = Plan {
-            mechanism: "pipe".into(),
-            workload: Workload::PingPong,
-            size: 64,
-            wait: Wait::Block,
-            parties: Parties::Process,
-            touch: Touch::Whole,
-            placement: Placement::CrossCpu,
-            span: Span::Millis(1),
-            dir: None,
-            delay_ns: 0,
-            run: RunId { round, ..RunId::default() },
-        };
+        let plan = Plan { mechanism: "pipe".into(), run: RunId { round, ..RunId::default() }, ..Plan::default() };
         Outcome::empty(&plan, Status::Ok)
     }
 

@@ -7,7 +7,7 @@
 
 use crate::cell::{Outcome, admit};
 use crate::error::{Error, Result};
-use crate::plan::{Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload};
+use crate::plan::{Parties, Placement, Plan, RunId, Touch, Wait, Workload};
 use crate::transport::{ALL, Runner, find};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -176,10 +176,8 @@ impl Request {
             parties,
             touch: self.touch,
             placement,
-            span: Span::Millis(100),
             dir: self.dir.clone(),
-            delay_ns: 0,
-            run: RunId::default(),
+            ..Plan::default()
         };
         wanted.into_iter().filter(fits).map(plan).collect()
     }

@@ -111,7 +111,6 @@ fn numbered(cell: &Plan, seed: u64, round: u32, order: u32, span: Span) -> Plan 
 mod tests {
     use super::*;
     use crate::host::Host;
-    use crate::plan::{Parties, Placement, Touch, Wait, Workload};
     use std::cell::Cell;
 
     struct Silent;
@@ -121,19 +120,7 @@ mod tests {
     }
 
     fn cell(size: usize) -> Plan {
-        Plan {
-            mechanism: "pipe".into(),
-            workload: Workload::PingPong,
-            size,
-            wait: Wait::Block,
-            parties: Parties::Process,
-            touch: Touch::Whole,
-            placement: Placement::CrossCpu,
-            span: Span::Millis(1),
-            dir: None,
-            delay_ns: 0,
-            run: RunId::default(),
-        }
+        Plan { mechanism: "pipe".into(), size, ..Plan::default() }
     }
 
     /// Runs a campaign of three cells over `rounds` rounds with a launcher that launches nothing.

@@ -56,8 +56,8 @@ impl RunOptions {
                 None => Span::Millis(self.duration.unwrap_or(1000)),
             },
             dir: self.dir.clone(),
-            delay_ns: 0,
             run: RunId { started: now(), ..RunId::default() },
+            ..Plan::default()
         }
     }
 }

@@ -282,22 +282,16 @@ pub(crate) mod tests {
     use crate::campaign::journal::Campaign;
     use crate::cell::Rtt;
     use crate::host::Host;
-    use crate::plan::{Plan, RunId, Span};
+    use crate::plan::{Plan, RunId};
 
     /// A journal line with a known round trip.
     pub fn run(mechanism: &str, parties: Parties, round: u32, ns: f64, label: Option<&str>) -> Outcome {
         let plan = Plan {
             mechanism: mechanism.into(),
-            workload: Workload::PingPong,
-            size: 64,
-            wait: Wait::Block,
             parties,
-            touch: Touch::Whole,
-            placement: Placement::CrossCpu,
-            span: Span::Messages(1000),
-            dir: None,
             delay_ns: if label == Some(DELAY_LABEL) { 1000 } else { 0 },
             run: RunId { round, label: label.map(Into::into), ..RunId::default() },
+            ..Plan::default()
         };
         let mut outcome = Outcome::empty(&plan, Status::Ok);
         outcome.messages = 1000;
