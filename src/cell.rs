@@ -11,10 +11,10 @@ use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::measure::{Histogram, floor};
 use crate::party::beside;
 use crate::plan::{Parties, Plan, RunId, Touch, Wait, Workload};
-use crate::session::{Alone, Books, Leader, Measured, Windows, follow};
+use crate::session::{Alone, Books, Leader, Measured, Windows, Witness, follow};
 use crate::shm::ledger::Ledger;
 use crate::sys::{clock, cpu, map};
-use crate::transport::{Config, Family, Spec, Transport};
+use crate::transport::{Config, MEMORY_NOTE, Spec, Transport};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -188,6 +188,12 @@ pub struct Outcome {
     /// Time to create the transport.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub setup_ns: Option<u64>,
+    /// Time for the leader to let go of its side of the transport.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub teardown_ns: Option<u64>,
+    /// Bytes in which messages lie on their way, both directions; what each end keeps for itself is not counted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub memory_bytes: Option<u64>,
     /// The cold first message (round trip).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub first_message_ns: Option<u64>,
@@ -203,9 +209,15 @@ pub struct Outcome {
     /// Per party.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub faults: Vec<Faults>,
+    /// Time for which each party was runnable without a CPU, ns, where the kernel tells.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub run_delay_ns: Vec<u64>,
     /// Per party.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub pids: Vec<u32>,
+    /// Whether the second party saw what the leader wrote into private memory after the start.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub one_address_space: Option<bool>,
     /// What was checked.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub verified: Option<Verified>,
@@ -254,12 +266,16 @@ impl Outcome {
             rtt_ns: None,
             throughput: None,
             setup_ns: None,
+            teardown_ns: None,
+            memory_bytes: None,
             first_message_ns: None,
             warm_up_messages: 0,
             cpu_ns_per_message: vec![],
             switches_per_message: vec![],
             faults: vec![],
+            run_delay_ns: vec![],
             pids: vec![],
+            one_address_space: None,
             verified: None,
             floor: None,
             timer: None,
@@ -366,22 +382,24 @@ pub fn run<T: Transport>(plan: &Plan, conductor: &mut dyn Conductor) -> Result<O
     let [near, far] = T::link(&cfg)?;
     let setup_ns = clock::now() - start;
     let two_cpus = cpus.is_none_or(|[a, b]| a != b);
-    let numbers = if plan.parties == Parties::Solo {
+    let (numbers, teardown_ns) = if plan.parties == Parties::Solo {
         let mut alone = Alone::begin([near, far], plan, cpus.map(|c| c[0]))?;
-        conductor.conduct(plan, two_cpus, &mut alone)?
+        (conductor.conduct(plan, two_cpus, &mut alone)?, alone.end())
     } else {
         let page = map::anonymous_shared(size_of::<Ledger>()).context(Phase::Setup, "cannot map the ledger")?;
         let ledger = Ledger::lay(&Arc::new(page));
         let theirs = ledger.clone();
+        let witness = Witness::default();
+        let their_witness = witness.clone();
         let (result, ending) = beside(
             plan.parties,
             |alive| {
-                let mut leader = Leader::begin(near, plan, cpus.map(|c| c[0]), ledger, alive)?;
-                conductor.conduct(plan, two_cpus, &mut leader)
+                let mut leader = Leader::begin(near, plan, cpus.map(|c| c[0]), ledger, witness, alive)?;
+                Ok((conductor.conduct(plan, two_cpus, &mut leader)?, leader.end()))
             },
-            move || follow(far, plan, cpus.map(|c| c[1]), &theirs),
+            move || follow(far, plan, cpus.map(|c| c[1]), &theirs, &their_witness),
         )?;
-        let numbers = result.map_err(|error| match (&ending, error.kind()) {
+        let numbers = result.map_err(|error: Error| match (&ending, error.kind()) {
             (Err(how), Kind::Failed) => error.because_also(&format!("the peer {how}")),
             _ => error,
         })?;
@@ -391,12 +409,15 @@ pub fn run<T: Transport>(plan: &Plan, conductor: &mut dyn Conductor) -> Result<O
     let mut outcome = Outcome::empty(plan, Status::Ok);
     outcome.placement.cpus = cpus;
     outcome.setup_ns = Some(setup_ns);
+    outcome.teardown_ns = Some(teardown_ns);
     outcome.timer = Some(timer);
     if let Ok(notes) = cfg.notes.lock() {
         outcome.notes = notes.iter().map(|(key, value)| ((*key).to_string(), value.clone())).collect();
+        outcome.memory_bytes = outcome.notes.remove(MEMORY_NOTE).and_then(|bytes| bytes.parse().ok());
     }
     enter(&mut outcome, plan, numbers, timer);
-    if let Some(doubt) = audit(&outcome, T::SPEC) {
+    outcome.flags.extend(crate::audit::flags(&outcome));
+    if let Some(doubt) = crate::audit::doubt(&outcome, T::SPEC) {
         outcome.status = Status::Invalid;
         outcome.invalid = Some(doubt.clone());
         outcome.reason = Some(doubt);
@@ -431,7 +452,13 @@ fn enter(outcome: &mut Outcome, plan: &Plan, numbers: Numbers, timer: clock::Tim
         seen.dedup();
         outcome.placement.observed.push(seen);
         outcome.placement.migrations.extend(party.migrations);
+        outcome.run_delay_ns.extend(party.run_delay_ns);
     }
+    if outcome.run_delay_ns.len() != books.len() {
+        outcome.run_delay_ns.clear();
+    }
+    // The leader's own word is beyond doubt; the second party's tells whether it shares the leader's memory.
+    outcome.one_address_space = books.get(1).map(|second| Witness::shared(second.witness));
     if outcome.placement.migrations.len() != books.len() {
         outcome.placement.migrations.clear();
     }
@@ -484,43 +511,4 @@ fn rtt(mean: f64, histogram: Option<&Histogram>) -> Rtt {
         stamped_mean: stamped.map(Histogram::mean),
         histogram: stamped.map(Histogram::to_pairs).unwrap_or_default(),
     }
-}
-
-/// The reason not to believe the run, if there is one.
-fn audit(outcome: &Outcome, spec: &Spec) -> Option<String> {
-    let Outcome { parties, pids, verified, messages, size, placement, .. } = outcome;
-    let bytes = messages * *size as u64;
-    match verified {
-        Some(Verified { messages: m, bytes: b }) if (m, b) == (messages, &bytes) => {}
-        Some(Verified { messages: m, bytes: b }) => {
-            return Some(format!("{messages} messages of {bytes} bytes were sent and {m} of {b} verified"));
-        }
-        None => return Some("nothing was verified".into()),
-    }
-    let identity = match (parties, &pids[..]) {
-        (Parties::Process, [a, b]) if a == b => Some("the two processes are one"),
-        (Parties::Thread, [a, b]) if a != b => Some("the two threads are different processes"),
-        (Parties::Solo, [_]) | (_, [_, _]) => None,
-        _ => Some("a party did not report who it is"),
-    };
-    if let Some(identity) = identity {
-        return Some(identity.into());
-    }
-    if let Some(cpus) = placement.cpus {
-        for (seen, cpu) in placement.observed.iter().zip(cpus) {
-            if seen.iter().any(|s| *s != cpu) {
-                return Some(format!("a party pinned to CPU {cpu} was seen on {seen:?}"));
-            }
-        }
-        // On one CPU a reply can only come after a switch to the peer and back: fewer mean that nobody waited.
-        let waits = &outcome.switches_per_message;
-        let same_cpu = cpus[0] == cpus[1] && spec.family != Family::Control;
-        if same_cpu && outcome.workload == Workload::PingPong {
-            let switches = |s: &Switches| s.voluntary + s.involuntary;
-            if waits.iter().any(|s| switches(s) < 0.9) {
-                return Some("a round trip on one CPU took less than two context switches".into());
-            }
-        }
-    }
-    None
 }

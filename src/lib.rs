@@ -39,6 +39,7 @@
 #![warn(missing_docs)]
 
 #[cfg(not(loom))]
+pub mod audit;
 pub mod campaign;
 #[cfg(not(loom))]
 pub mod cell;

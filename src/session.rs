@@ -16,7 +16,9 @@ use crate::sys::cpu;
 use crate::sys::usage::Usage;
 use crate::transport::{Side, Transport};
 use crate::workload::{Batch, Fault, Load, Stamped, ping_pong, stream};
-use std::sync::atomic::Ordering;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What one party reports of one window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,8 +35,12 @@ pub struct Books {
     pub usage: Usage,
     /// CPU at the start and at the end, where the kernel tells.
     pub cpus: [Option<usize>; 2],
-    /// Moves between CPUs so far in the thread's life, where the kernel tells.
+    /// Moves between CPUs in this window, where the kernel tells.
     pub migrations: Option<u64>,
+    /// Time for which the party was runnable without a CPU, ns, where the kernel tells.
+    pub run_delay_ns: Option<u64>,
+    /// What the party read in the [`Witness`].
+    pub witness: u64,
     /// Clock when the last message was verified, or the loop ended.
     pub end_ns: u64,
 }
@@ -87,17 +93,43 @@ fn command_of(kind: floor::Kind) -> u32 {
     }
 }
 
+/// A word of private memory that was there before the second party was: the leader changes it afterwards, and only a
+/// party that shares the leader's address space sees the change.
+#[derive(Debug, Clone, Default)]
+pub struct Witness(Arc<AtomicU64>);
+
+/// What the leader writes there.
+const TESTIMONY: u64 = 0x5AFE_ADD2_E55E_D001;
+
+impl Witness {
+    /// Whether a value that a party read there is the leader's.
+    pub fn shared(read: u64) -> bool {
+        read == TESTIMONY
+    }
+
+    fn read(&self) -> u64 {
+        // Relaxed, as the write: the gate of the first window orders them.
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Keeps one party's books over a window.
-struct Clerk {
+struct Clerk<'a> {
+    witness: &'a Witness,
     usage: Usage,
     cpu: Option<usize>,
+    migrations: Option<u64>,
+    run_delay: Option<u64>,
     verified: u64,
     bytes: u64,
 }
 
-impl Clerk {
-    fn open(load: &Load) -> Self {
-        Self { usage: Usage::now(), cpu: cpu::current(), verified: load.verified, bytes: load.bytes }
+impl<'a> Clerk<'a> {
+    /// Opens the books. The counters are read last: what precedes is bookkeeping, not the window.
+    fn open(load: &Load, witness: &'a Witness) -> Self {
+        let (cpu, migrations, run_delay) = (cpu::current(), cpu::migrations(), cpu::run_delay());
+        let (verified, bytes) = (load.verified, load.bytes);
+        Self { witness, cpu, migrations, run_delay, verified, bytes, usage: Usage::now() }
     }
 
     /// Closes the books. The counters are read first: what follows is bookkeeping, not the window.
@@ -114,10 +146,17 @@ impl Clerk {
             bytes: load.bytes - self.bytes,
             usage: usage.since(self.usage),
             cpus: [self.cpu, cpu::current()],
-            migrations: cpu::migrations(),
+            migrations: since(cpu::migrations(), self.migrations),
+            run_delay_ns: since(cpu::run_delay(), self.run_delay),
+            witness: self.witness.read(),
             end_ns,
         }
     }
+}
+
+/// Growth of a counter that only grows, where it could be read.
+fn since(now: Option<u64>, before: Option<u64>) -> Option<u64> {
+    Some(now?.saturating_sub(before?))
 }
 
 /// Books as numbers in the ledger. An option is the value plus one, or zero.
@@ -139,8 +178,10 @@ fn post(ledger: &Ledger, books: &Books) {
         optional(books.cpus[1].map(|c| c as u64)),
         optional(books.migrations),
         books.end_ns,
+        optional(books.run_delay_ns),
+        books.witness,
     ];
-    const { assert!(14 <= REPORT_WORDS) };
+    const { assert!(16 <= REPORT_WORDS) };
     for (place, word) in ledger.report.iter().zip(words) {
         // Relaxed: the gate that is opened next publishes them all.
         place.store(word, Ordering::Relaxed);
@@ -166,6 +207,8 @@ fn collect(ledger: &Ledger) -> Books {
         cpus: [optional(10).map(|c| c as usize), optional(11).map(|c| c as usize)],
         migrations: optional(12),
         end_ns: word(13),
+        run_delay_ns: optional(14),
+        witness: word(15),
     }
 }
 
@@ -187,9 +230,26 @@ pub struct Leader<'a, T: Transport> {
     side: Side<T>,
     load: Load,
     workload: Workload,
-    ledger: View<Ledger>,
+    ledger: Presence,
+    witness: Witness,
     alive: Alive<'a>,
     step: u32,
+}
+
+/// The leader's hold on the ledger: letting go of it ends the follower.
+struct Presence(View<Ledger>);
+
+impl Deref for Presence {
+    type Target = Ledger;
+    fn deref(&self) -> &Ledger {
+        &self.0
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.go.demolish();
+    }
 }
 
 impl<'a, T: Transport> Leader<'a, T> {
@@ -202,17 +262,30 @@ impl<'a, T: Transport> Leader<'a, T> {
         plan: &Plan,
         cpu: Option<usize>,
         ledger: View<Ledger>,
+        witness: Witness,
         alive: Alive<'a>,
     ) -> Result<Self> {
+        witness.0.store(TESTIMONY, Ordering::Relaxed);
         let attached = take_place(cpu).and_then(|()| {
             side.attach().map_err(|e| Error::failed(Phase::Start, "cannot attach the leader's end").because(e))
         });
-        let leader = Self { side, load: Load::new(plan), workload: plan.workload, ledger, alive, step: 0 };
+        let (load, ledger) = (Load::new(plan), Presence(ledger));
+        let leader = Self { side, load, workload: plan.workload, ledger, witness, alive, step: 0 };
         attached?;
         if !leader.ledger.ready.pass(1, leader.alive) {
             return Err(leader.lost(Phase::Start));
         }
         Ok(leader)
+    }
+
+    /// Lets go of the leader's side of the transport and returns how long that took, ns; then of the follower.
+    pub fn end(self) -> u64 {
+        let Self { side, ledger, .. } = self;
+        let start = clock::now();
+        drop(side);
+        let elapsed = clock::now() - start;
+        drop(ledger);
+        elapsed
     }
 
     /// Orders a window and returns when the follower stands at its start line.
@@ -273,7 +346,7 @@ const WRONG: &str = "wrong: ";
 impl<T: Transport> Windows for Leader<'_, T> {
     fn messages(&mut self, n: u64, histogram: Option<&mut Histogram>) -> Result<Measured> {
         self.order(MESSAGES, n)?;
-        let clerk = Clerk::open(&self.load);
+        let clerk = Clerk::open(&self.load, &self.witness);
         let start = clock::now();
         let (side, load) = (&mut self.side, &mut self.load);
         let result = match (self.workload, histogram) {
@@ -303,22 +376,16 @@ impl<T: Transport> Windows for Leader<'_, T> {
     }
 }
 
-impl<T: Transport> Drop for Leader<'_, T> {
-    fn drop(&mut self) {
-        self.ledger.go.demolish();
-    }
-}
-
 /// The follower: obeys until the leader stops or leaves; returns its exit code.
-pub fn follow<T: Transport>(side: Side<T>, plan: &Plan, cpu: Option<usize>, ledger: &Ledger) -> u8 {
-    let code = obey(side, plan, cpu, ledger);
+pub fn follow<T: Transport>(side: Side<T>, plan: &Plan, cpu: Option<usize>, ledger: &Ledger, witness: &Witness) -> u8 {
+    let code = obey(side, plan, cpu, ledger, witness);
     // Last of all, so that a leader that waits for a report finds the complaint complete.
     ledger.done.demolish();
     ledger.ready.demolish();
     code
 }
 
-fn obey<T: Transport>(mut side: Side<T>, plan: &Plan, cpu: Option<usize>, ledger: &Ledger) -> u8 {
+fn obey<T: Transport>(mut side: Side<T>, plan: &Plan, cpu: Option<usize>, ledger: &Ledger, witness: &Witness) -> u8 {
     let complain = |text: &str| {
         ledger.complain(text);
         1
@@ -340,7 +407,7 @@ fn obey<T: Transport>(mut side: Side<T>, plan: &Plan, cpu: Option<usize>, ledger
         let n = ledger.count.load(Ordering::Relaxed);
         match ledger.command.load(Ordering::Relaxed) {
             MESSAGES => {
-                let clerk = Clerk::open(&load);
+                let clerk = Clerk::open(&load, witness);
                 ledger.ready.open(step + 1);
                 let result = match plan.workload {
                     Workload::PingPong => ping_pong::follow(&mut side, &mut load, n),
@@ -374,6 +441,7 @@ pub struct Alone<T: Transport> {
     sides: [Side<T>; 2],
     load: Load,
     workload: Workload,
+    witness: Witness,
 }
 
 impl<T: Transport> Alone<T> {
@@ -386,13 +454,20 @@ impl<T: Transport> Alone<T> {
         for side in &mut sides {
             side.attach().map_err(|e| Error::failed(Phase::Start, "cannot attach").because(e))?;
         }
-        Ok(Self { sides, load: Load::new(plan), workload: plan.workload })
+        Ok(Self { sides, load: Load::new(plan), workload: plan.workload, witness: Witness::default() })
+    }
+
+    /// Lets go of the transport and returns how long that took, ns.
+    pub fn end(self) -> u64 {
+        let start = clock::now();
+        drop(self.sides);
+        clock::now() - start
     }
 }
 
 impl<T: Transport> Windows for Alone<T> {
     fn messages(&mut self, n: u64, histogram: Option<&mut Histogram>) -> Result<Measured> {
-        let clerk = Clerk::open(&self.load);
+        let clerk = Clerk::open(&self.load, &self.witness);
         let start = clock::now();
         let (sides, load) = (&mut self.sides, &mut self.load);
         let result = match (self.workload, histogram) {

@@ -35,6 +35,12 @@ pub fn migrations() -> Option<u64> {
     line.rsplit(':').next()?.trim().parse().ok()
 }
 
+/// How long the calling thread was runnable without a CPU so far, ns, where the kernel tells (`/proc/PID/schedstat`).
+pub fn run_delay() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// The hypervisor that the CPU names (CPUID leaf 0x4000_0000), if it names one.
 #[cfg(target_arch = "x86_64")]
 pub fn hypervisor() -> Option<String> {

@@ -36,6 +36,7 @@ impl Transport for Copy {
     type Rx = Rx;
 
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
+        cfg.holds(cfg.size);
         let (tx, rx) = scratch(cfg.size);
         Ok((Tx(tx, vec![0; cfg.size].into_boxed_slice()), Rx(rx)))
     }

@@ -130,6 +130,9 @@ pub struct Config {
 /// Facts about a transport that only its constructor knows, such as the pipe capacity that the kernel really gave.
 pub type Notes = std::sync::Arc<std::sync::Mutex<std::collections::BTreeMap<&'static str, String>>>;
 
+/// The note under which [`Config::holds`] adds up.
+pub const MEMORY_NOTE: &str = "memory, bytes";
+
 impl Config {
     /// What `plan` asks for.
     pub fn new(plan: &Plan) -> Self {
@@ -140,6 +143,15 @@ impl Config {
             dir: plan.dir.clone().unwrap_or_else(std::env::temp_dir),
             patience: std::time::Duration::from_secs(30),
             notes: Notes::default(),
+        }
+    }
+
+    /// Counts bytes in which messages lie on their way, in the kernel or in shared memory: the memory that a channel
+    /// costs. What each end keeps for itself is not counted.
+    pub fn holds(&self, bytes: usize) {
+        if let Ok(mut notes) = self.notes.lock() {
+            let so_far = notes.get(MEMORY_NOTE).and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
+            notes.insert(MEMORY_NOTE, (so_far + bytes).to_string());
         }
     }
 

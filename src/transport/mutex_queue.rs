@@ -97,6 +97,7 @@ impl Transport for MutexQueue {
         let buffer = || vec![0; cfg.size].into_boxed_slice();
         let depth = (buffer_for(cfg.size) / cfg.size).min(DEEPEST);
         cfg.note("slots", depth);
+        cfg.holds(depth * cfg.size);
         let buffers = (0..depth).map(|_| buffer()).collect();
         let queue = Mutex::new(Queue { buffers, head: 0, len: 0, left: [false; 2] });
         let shared = Shared { queue, filled: Condvar::new(), freed: Condvar::new(), wait: cfg.wait };

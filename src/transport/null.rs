@@ -36,6 +36,7 @@ impl Transport for Null {
     type Rx = Rx;
 
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
+        cfg.holds(cfg.size);
         let (tx, rx) = scratch(cfg.size);
         Ok((Tx(tx, cfg.size), Rx(rx)))
     }

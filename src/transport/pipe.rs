@@ -48,6 +48,7 @@ impl Transport for Pipe {
             .context(Phase::Setup, "cannot read the pipe's capacity")?;
         cfg.note("capacity asked", wanted);
         cfg.note("capacity", given);
+        cfg.holds(given);
         let tx = ByteTx::new(writer, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
         let rx = ByteRx::new(reader, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
         Ok((tx, rx))

@@ -54,7 +54,7 @@ impl Transport for ShmSlot {
 
     fn link(cfg: &Config) -> Result<[Side<Self>; 2]> {
         let shape = LaneShape { size: cfg.size };
-        cfg.note("region bytes", shape.region_len());
+        cfg.holds(shape.region_len());
         let file = map::sealed_memfd(shape.region_len()).context(Phase::Setup, "cannot create a memfd")?;
         let region = Arc::new(map::map_file(&file).context(Phase::Setup, "cannot map a memfd")?);
         Ok([0, 1].map(|index| {

@@ -24,6 +24,7 @@ pub(super) fn size_buffers(cfg: &Config, ends: [&UnixStream; 2]) -> io::Result<(
         if given < 2 * cfg.size {
             given = set_send_buffer(end, 2 * cfg.size)?;
         }
+        cfg.holds(given);
     }
     cfg.note("send buffer", given);
     Ok(())

@@ -1,0 +1,167 @@
+//! Whether to believe a run: what makes it invalid, and what makes it doubtful.
+//!
+//! Key decision: neither ever looks at the result. A run is *invalid* when it did not do what its label says (a wrong
+//! peer, a message unverified, another CPU, a party that slept while it should have spun); it is *flagged* when it did,
+//! but something else disturbed it. Flagged runs stay in every summary, and a second summary leaves them out. Rejected:
+//! outlier rules on the times themselves, which delete exactly the runs that contradict the expectation.
+//!
+//! What only an onlooker can see (time stolen by the hypervisor, other programs, a changed clock source) is added by
+//! [`campaign::surroundings`](crate::campaign::surroundings).
+
+use crate::cell::{Outcome, Verified};
+use crate::plan::{Parties, Wait, Workload};
+use crate::transport::{Family, Spec};
+
+/// A party that was runnable without a CPU for longer than this share of the batch window was disturbed.
+const RUN_DELAY: f64 = 0.02;
+/// A party that spins and yet slept more often than this per message did not spin.
+const SLEEPS: f64 = 0.5;
+
+/// The reason not to believe the run, if there is one.
+pub fn doubt(outcome: &Outcome, spec: &Spec) -> Option<String> {
+    unverified(outcome)
+        .or_else(|| wrong_parties(outcome))
+        .or_else(|| wrong_place(outcome))
+        .or_else(|| if spec.family == Family::Control { None } else { wrong_wait(outcome) })
+}
+
+fn unverified(outcome: &Outcome) -> Option<String> {
+    let messages = outcome.messages;
+    let bytes = messages * outcome.size as u64;
+    match outcome.verified {
+        Some(Verified { messages: m, bytes: b }) if (m, b) == (messages, bytes) => None,
+        Some(Verified { messages: m, bytes: b }) => {
+            Some(format!("{messages} messages of {bytes} bytes were sent and {m} of {b} verified"))
+        }
+        None => Some("nothing was verified".into()),
+    }
+}
+
+fn wrong_parties(outcome: &Outcome) -> Option<String> {
+    let text = match (outcome.parties, &outcome.pids[..], outcome.one_address_space) {
+        (Parties::Process, [a, b], _) if a == b => "the two processes are one",
+        (Parties::Process, [_, _], Some(true)) => "the two processes share an address space",
+        (Parties::Thread, [a, b], _) if a != b => "the two threads are different processes",
+        (Parties::Thread, [_, _], Some(false)) => "the two threads do not share an address space",
+        (Parties::Solo, [_], _) | (_, [_, _], Some(_)) => return None,
+        _ => "a party did not report who it is",
+    };
+    Some(text.into())
+}
+
+fn wrong_place(outcome: &Outcome) -> Option<String> {
+    let placement = &outcome.placement;
+    for (seen, cpu) in placement.observed.iter().zip(placement.cpus?) {
+        if seen.iter().any(|s| *s != cpu) {
+            return Some(format!("a party pinned to CPU {cpu} was seen on {seen:?}"));
+        }
+    }
+    let moved = placement.migrations.iter().any(|moves| *moves > 0);
+    moved.then(|| "a pinned party was moved between CPUs".into())
+}
+
+/// Context switches that the way of waiting rules out.
+fn wrong_wait(outcome: &Outcome) -> Option<String> {
+    let waits = &outcome.switches_per_message;
+    // On one CPU a reply can only come after a switch to the peer and back: fewer mean that nobody waited.
+    let same_cpu = outcome.placement.cpus.is_some_and(|[a, b]| a == b);
+    let few = waits.iter().any(|s| s.voluntary + s.involuntary < 0.9);
+    if same_cpu && outcome.workload == Workload::PingPong && few {
+        return Some("a round trip on one CPU took less than two context switches".into());
+    }
+    let slept = waits.iter().any(|s| s.voluntary > SLEEPS);
+    (outcome.wait == Wait::Spin && slept).then(|| "a party that was to spin slept".into())
+}
+
+/// What disturbed the parties, as far as they can tell themselves.
+pub fn flags(outcome: &Outcome) -> Vec<String> {
+    let mut flags = Vec::new();
+    // On a shared CPU each party waits for the other one's time slice: that is the row, not a disturbance.
+    let apart = outcome.placement.cpus.is_some_and(|[a, b]| a != b);
+    let delayed = outcome.run_delay_ns.iter().any(|ns| *ns as f64 > RUN_DELAY * outcome.elapsed_ns as f64);
+    if apart && delayed {
+        flags.push("run-delay".into());
+    }
+    if outcome.faults.iter().any(|faults| faults.major > 0) {
+        flags.push("major-faults".into());
+    }
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::{Faults, Status, Switches};
+    use crate::plan::Plan;
+    use crate::transport::{Pipe, Transport};
+
+    /// A run of ten messages that is beyond doubt.
+    fn sound(plan: &Plan) -> Outcome {
+        let mut outcome = Outcome::empty(plan, Status::Ok);
+        outcome.messages = 10;
+        outcome.elapsed_ns = 1_000_000;
+        outcome.verified = Some(Verified { messages: 10, bytes: 640 });
+        outcome.pids = if plan.parties == Parties::Process { vec![1, 2] } else { vec![1, 1] };
+        outcome.one_address_space = Some(plan.parties == Parties::Thread);
+        outcome.placement.cpus = Some([0, 1]);
+        outcome.placement.observed = vec![vec![0], vec![1]];
+        outcome.switches_per_message = vec![Switches { voluntary: 0.0, involuntary: 0.0 }; 2];
+        outcome.run_delay_ns = vec![0, 0];
+        outcome.faults = vec![Faults { minor: 0, major: 0 }; 2];
+        outcome
+    }
+
+    fn doubted(spoil: impl Fn(&mut Outcome)) -> String {
+        let mut outcome = sound(&Plan::default());
+        assert_eq!(doubt(&outcome, Pipe::SPEC), None);
+        spoil(&mut outcome);
+        doubt(&outcome, Pipe::SPEC).expect("nobody doubts it")
+    }
+
+    #[test]
+    fn what_was_not_done_as_labelled_is_not_believed() {
+        assert!(doubted(|o| o.verified = Some(Verified { messages: 9, bytes: 576 })).contains("9 of 576"));
+        assert!(doubted(|o| o.verified = None).contains("nothing"));
+        assert!(doubted(|o| o.pids = vec![7, 7]).contains("are one"));
+        assert!(doubted(|o| o.one_address_space = Some(true)).contains("share an address space"));
+        assert!(doubted(|o| o.one_address_space = None).contains("who it is"));
+        assert!(doubted(|o| o.placement.observed[1] = vec![0]).contains("CPU 1"));
+        assert!(doubted(|o| o.placement.migrations = vec![0, 1]).contains("moved"));
+        assert!(doubted(|o| o.placement.cpus = Some([1, 1])).contains("CPU 1"));
+    }
+
+    #[test]
+    fn the_switches_must_fit_the_wait() {
+        let two = Switches { voluntary: 1.0, involuntary: 0.0 };
+        let slept = doubted(|o| {
+            o.wait = Wait::Spin;
+            o.switches_per_message[1] = two;
+        });
+        assert!(slept.contains("slept"));
+        let nobody = doubted(|o| {
+            o.placement.cpus = Some([1, 1]);
+            o.placement.observed = vec![vec![1], vec![1]];
+        });
+        assert!(nobody.contains("less than two context switches"));
+    }
+
+    #[test]
+    fn two_threads_must_share_what_two_processes_must_not() {
+        let plan = Plan { parties: Parties::Thread, ..Plan::default() };
+        let mut outcome = sound(&plan);
+        assert_eq!(doubt(&outcome, Pipe::SPEC), None);
+        outcome.one_address_space = Some(false);
+        assert!(doubt(&outcome, Pipe::SPEC).is_some_and(|text| text.contains("do not share")));
+    }
+
+    #[test]
+    fn disturbed_runs_are_flagged_and_a_shared_cpu_is_no_disturbance() {
+        let mut outcome = sound(&Plan::default());
+        assert!(flags(&outcome).is_empty());
+        outcome.run_delay_ns = vec![0, 30_000];
+        outcome.faults[0].major = 1;
+        assert_eq!(flags(&outcome), ["run-delay", "major-faults"]);
+        outcome.placement.cpus = Some([0, 0]);
+        assert_eq!(flags(&outcome), ["major-faults"]);
+    }
+}
