@@ -7,6 +7,7 @@
 //! set-up, start of the peer, the cold first message, warm-up until steady, floor, *batch* window (two clock readings
 //! around all messages: the mean), *stamped* window (every round trip into a histogram: the percentiles), floor, audit.
 
+use crate::campaign::surroundings::Disturbance;
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::measure::{Histogram, floor};
 use crate::party::beside;
@@ -227,6 +228,9 @@ pub struct Outcome {
     /// The clock.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub timer: Option<clock::Timer>,
+    /// What others took meanwhile, as seen by whoever launched the run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub disturbance: Option<Disturbance>,
     /// What the transport said of itself.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub notes: BTreeMap<String, String>,
@@ -279,6 +283,7 @@ impl Outcome {
             verified: None,
             floor: None,
             timer: None,
+            disturbance: None,
             notes: BTreeMap::new(),
             status,
             flags: vec![],

@@ -5,10 +5,11 @@
 //! reaches the orchestrator only and a deadline ends cell and peer together; if the orchestrator dies, the kernel kills
 //! the cell and, in turn, its peer. Rejected: forking the cell from the orchestrator, which has threads.
 
+use super::surroundings::{self, Surroundings};
 use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::{Plan, Span};
-use crate::sys::{clock, process};
+use crate::sys::{clock, cpu, process};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
@@ -52,13 +53,20 @@ pub fn cell_command() -> Command {
 
 /// Runs one cell and returns its outcome, whatever became of it.
 pub fn launch(plan: &Plan, deadline: Duration) -> Outcome {
+    // Wrong CPUs are the cell's to report.
+    let cpus = cpu::allowed().ok().and_then(|allowed| plan.placement.resolve(&allowed).ok()).flatten();
+    let surroundings = Surroundings::look(cpus);
     match try_launch(plan, deadline) {
-        Ok(outcome) => outcome,
+        Ok((mut outcome, harness)) => {
+            surroundings::enter(&mut outcome, surroundings.since(harness));
+            outcome
+        }
         Err(error) => Outcome::from_error(plan, &error),
     }
 }
 
-fn try_launch(plan: &Plan, deadline: Duration) -> Result<Outcome> {
+/// The outcome, and the CPU and wall time of the harness while the cell ran.
+fn try_launch(plan: &Plan, deadline: Duration) -> Result<(Outcome, (u64, u64))> {
     let mut child = cell_command()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -70,7 +78,9 @@ fn try_launch(plan: &Plan, deadline: Duration) -> Result<Outcome> {
     if INTERRUPTED.load(Ordering::SeqCst) {
         process::kill_group(child.id());
     }
+    let (cpu_before, wall) = (clock::process_cpu(), clock::now());
     let result = converse(&mut child, plan, deadline);
+    let harness = (clock::process_cpu() - cpu_before, clock::now() - wall);
     if result.is_err() {
         process::kill_group(child.id());
     }
@@ -80,7 +90,7 @@ fn try_launch(plan: &Plan, deadline: Duration) -> Result<Outcome> {
     RUNNING.store(0, Ordering::SeqCst);
     let answer = result?;
     if let Ok(outcome) = serde_json::from_str::<Outcome>(&answer) {
-        return Ok(outcome);
+        return Ok((outcome, harness));
     }
     let mut complaint = String::new();
     if let Some(stderr) = &mut child.stderr {

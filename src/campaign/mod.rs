@@ -5,9 +5,11 @@
 //! - [`schedule`]: randomised complete blocks
 //! - [`journal`]: a line per run, written before the next one starts
 //! - [`runner`]: the loop over all of it
+//! - [`surroundings`]: what others, and the harness itself, took while a run was under way
 
 pub mod journal;
 pub mod launch;
 pub mod matrix;
 pub mod runner;
 pub mod schedule;
+pub mod surroundings;

@@ -116,7 +116,7 @@ pub fn compare(args: &Compare) -> Result<ExitCode> {
     let mut journal = Journal::create(&out, &host, &campaign)?;
     watch(Duty::StopCampaign);
     let mut bar = Bar::new(&campaign, total);
-    let mut start = |plan: &Plan| launch_watched(plan);
+    let mut start = |plan: &Plan| launch(plan, deadline_for(plan));
     let interrupted = || INTERRUPTED.load(Ordering::SeqCst);
     let tally = runner::run(&campaign, budget, &mut journal, &mut bar, &mut start, &interrupted)?;
     bar.finish();
@@ -155,18 +155,6 @@ const LAUNCH_MS: u64 = 12;
 fn run_span(total: Duration, cells: usize, rounds: u32) -> Span {
     let each = total.as_millis() as u64 / (cells as u64 * u64::from(rounds)).max(1);
     Span::Millis(each.saturating_sub(LAUNCH_MS).clamp(SHORTEST_MS, LONGEST_MS))
-}
-
-/// A launch, flagged when the hypervisor took time away while it ran.
-fn launch_watched(plan: &Plan) -> Outcome {
-    let before = crate::host::steal();
-    let mut outcome = launch(plan, deadline_for(plan));
-    if let (Some(before), Some(after)) = (before, crate::host::steal())
-        && after > before
-    {
-        outcome.flags.push("steal".into());
-    }
-    outcome
 }
 
 /// Progress on standard error; silent when that is no terminal.

@@ -15,6 +15,17 @@ pub fn now() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// CPU time of the whole process so far, ns.
+pub fn process_cpu() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Length of the tick in which `/proc` counts CPU time, ns.
+pub fn tick_ns() -> u64 {
+    1_000_000_000 / rustix::param::clock_ticks_per_second().max(1)
+}
+
 #[cfg(test)]
 thread_local! {
     /// Readings by this thread, so that a test can prove that there were none.
