@@ -6,17 +6,21 @@
 //! beforehand (no calibration, no probes between); commands through the transport under test.
 
 use crate::error::{Error, Phase, Result};
+use crate::measure::load::LoadPoint;
 use crate::measure::{Histogram, floor};
 use crate::party::Alive;
 use crate::plan::{Plan, Workload};
 use crate::shm::ledger::{Ledger, REPORT_WORDS};
 use crate::shm::region::View;
+use crate::shm::stamps::Stamps;
 use crate::sys::clock;
 use crate::sys::cpu;
 use crate::sys::usage::Usage;
 use crate::transport::{Side, Transport};
+use crate::workload::offered::{self, Pace, Schedule};
 use crate::workload::{Batch, Fault, Load, Stamped, ping_pong, stream};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What one party reports of one window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,6 +69,12 @@ pub trait Windows {
     /// When the transport fails, the peer dies, or a message is wrong.
     fn messages(&mut self, n: u64, histogram: Option<&mut Histogram>) -> Result<Measured>;
 
+    /// Offers the messages of `schedule`, each at its own time.
+    ///
+    /// # Errors
+    /// As [`messages`](Self::messages); `unsupported` where nothing was laid out for it.
+    fn offer(&mut self, schedule: &Schedule) -> Result<(Measured, LoadPoint)>;
+
     /// Probes the bare hand-over between the parties; `None` when it is too slow to tell, or there is one party only.
     ///
     /// # Errors
@@ -77,6 +87,9 @@ const FLOOR_LINE: u32 = 2;
 const FLOOR_LINES: u32 = 3;
 const FLOOR_YIELD: u32 = 4;
 const FLOOR_FUTEX: u32 = 5;
+/// As [`MESSAGES`], in a window that yields percentiles: a planted stall goes here.
+const STAMPED: u32 = 6;
+const OFFER: u32 = 7;
 
 fn command_of(kind: floor::Kind) -> u32 {
     match kind {
@@ -182,12 +195,22 @@ pub fn take_place(cpu: Option<usize>) -> Result<()> {
     })
 }
 
+/// What the parties of an offered load share besides the ledger.
+#[derive(Debug, Clone)]
+pub struct OpenLoop {
+    /// Where the follower leaves its times.
+    pub stamps: View<Stamps>,
+    /// Whether the parties share a CPU, so that a leader that waits has to let the follower run.
+    pub polite: bool,
+}
+
 /// The leader of two parties.
 pub struct Leader<'a, T: Transport> {
     side: Side<T>,
     load: Load,
     workload: Workload,
     ledger: View<Ledger>,
+    open: Option<OpenLoop>,
     alive: Alive<'a>,
     step: u32,
 }
@@ -202,12 +225,13 @@ impl<'a, T: Transport> Leader<'a, T> {
         plan: &Plan,
         cpu: Option<usize>,
         ledger: View<Ledger>,
+        open: Option<OpenLoop>,
         alive: Alive<'a>,
     ) -> Result<Self> {
         let attached = take_place(cpu).and_then(|()| {
             side.attach().map_err(|e| Error::failed(Phase::Start, "cannot attach the leader's end").because(e))
         });
-        let leader = Self { side, load: Load::new(plan), workload: plan.workload, ledger, alive, step: 0 };
+        let leader = Self { side, load: Load::new(plan), workload: plan.workload, ledger, open, alive, step: 0 };
         attached?;
         if !leader.ledger.ready.pass(1, leader.alive) {
             return Err(leader.lost(Phase::Start));
@@ -270,17 +294,18 @@ fn complained(text: &str) -> Error {
 
 const WRONG: &str = "wrong: ";
 
-impl<T: Transport> Windows for Leader<'_, T> {
-    fn messages(&mut self, n: u64, histogram: Option<&mut Histogram>) -> Result<Measured> {
-        self.order(MESSAGES, n)?;
+impl<T: Transport> Leader<'_, T> {
+    /// A window of `n` messages, of which `body` is the leader's half; it is given the clock at the window's start.
+    fn window(
+        &mut self,
+        command: u32,
+        n: u64,
+        body: impl FnOnce(&mut Side<T>, &mut Load, u64) -> Result<(), Fault>,
+    ) -> Result<Measured> {
+        self.order(command, n)?;
         let clerk = Clerk::open(&self.load);
         let start = clock::now();
-        let (side, load) = (&mut self.side, &mut self.load);
-        let result = match (self.workload, histogram) {
-            (Workload::PingPong, None) => ping_pong::lead(side, load, n, &mut Batch),
-            (Workload::PingPong, Some(histogram)) => ping_pong::lead(side, load, n, &mut Stamped::new(histogram)),
-            (Workload::Stream, _) => stream::lead(side, load, n),
-        };
+        let result = body(&mut self.side, &mut self.load, start);
         let end = clock::now();
         if let Err(fault) = result {
             return Err(self.fault(&fault));
@@ -289,9 +314,43 @@ impl<T: Transport> Windows for Leader<'_, T> {
         let usage = Usage::now();
         let theirs = self.finish()?;
         let mine = clerk.close_with(usage, &self.load, end);
-        // In a stream the clock stops at the consumer, whose last message is later than our last send.
-        let end = if self.workload == Workload::Stream { theirs.end_ns } else { end };
+        // In one direction the clock stops at the consumer, whose last message is later than our last send.
+        let end = if self.workload == Workload::PingPong { end } else { theirs.end_ns };
         Ok(Measured { messages: n, elapsed_ns: end.saturating_sub(start).max(1), books: [Some(mine), Some(theirs)] })
+    }
+}
+
+impl<T: Transport> Windows for Leader<'_, T> {
+    fn messages(&mut self, n: u64, histogram: Option<&mut Histogram>) -> Result<Measured> {
+        let command = if histogram.is_some() { STAMPED } else { MESSAGES };
+        match (self.workload, histogram) {
+            (Workload::PingPong, None) => {
+                self.window(command, n, |side, load, _| ping_pong::lead(side, load, n, &mut Batch))
+            }
+            (Workload::PingPong, Some(histogram)) => {
+                let mut watch = Stamped::new(histogram);
+                self.window(command, n, |side, load, _| ping_pong::lead(side, load, n, &mut watch))
+            }
+            (Workload::Stream | Workload::OfferedLoad, _) => {
+                self.window(command, n, |side, load, _| stream::lead(side, load, n))
+            }
+        }
+    }
+
+    fn offer(&mut self, schedule: &Schedule) -> Result<(Measured, LoadPoint)> {
+        let Some(OpenLoop { stamps, polite }) = self.open.clone() else { return Err(no_open_loop()) };
+        let n = schedule.due.len();
+        // Written, not merely zeroed: pages that are zeroed on first use would be faulted in by the loop.
+        let mut sent = vec![u64::MAX; n];
+        let mut began = 0;
+        let measured = self.window(OFFER, n as u64, |side, load, start| {
+            began = start;
+            offered::lead(side, load, Pace { start, polite }, &schedule.due, &mut sent)
+        })?;
+        // Relaxed: the gate at the window's end stands between these and the follower's stores.
+        let received: Vec<u64> = stamps.of(n).iter().map(|at| at.load(Ordering::Relaxed)).collect();
+        let verified = measured.books[1].map_or(0, |books| books.verified);
+        Ok((measured, LoadPoint { verified, ..LoadPoint::of(schedule, began, &sent, &received) }))
     }
 
     fn floor(&mut self, kind: floor::Kind) -> Result<Option<f64>> {
@@ -310,15 +369,27 @@ impl<T: Transport> Drop for Leader<'_, T> {
 }
 
 /// The follower: obeys until the leader stops or leaves; returns its exit code.
-pub fn follow<T: Transport>(side: Side<T>, plan: &Plan, cpu: Option<usize>, ledger: &Ledger) -> u8 {
-    let code = obey(side, plan, cpu, ledger);
+pub fn follow<T: Transport>(
+    side: Side<T>,
+    plan: &Plan,
+    cpu: Option<usize>,
+    ledger: &Ledger,
+    stamps: Option<&Stamps>,
+) -> u8 {
+    let code = obey(side, plan, cpu, ledger, stamps);
     // Last of all, so that a leader that waits for a report finds the complaint complete.
     ledger.done.demolish();
     ledger.ready.demolish();
     code
 }
 
-fn obey<T: Transport>(mut side: Side<T>, plan: &Plan, cpu: Option<usize>, ledger: &Ledger) -> u8 {
+fn obey<T: Transport>(
+    mut side: Side<T>,
+    plan: &Plan,
+    cpu: Option<usize>,
+    ledger: &Ledger,
+    stamps: Option<&Stamps>,
+) -> u8 {
     let complain = |text: &str| {
         ledger.complain(text);
         1
@@ -328,6 +399,9 @@ fn obey<T: Transport>(mut side: Side<T>, plan: &Plan, cpu: Option<usize>, ledger
     }
     if let Err(error) = side.attach() {
         return complain(&format!("cannot attach the follower's end: {error}"));
+    }
+    if let Some(stamps) = stamps {
+        stamps.prefault();
     }
     let mut load = Load::new(plan);
     ledger.ready.open(1);
@@ -339,13 +413,12 @@ fn obey<T: Transport>(mut side: Side<T>, plan: &Plan, cpu: Option<usize>, ledger
         }
         let n = ledger.count.load(Ordering::Relaxed);
         match ledger.command.load(Ordering::Relaxed) {
-            MESSAGES => {
+            command @ (MESSAGES | STAMPED | OFFER) => {
+                let received = stamps.filter(|_| command == OFFER).map(|stamps| stamps.of(n as usize));
                 let clerk = Clerk::open(&load);
                 ledger.ready.open(step + 1);
-                let result = match plan.workload {
-                    Workload::PingPong => ping_pong::follow(&mut side, &mut load, n),
-                    Workload::Stream => stream::follow(&mut side, &mut load, n),
-                };
+                let stall_ms = if command == MESSAGES { 0 } else { plan.stall_ms };
+                let result = carry(&mut side, plan.workload, &mut load, n, received, stall_ms);
                 let end = clock::now();
                 if let Err(fault) = result {
                     let wrong = matches!(fault, Fault::Wrong(_));
@@ -364,9 +437,36 @@ fn obey<T: Transport>(mut side: Side<T>, plan: &Plan, cpu: Option<usize>, ledger
     0
 }
 
+/// The follower's half of a window; with a planted stall it sleeps in the middle, between two calls of the same loop, so
+/// that the loop is the one that is always measured.
+fn carry<T: Transport>(
+    side: &mut Side<T>,
+    workload: Workload,
+    load: &mut Load,
+    n: u64,
+    received: Option<&[AtomicU64]>,
+    stall_ms: u64,
+) -> Result<(), Fault> {
+    let mut part = |from: u64, to: u64| match (workload, received) {
+        (Workload::PingPong, _) => ping_pong::follow(side, load, to - from),
+        (Workload::OfferedLoad, Some(received)) => offered::follow(side, load, &received[from as usize..to as usize]),
+        (Workload::Stream | Workload::OfferedLoad, _) => stream::follow(side, load, to - from),
+    };
+    if stall_ms == 0 {
+        return part(0, n);
+    }
+    part(0, n / 2)?;
+    std::thread::sleep(Duration::from_millis(stall_ms));
+    part(n / 2, n)
+}
+
 fn probe(kind: floor::Kind, step: u32, ledger: &Ledger) {
     ledger.ready.open(step + 1);
     floor::follow(kind, ledger);
+}
+
+fn no_open_loop() -> Error {
+    Error::unsupported("a load can only be offered in a run of that workload, between two parties")
 }
 
 /// One party that does both halves.
@@ -398,7 +498,7 @@ impl<T: Transport> Windows for Alone<T> {
         let result = match (self.workload, histogram) {
             (Workload::PingPong, None) => ping_pong::alone(sides, load, n, &mut Batch),
             (Workload::PingPong, Some(histogram)) => ping_pong::alone(sides, load, n, &mut Stamped::new(histogram)),
-            (Workload::Stream, _) => stream::alone(sides, load, n),
+            (Workload::Stream | Workload::OfferedLoad, _) => stream::alone(sides, load, n),
         };
         let end = clock::now();
         result.map_err(|fault| Error::invalid(format!("the control received a wrong message: {fault}")))?;
@@ -407,6 +507,10 @@ impl<T: Transport> Windows for Alone<T> {
             elapsed_ns: (end - start).max(1),
             books: [Some(clerk.close(&self.load, end)), None],
         })
+    }
+
+    fn offer(&mut self, _: &Schedule) -> Result<(Measured, LoadPoint)> {
+        Err(no_open_loop())
     }
 
     fn floor(&mut self, _: floor::Kind) -> Result<Option<f64>> {

@@ -110,12 +110,16 @@ pub fn run(o: &Outcome) -> String {
     for (key, value) in &o.notes {
         line(key, value.clone());
     }
+    if let Some(offered) = &o.offered {
+        line("offered", super::load::what(o, offered));
+    }
     if !o.flags.is_empty() {
         line("doubts", o.flags.join(", "));
     }
     if let Some(invalid) = &o.invalid {
         line("INVALID", invalid.clone());
     }
+    text.push_str(&super::load::table(&o.load));
     text
 }
 
