@@ -6,8 +6,8 @@
 //! # Order of a run
 //! set-up, start of the peer, the cold first message, warm-up until steady, floor, *batch* window (two clock readings
 //! around all messages: the mean), *stamped* window (every round trip into a histogram: the percentiles), floor, audit.
-//! An offered load has its windows in place of these two: the load points, after a stream window that finds the
-//! saturation if the rates are shares of it.
+//! An offered load has its windows in place of these two: the load points, after a window that finds the saturation if the
+//! rates are shares of it.
 
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::measure::load::LoadPoint;
@@ -193,7 +193,7 @@ pub struct Outcome {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rtt_ns: Option<Rtt>,
     /// What each offered rate gave, by rising rate. With one rate its window is the batch window; in a sweep the batch
-    /// window is the stream that found the saturation.
+    /// window is the one that found the saturation.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub load: Vec<LoadPoint>,
     /// Rates.

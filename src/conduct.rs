@@ -74,8 +74,8 @@ const LAST_TENTH: u32 = 11;
 /// Share of the time left that windows may plan for; the rest is for a rate that turns out too high.
 const PLANNED: f64 = 0.9;
 
-/// The windows of an offered load: the rate that was asked for, or a stream that finds the saturation and then shares of
-/// it in random order, so that a machine that grows slower does not bend the curve.
+/// The windows of an offered load: the rate that was asked for, or one that finds the saturation and then shares of it in
+/// random order, so that a machine that grows slower does not bend the curve.
 fn open_loop(
     plan: &Plan,
     left_ns: u64,
@@ -98,7 +98,7 @@ fn open_loop(
     }
     let each_ns = left_ns / f64::from(LAST_TENTH - FIRST_TENTH + 2);
     let n = in_window(plan.span, each_ns, 1e9 / per_message_ns, f64::INFINITY);
-    numbers.batch = windows.messages(n as u64, None)?;
+    (numbers.batch, _) = windows.offer(&Schedule::at_once(n))?;
     let saturation = 1e9 / numbers.batch.per_message_ns();
     let mut tenths: Vec<u32> = (FIRST_TENTH..=LAST_TENTH).collect();
     fastrand::Rng::with_seed(seed).shuffle(&mut tenths);

@@ -105,7 +105,7 @@ words! {
 /// What [`Workload::OfferedLoad`] offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Offered {
-    /// Messages per second; absent means a sweep over shares of the saturation that the run measures first.
+    /// Messages per second; absent means a sweep over shares of the saturation, which the run finds first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<u64>,
     /// In which rhythm.

@@ -90,6 +90,8 @@ const FLOOR_FUTEX: u32 = 5;
 /// As [`MESSAGES`], in a window that yields percentiles: a planted stall goes here.
 const STAMPED: u32 = 6;
 const OFFER: u32 = 7;
+/// As [`OFFER`], to find the saturation: without the stall.
+const FLOOD: u32 = 8;
 
 fn command_of(kind: floor::Kind) -> u32 {
     match kind {
@@ -343,7 +345,8 @@ impl<T: Transport> Windows for Leader<'_, T> {
         // Written, not merely zeroed: pages that are zeroed on first use would be faulted in by the loop.
         let mut sent = vec![u64::MAX; n];
         let mut began = 0;
-        let measured = self.window(OFFER, n as u64, |side, load, start| {
+        let command = if schedule.rate.is_finite() { OFFER } else { FLOOD };
+        let measured = self.window(command, n as u64, |side, load, start| {
             began = start;
             offered::lead(side, load, Pace { start, polite }, &schedule.due, &mut sent)
         })?;
@@ -413,11 +416,11 @@ fn obey<T: Transport>(
         }
         let n = ledger.count.load(Ordering::Relaxed);
         match ledger.command.load(Ordering::Relaxed) {
-            command @ (MESSAGES | STAMPED | OFFER) => {
-                let received = stamps.filter(|_| command == OFFER).map(|stamps| stamps.of(n as usize));
+            command @ (MESSAGES | STAMPED | OFFER | FLOOD) => {
+                let received = stamps.filter(|_| matches!(command, OFFER | FLOOD)).map(|stamps| stamps.of(n as usize));
                 let clerk = Clerk::open(&load);
                 ledger.ready.open(step + 1);
-                let stall_ms = if command == MESSAGES { 0 } else { plan.stall_ms };
+                let stall_ms = if matches!(command, STAMPED | OFFER) { plan.stall_ms } else { 0 };
                 let result = carry(&mut side, plan.workload, &mut load, n, received, stall_ms);
                 let end = clock::now();
                 if let Err(fault) = result {
@@ -515,5 +518,92 @@ impl<T: Transport> Windows for Alone<T> {
 
     fn floor(&mut self, _: floor::Kind) -> Result<Option<f64>> {
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cell::Outcome;
+    use crate::conduct::Measure;
+    use crate::plan::{Arrivals, Offered, Parties, Placement, Plan, Span, Wait, Workload};
+    use crate::transport::find;
+
+    const STALL_MS: u64 = 200;
+    /// Half the stall: longer than anything else that is likely to happen to a message.
+    const LONG_NS: u64 = STALL_MS * 500_000;
+
+    /// Samples above half the stall.
+    fn long(pairs: &[(u64, u64)]) -> u64 {
+        pairs.iter().filter(|(ns, _)| *ns >= LONG_NS).map(|(_, count)| count).sum()
+    }
+
+    fn run(mechanism: &str, plan: Plan) -> Outcome {
+        let unpinned = Plan { parties: Parties::Thread, placement: Placement::Unpinned, ..plan };
+        let outcome =
+            find(mechanism).unwrap().run(&Plan { mechanism: mechanism.into(), ..unpinned }, &mut Measure).unwrap();
+        assert_eq!(outcome.invalid, None);
+        outcome
+    }
+
+    fn load(rate: Option<u64>, arrivals: Arrivals, messages: u64) -> Plan {
+        let offered = Some(Offered { rate, arrivals });
+        Plan { workload: Workload::OfferedLoad, offered, span: Span::Messages(messages), ..Plan::default() }
+    }
+
+    #[test]
+    fn a_stall_delays_every_message_that_is_due_meanwhile_but_only_one_round_trip() {
+        let (rate, n) = (20_000, 12_000);
+        for mechanism in ["heap-ring", "pipe"] {
+            let plan = Plan { stall_ms: STALL_MS, ..load(Some(rate), Arrivals::Constant, n) };
+            let open = run(mechanism, plan.clone());
+            let point = &open.load[0];
+            // The consumer sleeps after a message that was due 50 us before the next one.
+            assert!(point.from_intended.max >= STALL_MS * 1_000_000 - 50_000, "{point:?}");
+            let affected = long(&point.from_intended.histogram);
+            assert!(affected >= rate * STALL_MS / 2000 - 1, "{mechanism}: {affected} messages saw the stall");
+            assert!(point.backlog_max >= rate * STALL_MS / 1000 - 1, "{mechanism}: {}", point.backlog_max);
+
+            let plan = Plan { workload: Workload::PingPong, offered: None, ..plan };
+            let closed = long(&run(mechanism, plan).rtt_ns.unwrap().histogram);
+            // One by construction; the machine may have had a pause of its own.
+            assert!((1..10).contains(&closed), "{mechanism}: {closed} round trips saw the stall");
+        }
+    }
+
+    #[test]
+    fn a_rate_beyond_any_saturation_is_not_reached_and_every_message_arrives() {
+        let outcome = run("heap-ring", load(Some(1_000_000_000), Arrivals::Poisson, 50_000));
+        let point = &outcome.load[0];
+        assert!(!point.reached && point.achieved_per_s < 0.98e9, "{point:?}");
+        assert!(point.backlog_end > 1000, "{point:?}");
+        assert!(outcome.flags.iter().any(|flag| flag == "rate-not-reached"), "{:?}", outcome.flags);
+        assert_eq!((point.messages, point.verified), (50_000, 50_000));
+        assert_eq!(outcome.verified.unwrap().messages, 50_000);
+    }
+
+    #[test]
+    fn a_sweep_has_eleven_rising_shares_of_what_it_found() {
+        let outcome = run("mutex-queue", load(None, Arrivals::Poisson, 500));
+        let saturation = outcome.throughput.unwrap().messages_per_s;
+        let shares: Vec<_> = outcome.load.iter().map(|point| (10.0 * point.share.unwrap()).round() as u64).collect();
+        assert_eq!(shares, (1..=11).collect::<Vec<_>>());
+        for point in &outcome.load {
+            assert!((point.offered_per_s / point.share.unwrap() / saturation - 1.0).abs() < 1e-9);
+            assert!(point.achieved_per_s <= point.offered_per_s);
+            assert_eq!((point.messages, point.verified), (500, 500));
+        }
+    }
+
+    #[test]
+    fn nothing_is_offered_to_one_party() {
+        let plan = Plan { mechanism: "null".into(), parties: Parties::Solo, ..load(None, Arrivals::Poisson, 10) };
+        let refused = find("null").unwrap().run(&plan, &mut Measure).unwrap_err().to_string();
+        assert!(refused.contains("one party"), "{refused}");
+    }
+
+    #[test]
+    fn parties_that_yield_can_be_offered_a_load_too() {
+        let plan = Plan { wait: Wait::Yield, ..load(Some(10_000), Arrivals::Poisson, 200) };
+        assert_eq!(run("shm-ring", plan).load[0].verified, 200);
     }
 }

@@ -8,14 +8,12 @@ use comfy_table::{CellAlignment, Table, presets};
 
 /// What was offered, in words.
 pub fn what(o: &Outcome, offered: &Offered) -> String {
-    match (offered.rate, &o.throughput) {
-        (Some(rate), _) => format!("{}, {} arrivals", per_second(rate as f64), offered.arrivals),
-        (None, Some(found)) => {
-            let saturation = per_second(found.messages_per_s);
-            format!("shares of the saturation, {saturation} as a stream, {} arrivals", offered.arrivals)
-        }
-        (None, None) => format!("shares of the saturation, {} arrivals", offered.arrivals),
-    }
+    let rate = match (offered.rate, &o.throughput) {
+        (Some(rate), _) => per_second(rate as f64),
+        (None, Some(found)) => format!("shares of {}, the rate with all due at once", per_second(found.messages_per_s)),
+        (None, None) => "shares of the saturation".into(),
+    };
+    format!("{rate}; {} arrivals; the producer spins in between", offered.arrivals)
 }
 
 /// The points, one line each, and what to make of a rate that was not reached; nothing without points.

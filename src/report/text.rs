@@ -17,7 +17,7 @@ pub fn bytes_per_s(rate: f64) -> String {
 
 /// Messages per second.
 pub fn per_second(rate: f64) -> String {
-    scaled(rate, &[(1e6, "M/s"), (1e3, "k/s")], "/s")
+    scaled(rate, &[(1e9, "G/s"), (1e6, "M/s"), (1e3, "k/s")], "/s")
 }
 
 fn scaled(value: f64, steps: &[(f64, &str)], smallest: &str) -> String {
