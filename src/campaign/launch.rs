@@ -146,3 +146,22 @@ fn read_until(stream: &mut (impl Read + AsFd), deadline: Duration) -> io::Result
 pub fn is_failure(outcome: &Outcome) -> bool {
     matches!(outcome.status, Status::Failed | Status::Timeout | Status::Invalid)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Offered;
+
+    #[test]
+    fn a_load_that_is_offered_slowly_has_time_for_its_schedule() {
+        let plan = |rate| Plan {
+            workload: Workload::OfferedLoad,
+            offered: Some(Offered { rate, ..Offered::default() }),
+            span: Span::Messages(1000),
+            ..Plan::default()
+        };
+        assert!(deadline_for(&plan(Some(1))) > Duration::from_secs(1000));
+        let stream = Plan { workload: Workload::Stream, ..plan(None) };
+        assert!(deadline_for(&plan(None)) > deadline_for(&stream));
+    }
+}

@@ -49,7 +49,6 @@ struct Measured {
     format: Format,
 }
 
-/// Without --rate, ten to 110 per cent of the saturation, which the run finds first
 #[derive(Debug, Args)]
 struct Loaded {
     #[command(flatten)]

@@ -44,7 +44,8 @@ pub struct RunOptions {
 /// What an offered load can be asked for.
 #[derive(Debug, Args)]
 pub struct LoadOptions {
-    /// Messages per second of an offered load: 50000, 50k, 1M
+    /// Messages per second of an offered load: 50000, 50k, 1M; a single mechanism without it is swept from 10 to 110 % of
+    /// its saturation, in 5s
     #[arg(long, value_name = "R", value_parser = parse_rate)]
     pub rate: Option<u64>,
     /// How they follow each other: poisson (they bunch, as those of independent senders do), constant

@@ -119,6 +119,18 @@ columns! {
         |r| r.median(|o| o.throughput.as_ref().map(|t| t.bytes_per_s)).into();
     "achieved_per_s", "achieved", PerS, OFFERED, "messages per second of an offered load, median over launches",
         |r| r.median(|o| only_point(o).map(|p| p.achieved_per_s)).into();
+    "ns", "round trip", Nanos, PING_PONG,
+        "time per message (stream) or round trip (ping-pong) in the batch window, median over launches",
+        |r| r.time.map(|t| t.median).into();
+    "ns_low", "low", Nanos, Shown::Csv, "lower end of the 95 % order-statistic interval for that median",
+        |r| r.time.and_then(|t| t.interval).map(|i| i.0).into();
+    "ns_high", "high", Nanos, Shown::Csv, "upper end", |r| r.time.and_then(|t| t.interval).map(|i| i.1).into();
+    "interval", "95 % interval", None, Shown::Always, "the interval in words, in the unit of the median",
+        |r| interval(r).map_or(Value::Absent, Value::Text);
+    "ns_unflagged", "unflagged", Nanos, Shown::Csv, "the median over launches without flags",
+        |r| r.unflagged().map(|t| t.median).into();
+    "messages_per_s", "messages", PerS, STREAM, "messages (round trips) per second, median over launches",
+        |r| r.median(|o| o.throughput.as_ref().map(|t| t.messages_per_s)).into();
     "reached", "reached", None, OFFERED, "launches that reached the offered rate, of all; the latencies of the others grow with their length",
         |r| reached(r).map_or(Value::Absent, Value::Text);
     "load_p50", "p50", Nanos, OFFERED, "median latency from the intended send time, all launches together",
@@ -132,18 +144,6 @@ columns! {
         |r| load_quantile(r, |p| &p.from_actual, 0.99);
     "backlog_max", "backlog", None, Shown::Csv, "largest number of messages due and not yet received in any launch",
         |r| r.runs.iter().filter_map(only_point).map(|p| p.backlog_max).max().map_or(Value::Absent, Value::Count);
-    "ns", "round trip", Nanos, PING_PONG,
-        "time per message (stream) or round trip (ping-pong) in the batch window, median over launches",
-        |r| r.time.map(|t| t.median).into();
-    "ns_low", "low", Nanos, Shown::Csv, "lower end of the 95 % order-statistic interval for that median",
-        |r| r.time.and_then(|t| t.interval).map(|i| i.0).into();
-    "ns_high", "high", Nanos, Shown::Csv, "upper end", |r| r.time.and_then(|t| t.interval).map(|i| i.1).into();
-    "interval", "95 % interval", None, Shown::Always, "the interval in words, in the unit of the median",
-        |r| interval(r).map_or(Value::Absent, Value::Text);
-    "ns_unflagged", "unflagged", Nanos, Shown::Csv, "the median over launches without flags",
-        |r| r.unflagged().map(|t| t.median).into();
-    "messages_per_s", "messages", PerS, STREAM, "messages (round trips) per second, median over launches",
-        |r| r.median(|o| o.throughput.as_ref().map(|t| t.messages_per_s)).into();
     "rtt_p50", "p50", Nanos, Shown::Csv, "median stamped round trip of all launches together",
         |r| quantile(r, 0.5);
     "rtt_p90", "p90", Nanos, Shown::Csv, "90th percentile", |r| quantile(r, 0.9);

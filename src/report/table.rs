@@ -97,6 +97,12 @@ fn trimmed(text: &str) -> String {
 fn remarks(group: &Group) -> Vec<String> {
     let (rows, noise) = (&group.rows, group.noise());
     let mut lines = Vec::new();
+    if group.class.workload == Workload::OfferedLoad {
+        // At one rate, the time per message is the rate's and compares nothing that a reader could use.
+        return vec![
+            "ranked by the rate that was carried: rows that reach it share a rank, whatever their latencies".into(),
+        ];
+    }
     for process in rows.iter().filter(|r| r.parties == Parties::Process) {
         let twin = rows.iter().find(|r| r.parties == Parties::Thread && r.mechanism == process.mechanism);
         if let Some(estimate) = twin.and_then(|thread| ratio(process, thread)) {
