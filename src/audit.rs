@@ -35,6 +35,10 @@ fn unverified(outcome: &Outcome) -> Option<String> {
         }
         None => Some("nothing was verified".into()),
     }
+    .or_else(|| {
+        let point = outcome.load.iter().find(|point| point.verified != point.messages)?;
+        Some(format!("{} messages were offered and {} verified", point.messages, point.verified))
+    })
 }
 
 fn wrong_parties(outcome: &Outcome) -> Option<String> {

@@ -6,14 +6,18 @@
 //! # Order of a run
 //! set-up, start of the peer, the cold first message, warm-up until steady, floor, *batch* window (two clock readings
 //! around all messages: the mean), *stamped* window (every round trip into a histogram: the percentiles), floor, audit.
+//! An offered load has its windows in place of these two: the load points, after a window that finds the saturation if the
+//! rates are shares of it.
 
 use crate::campaign::surroundings::Disturbance;
 use crate::error::{Context, Error, Kind, Phase, Result};
+use crate::measure::load::LoadPoint;
 use crate::measure::{Histogram, floor};
 use crate::party::beside;
-use crate::plan::{Parties, Plan, RunId, Touch, Wait, Workload};
-use crate::session::{Alone, Books, Leader, Measured, Windows, Witness, follow};
+use crate::plan::{Offered, Parties, Plan, RunId, Span, Touch, Wait, Workload};
+use crate::session::{Alone, Books, Leader, Measured, OpenLoop, Windows, Witness, follow};
 use crate::shm::ledger::Ledger;
+use crate::shm::stamps::{self, Stamps};
 use crate::sys::{clock, cpu, map};
 use crate::transport::{Config, MEMORY_NOTE, Spec, Transport};
 use serde::{Deserialize, Serialize};
@@ -167,6 +171,12 @@ pub struct Outcome {
     /// Planted delay in ns, when there was one.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub delay_ns: u64,
+    /// Planted pause of the follower in ms, when there was one.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub stall_ms: u64,
+    /// What was offered, if that was the workload.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub offered: Option<Offered>,
     /// Where.
     pub placement: Placed,
     /// Position in the campaign.
@@ -183,6 +193,10 @@ pub struct Outcome {
     /// Round trips of a ping-pong.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rtt_ns: Option<Rtt>,
+    /// What each offered rate gave, by rising rate. With one rate its window is the batch window; in a sweep the batch
+    /// window is the one that found the saturation.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub load: Vec<LoadPoint>,
     /// Rates.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub throughput: Option<Throughput>,
@@ -262,12 +276,15 @@ impl Outcome {
             parties: plan.parties,
             touch: plan.touch,
             delay_ns: plan.delay_ns,
+            stall_ms: plan.stall_ms,
+            offered: plan.offered.filter(|_| plan.workload == Workload::OfferedLoad),
             placement,
             run: plan.run.clone(),
             messages: 0,
             bytes: 0,
             elapsed_ns: 0,
             rtt_ns: None,
+            load: vec![],
             throughput: None,
             setup_ns: None,
             teardown_ns: None,
@@ -325,6 +342,8 @@ pub struct Numbers {
     pub batch: Measured,
     /// The stamped window.
     pub histogram: Option<Histogram>,
+    /// The load points.
+    pub load: Vec<LoadPoint>,
     /// Cache-line round trips before and after.
     pub line: Vec<f64>,
     /// Fitting hand-over before and after.
@@ -361,6 +380,17 @@ pub fn admit(plan: &Plan, spec: &Spec) -> Result<Option<[usize; 2]>> {
         let choice = words(spec.waits.iter().map(|w| w.word()).collect());
         return no(format!("{} cannot wait by {}", spec.name, plan.wait), format!("use {choice}"));
     }
+    if plan.workload == Workload::OfferedLoad {
+        if plan.parties == Parties::Solo {
+            let what =
+                format!("{} is one party, which cannot fall behind itself: no load can be offered to it", spec.name);
+            return no(what, "measure it with ping-pong or stream".into());
+        }
+        if matches!(plan.span, Span::Messages(n) if n > stamps::MOST as u64) {
+            let what = format!("an offered load stamps at most {} messages in a window", stamps::MOST);
+            return no(what, "choose a smaller --messages, or a --duration".into());
+        }
+    }
     let cpus = plan.placement.resolve(&cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?)?;
     if plan.wait == Wait::Spin && cpus.is_some_and(|[a, b]| a == b) && plan.parties != Parties::Solo {
         let what = "two parties that spin on one CPU only burn each other's time slices".into();
@@ -396,13 +426,15 @@ pub fn run<T: Transport>(plan: &Plan, conductor: &mut dyn Conductor) -> Result<O
         let theirs = ledger.clone();
         let witness = Witness::default();
         let their_witness = witness.clone();
+        let open = (plan.workload == Workload::OfferedLoad).then(|| open_loop(cpus)).transpose()?;
+        let stamps = open.as_ref().map(|open| open.stamps.clone());
         let (result, ending) = beside(
             plan.parties,
             |alive| {
-                let mut leader = Leader::begin(near, plan, cpus.map(|c| c[0]), ledger, witness, alive)?;
+                let mut leader = Leader::begin(near, plan, cpus.map(|c| c[0]), ledger, witness, open, alive)?;
                 Ok((conductor.conduct(plan, two_cpus, &mut leader)?, leader.end()))
             },
-            move || follow(far, plan, cpus.map(|c| c[1]), &theirs, &their_witness),
+            move || follow(far, plan, cpus.map(|c| c[1]), &theirs, &their_witness, stamps.as_deref()),
         )?;
         let numbers = result.map_err(|error: Error| match (&ending, error.kind()) {
             (Err(how), Kind::Failed) => error.because_also(&format!("the peer {how}")),
@@ -430,9 +462,17 @@ pub fn run<T: Transport>(plan: &Plan, conductor: &mut dyn Conductor) -> Result<O
     Ok(outcome)
 }
 
+/// What an offered load needs besides the ledger.
+fn open_loop(cpus: Option<[usize; 2]>) -> Result<OpenLoop> {
+    let region = map::anonymous_shared(size_of::<Stamps>()).context(Phase::Setup, "cannot map the stamps")?;
+    let allowed = cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?;
+    let polite = cpus.map_or(allowed.len() < 2, |[a, b]| a == b);
+    Ok(OpenLoop { stamps: Stamps::lay(&Arc::new(region)), polite })
+}
+
 /// Turns what was found into the journal's fields.
 fn enter(outcome: &mut Outcome, plan: &Plan, numbers: Numbers, timer: clock::Timer) {
-    let Numbers { first_ns, warm_up, batch, histogram, line, handover, flags } = numbers;
+    let Numbers { first_ns, warm_up, batch, histogram, load, line, handover, flags } = numbers;
     let per = batch.per_message_ns();
     let books: Vec<Books> = batch.books.into_iter().flatten().collect();
     let each = batch.messages.max(1) as f64;
@@ -442,6 +482,7 @@ fn enter(outcome: &mut Outcome, plan: &Plan, numbers: Numbers, timer: clock::Tim
     outcome.first_message_ns = Some(first_ns);
     outcome.warm_up_messages = warm_up;
     outcome.flags = flags;
+    outcome.load = load;
     outcome.throughput = Some(Throughput { messages_per_s: 1e9 / per, bytes_per_s: 1e9 / per * plan.size as f64 });
     for party in &books {
         let usage = party.usage;

@@ -4,8 +4,10 @@ use crate::cell::{Conductor, Numbers};
 use crate::error::{Context, Error, Phase, Result};
 use crate::measure::{Histogram, floor};
 use crate::plan::{Parties, Plan, Span, Workload};
-use crate::session::Windows;
+use crate::session::{Measured, Windows};
+use crate::shm::stamps;
 use crate::sys::clock;
+use crate::workload::offered::Schedule;
 use std::io::{BufRead, Write};
 
 /// Fewest messages between the two clock readings of a batch window, unless they would take longer than [`LONG_NS`].
@@ -17,7 +19,7 @@ const STEADY: f64 = 0.05;
 /// Shortest warm-up window that is compared with its predecessor, ns.
 const WARM_WINDOW_NS: f64 = 1_000_000.0;
 
-/// Measures: cold first message, warm-up, floor, batch, stamped, floor.
+/// Measures: cold first message, warm-up, floor, batch, stamped (or the load points), floor.
 #[derive(Debug, Default)]
 pub struct Measure;
 
@@ -34,6 +36,12 @@ impl Conductor for Measure {
         let warm = warm_up(windows, total_ns / 4, &mut numbers.flags).map_err(at(Phase::WarmUp))?;
         numbers.warm_up = warm.messages + 1;
         probe(plan, two_cpus, windows, &mut numbers)?;
+        if plan.workload == Workload::OfferedLoad {
+            let left_ns = total_ns.saturating_sub(clock::now() - start);
+            open_loop(plan, left_ns, warm.per_message_ns, windows, &mut numbers)?;
+            probe(plan, two_cpus, windows, &mut numbers)?;
+            return Ok(numbers);
+        }
         let stamps = plan.workload == Workload::PingPong;
         let (batch, stamped) = match plan.span {
             Span::Messages(n) => (n, n),
@@ -57,6 +65,84 @@ impl Conductor for Measure {
         probe(plan, two_cpus, windows, &mut numbers)?;
         Ok(numbers)
     }
+}
+
+/// A sweep goes from this many tenths of the saturation...
+const FIRST_TENTH: u32 = 1;
+/// ...to this many, so that its last point must fail.
+const LAST_TENTH: u32 = 11;
+/// Share of the time left that windows may plan for; the rest is for a rate that turns out too high.
+const PLANNED: f64 = 0.9;
+
+/// The windows of an offered load: the rate that was asked for, or one that finds the saturation and then shares of it in
+/// random order, so that a machine that grows slower does not bend the curve.
+fn open_loop(
+    plan: &Plan,
+    left_ns: u64,
+    per_message_ns: f64,
+    windows: &mut dyn Windows,
+    numbers: &mut Numbers,
+) -> Result<()> {
+    let offered = plan.offered.unwrap_or_default();
+    // Rows of one round are offered the same arrivals, and the next round others.
+    let seed = plan.run.seed ^ u64::from(plan.run.round + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let left_ns = PLANNED * left_ns as f64;
+    if let Some(rate) = offered.rate {
+        let n = in_window(plan.span, left_ns, rate as f64, 1e9 / per_message_ns);
+        let schedule = Schedule::new(rate as f64, offered.arrivals, seed, n);
+        numbers.batch = point(&schedule, None, windows, numbers)?;
+        if numbers.load.iter().any(|point| !point.reached) {
+            numbers.flags.push("rate-not-reached".into());
+        }
+        return Ok(());
+    }
+    let each_ns = left_ns / f64::from(LAST_TENTH - FIRST_TENTH + 2);
+    let n = in_window(plan.span, each_ns, 1e9 / per_message_ns, f64::INFINITY);
+    (numbers.batch, _) = windows.offer(&Schedule::at_once(n))?;
+    let saturation = 1e9 / numbers.batch.per_message_ns();
+    let mut tenths: Vec<u32> = (FIRST_TENTH..=LAST_TENTH).collect();
+    fastrand::Rng::with_seed(seed).shuffle(&mut tenths);
+    for tenth in tenths {
+        let share = f64::from(tenth) / 10.0;
+        let n = in_window(plan.span, each_ns, share * saturation, saturation);
+        let schedule = Schedule::new(share * saturation, offered.arrivals, seed, n);
+        point(&schedule, Some(share), windows, numbers)?;
+    }
+    numbers.load.sort_by(|a, b| a.offered_per_s.total_cmp(&b.offered_per_s));
+    Ok(())
+}
+
+/// How many messages a window offers: those of its time, at the rate or at what the transport can carry if that is less,
+/// so that a rate out of reach does not last for ever.
+fn in_window(span: Span, window_ns: f64, rate: f64, capacity: f64) -> usize {
+    match span {
+        Span::Messages(n) => n as usize,
+        Span::Millis(_) => ((window_ns * rate.min(capacity) / 1e9) as usize).clamp(1, stamps::MOST),
+    }
+}
+
+/// One window, its point entered.
+fn point(
+    schedule: &Schedule,
+    share: Option<f64>,
+    windows: &mut dyn Windows,
+    numbers: &mut Numbers,
+) -> Result<Measured> {
+    let (measured, mut point) = windows.offer(schedule)?;
+    point.share = share;
+    let mut doubt = |flag: &str| {
+        if !numbers.flags.iter().any(|known| known == flag) {
+            numbers.flags.push(flag.into());
+        }
+    };
+    if point.early > 0 {
+        doubt("clocks-disagree");
+    }
+    if point.messages < FEWEST && measured.elapsed_ns < LONG_NS {
+        doubt("few-messages");
+    }
+    numbers.load.push(point);
+    Ok(measured)
 }
 
 struct Warm {

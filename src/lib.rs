@@ -17,7 +17,8 @@
 //! A run's *batch* window lies between two readings of `CLOCK_MONOTONIC` and yields the mean; its *stamped* window reads
 //! the clock around every round trip and yields the percentiles. A ping-pong's clock stops when the leader has verified
 //! the last reply; a stream's when the *consumer* has verified the last message. Intervals go over runs, never over
-//! messages. `docs/METHOD.md` has the whole contract.
+//! messages. An offered load is timed from when each message was *due*, so that waiting to be sent counts.
+//! `docs/METHOD.md` has the whole contract.
 //!
 //! # Example
 //! A ping-pong between two threads, through the same code that the command line uses:

@@ -87,7 +87,29 @@ words! {
         PingPong = "ping-pong",
         /// One direction, as fast as it goes: throughput.
         Stream = "stream",
+        /// One direction at times that nothing but the schedule decides: latency under load.
+        OfferedLoad = "offered-load",
     }
+}
+
+words! {
+    /// How the messages of an offered load follow each other.
+    Arrivals {
+        /// Exponential gaps: independent senders. They bunch, so the queue that a share of the capacity means is there.
+        Poisson = "poisson",
+        /// Equal gaps. They never bunch, so below saturation nobody waits: the kinder case.
+        Constant = "constant",
+    }
+}
+
+/// What [`Workload::OfferedLoad`] offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Offered {
+    /// Messages per second; absent means a sweep over shares of the saturation, which the run finds first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
+    /// In which rhythm.
+    pub arrivals: Arrivals,
 }
 
 words! {
@@ -236,6 +258,21 @@ pub enum Span {
     Millis(u64),
 }
 
+impl Default for Offered {
+    fn default() -> Self {
+        Self { rate: None, arrivals: Arrivals::Poisson }
+    }
+}
+
+impl fmt::Display for Offered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rate {
+            Some(rate) => write!(f, "{}/s {}", show_rate(rate), self.arrivals),
+            None => write!(f, "sweep {}", self.arrivals),
+        }
+    }
+}
+
 /// Where the run stands in its campaign.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunId {
@@ -258,8 +295,11 @@ pub struct RunId {
 pub struct Plan {
     /// Name of the mechanism.
     pub mechanism: String,
-    /// Ping-pong or stream.
+    /// Ping-pong, stream or offered load.
     pub workload: Workload,
+    /// What is offered, if the workload is an offered load; without it, a sweep with Poisson arrivals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Offered>,
     /// Bytes per message.
     pub size: usize,
     /// How both parties wait.
@@ -278,6 +318,10 @@ pub struct Plan {
     /// Known delay before each reply, in ns: the positive control.
     #[serde(default)]
     pub delay_ns: u64,
+    /// Pause of the follower, once, in the middle of each window that yields percentiles, in ms: shows which workload
+    /// sees a stall and which one omits it.
+    #[serde(default)]
+    pub stall_ms: u64,
     /// Where in the campaign.
     #[serde(default)]
     pub run: RunId,
@@ -289,6 +333,7 @@ impl Default for Plan {
         Self {
             mechanism: String::new(),
             workload: Workload::PingPong,
+            offered: None,
             size: 64,
             wait: Wait::Block,
             parties: Parties::Process,
@@ -297,6 +342,7 @@ impl Default for Plan {
             span: Span::Millis(100),
             dir: None,
             delay_ns: 0,
+            stall_ms: 0,
             run: RunId::default(),
         }
     }
@@ -305,9 +351,11 @@ impl Default for Plan {
 impl Plan {
     /// What makes two runs the same cell: everything but the position in the campaign and the length of the run.
     pub fn cell_key(&self) -> String {
-        let Plan { mechanism, workload, size, wait, parties, touch, placement, delay_ns, .. } = self;
+        let Plan { mechanism, workload, size, wait, parties, touch, placement, delay_ns, stall_ms, .. } = self;
         let label = self.run.label.as_deref().unwrap_or("");
-        format!("{workload}/{size}/{wait}/{placement}/{touch}/{mechanism}/{parties}/{delay_ns}/{label}")
+        let offered = self.offered.map(|offered| format!("{offered}/")).unwrap_or_default();
+        let planted = format!("{delay_ns}/{stall_ms}");
+        format!("{workload}/{offered}{size}/{wait}/{placement}/{touch}/{mechanism}/{parties}/{planted}/{label}")
     }
 }
 
@@ -362,6 +410,41 @@ fn bad_size(text: &str) -> Error {
     Error::usage(format!("{text:?} is no size")).hint("write bytes as 64, 4KiB or 1MiB")
 }
 
+/// Reads a rate in messages per second such as `50000`, `50k`, `1.5M` or `1G`; a whole number from one to `1G`.
+///
+/// # Errors
+/// A usage error that says what is accepted.
+pub fn parse_rate(text: &str) -> Result<u64> {
+    let bad = || Error::usage(format!("{text:?} is no rate")).hint("write messages per second as 50000, 50k or 1M");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match &text[digits.len()..] {
+        "" => 1.0,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        _ => return Err(bad()),
+    };
+    let rate = digits.parse::<f64>().map_err(|_| bad())? * factor;
+    if !rate.is_finite() || rate.round() < 1.0 {
+        return Err(bad());
+    }
+    if rate > 1e9 {
+        return Err(
+            Error::usage(format!("{text:?} is more than a message per nanosecond")).hint("the highest rate is 1G")
+        );
+    }
+    Ok(rate.round() as u64)
+}
+
+/// Prints a rate the way [`parse_rate`] reads it, exact or not at all scaled.
+pub fn show_rate(rate: u64) -> String {
+    match rate {
+        r if r.is_multiple_of(1_000_000) => format!("{}M", r / 1_000_000),
+        r if r.is_multiple_of(1000) => format!("{}k", r / 1000),
+        r => r.to_string(),
+    }
+}
+
 /// Reads a time such as `500ms`, `2s` or `5m`; in milliseconds, at least one.
 ///
 /// # Errors
@@ -412,6 +495,31 @@ mod tests {
         for bad in ["5", "", "0s", "-1s", "nans", "infs", "1h"] {
             assert!(parse_millis(bad).is_err(), "{bad:?} was accepted");
         }
+    }
+
+    #[test]
+    fn rates_are_whole_messages_per_second_up_to_one_per_nanosecond() {
+        for (text, rate) in
+            [("50000", 50_000), ("50k", 50_000), ("1M", 1_000_000), ("1.5k", 1500), ("1e9", 1_000_000_000)]
+        {
+            assert_eq!(parse_rate(text).unwrap(), rate, "{text}");
+            assert_eq!(parse_rate(&show_rate(rate)).unwrap(), rate);
+        }
+        for bad in ["", "k", "0", "0.2", "-5", "5 k", "50K", "50kHz", "nan", "inf", "2G", "1e30", "1e400"] {
+            assert_eq!(parse_rate(bad).unwrap_err().exit_code(), 2, "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn the_rate_and_the_rhythm_make_another_cell() {
+        let cell = |rate, arrivals| Plan { offered: Some(Offered { rate, arrivals }), ..Plan::default() }.cell_key();
+        let keys = [
+            cell(None, Arrivals::Poisson),
+            cell(Some(50_000), Arrivals::Poisson),
+            cell(Some(50_000), Arrivals::Constant),
+            Plan::default().cell_key(),
+        ];
+        assert_eq!(keys.iter().collect::<std::collections::HashSet<_>>().len(), keys.len());
     }
 
     #[test]

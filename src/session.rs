@@ -6,19 +6,23 @@
 //! beforehand (no calibration, no probes between); commands through the transport under test.
 
 use crate::error::{Error, Phase, Result};
+use crate::measure::load::LoadPoint;
 use crate::measure::{Histogram, floor};
 use crate::party::Alive;
 use crate::plan::{Plan, Workload};
 use crate::shm::ledger::{Ledger, REPORT_WORDS};
 use crate::shm::region::View;
+use crate::shm::stamps::Stamps;
 use crate::sys::clock;
 use crate::sys::cpu;
 use crate::sys::usage::Usage;
 use crate::transport::{Side, Transport};
+use crate::workload::offered::{self, Pace, Schedule};
 use crate::workload::{Batch, Fault, Load, Stamped, ping_pong, stream};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What one party reports of one window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,6 +75,12 @@ pub trait Windows {
     /// When the transport fails, the peer dies, or a message is wrong.
     fn messages(&mut self, n: u64, histogram: Option<&mut Histogram>) -> Result<Measured>;
 
+    /// Offers the messages of `schedule`, each at its own time.
+    ///
+    /// # Errors
+    /// As [`messages`](Self::messages); `unsupported` where nothing was laid out for it.
+    fn offer(&mut self, schedule: &Schedule) -> Result<(Measured, LoadPoint)>;
+
     /// Probes the bare hand-over between the parties; `None` when it is too slow to tell, or there is one party only.
     ///
     /// # Errors
@@ -83,6 +93,11 @@ const FLOOR_LINE: u32 = 2;
 const FLOOR_LINES: u32 = 3;
 const FLOOR_YIELD: u32 = 4;
 const FLOOR_FUTEX: u32 = 5;
+/// As [`MESSAGES`], in a window that yields percentiles: a planted stall goes here.
+const STAMPED: u32 = 6;
+const OFFER: u32 = 7;
+/// As [`OFFER`], to find the saturation: without the stall.
+const FLOOD: u32 = 8;
 
 fn command_of(kind: floor::Kind) -> u32 {
     match kind {
@@ -225,6 +240,15 @@ pub fn take_place(cpu: Option<usize>) -> Result<()> {
     })
 }
 
+/// What the parties of an offered load share besides the ledger.
+#[derive(Debug, Clone)]
+pub struct OpenLoop {
+    /// Where the follower leaves its times.
+    pub stamps: View<Stamps>,
+    /// Whether the parties share a CPU, so that a leader that waits has to let the follower run.
+    pub polite: bool,
+}
+
 /// The leader of two parties.
 pub struct Leader<'a, T: Transport> {
     side: Side<T>,
@@ -232,6 +256,7 @@ pub struct Leader<'a, T: Transport> {
     workload: Workload,
     ledger: Presence,
     witness: Witness,
+    open: Option<OpenLoop>,
     alive: Alive<'a>,
     step: u32,
 }
@@ -263,6 +288,7 @@ impl<'a, T: Transport> Leader<'a, T> {
         cpu: Option<usize>,
         ledger: View<Ledger>,
         witness: Witness,
+        open: Option<OpenLoop>,
         alive: Alive<'a>,
     ) -> Result<Self> {
         witness.0.store(TESTIMONY, Ordering::Relaxed);
@@ -270,7 +296,7 @@ impl<'a, T: Transport> Leader<'a, T> {
             side.attach().map_err(|e| Error::failed(Phase::Start, "cannot attach the leader's end").because(e))
         });
         let (load, ledger) = (Load::new(plan), Presence(ledger));
-        let leader = Self { side, load, workload: plan.workload, ledger, witness, alive, step: 0 };
+        let leader = Self { side, load, workload: plan.workload, ledger, witness, open, alive, step: 0 };
         attached?;
         if !leader.ledger.ready.pass(1, leader.alive) {
             return Err(leader.lost(Phase::Start));
@@ -343,17 +369,18 @@ fn complained(text: &str) -> Error {
 
 const WRONG: &str = "wrong: ";
 
-impl<T: Transport> Windows for Leader<'_, T> {
-    fn messages(&mut self, n: u64, histogram: Option<&mut Histogram>) -> Result<Measured> {
-        self.order(MESSAGES, n)?;
+impl<T: Transport> Leader<'_, T> {
+    /// A window of `n` messages, of which `body` is the leader's half; it is given the clock at the window's start.
+    fn window(
+        &mut self,
+        command: u32,
+        n: u64,
+        body: impl FnOnce(&mut Side<T>, &mut Load, u64) -> Result<(), Fault>,
+    ) -> Result<Measured> {
+        self.order(command, n)?;
         let clerk = Clerk::open(&self.load, &self.witness);
         let start = clock::now();
-        let (side, load) = (&mut self.side, &mut self.load);
-        let result = match (self.workload, histogram) {
-            (Workload::PingPong, None) => ping_pong::lead(side, load, n, &mut Batch),
-            (Workload::PingPong, Some(histogram)) => ping_pong::lead(side, load, n, &mut Stamped::new(histogram)),
-            (Workload::Stream, _) => stream::lead(side, load, n),
-        };
+        let result = body(&mut self.side, &mut self.load, start);
         let end = clock::now();
         if let Err(fault) = result {
             return Err(self.fault(&fault));
@@ -362,9 +389,44 @@ impl<T: Transport> Windows for Leader<'_, T> {
         let usage = Usage::now();
         let theirs = self.finish()?;
         let mine = clerk.close_with(usage, &self.load, end);
-        // In a stream the clock stops at the consumer, whose last message is later than our last send.
-        let end = if self.workload == Workload::Stream { theirs.end_ns } else { end };
+        // In one direction the clock stops at the consumer, whose last message is later than our last send.
+        let end = if self.workload == Workload::PingPong { end } else { theirs.end_ns };
         Ok(Measured { messages: n, elapsed_ns: end.saturating_sub(start).max(1), books: [Some(mine), Some(theirs)] })
+    }
+}
+
+impl<T: Transport> Windows for Leader<'_, T> {
+    fn messages(&mut self, n: u64, histogram: Option<&mut Histogram>) -> Result<Measured> {
+        let command = if histogram.is_some() { STAMPED } else { MESSAGES };
+        match (self.workload, histogram) {
+            (Workload::PingPong, None) => {
+                self.window(command, n, |side, load, _| ping_pong::lead(side, load, n, &mut Batch))
+            }
+            (Workload::PingPong, Some(histogram)) => {
+                let mut watch = Stamped::new(histogram);
+                self.window(command, n, |side, load, _| ping_pong::lead(side, load, n, &mut watch))
+            }
+            (Workload::Stream | Workload::OfferedLoad, _) => {
+                self.window(command, n, |side, load, _| stream::lead(side, load, n))
+            }
+        }
+    }
+
+    fn offer(&mut self, schedule: &Schedule) -> Result<(Measured, LoadPoint)> {
+        let Some(OpenLoop { stamps, polite }) = self.open.clone() else { return Err(no_open_loop()) };
+        let n = schedule.due.len();
+        // Written, not merely zeroed: pages that are zeroed on first use would be faulted in by the loop.
+        let mut sent = vec![u64::MAX; n];
+        let mut began = 0;
+        let command = if schedule.rate.is_finite() { OFFER } else { FLOOD };
+        let measured = self.window(command, n as u64, |side, load, start| {
+            began = start;
+            offered::lead(side, load, Pace { start, polite }, &schedule.due, &mut sent)
+        })?;
+        // Relaxed: the gate at the window's end stands between these and the follower's stores.
+        let received: Vec<u64> = stamps.of(n).iter().map(|at| at.load(Ordering::Relaxed)).collect();
+        let verified = measured.books[1].map_or(0, |books| books.verified);
+        Ok((measured, LoadPoint { verified, ..LoadPoint::of(schedule, began, &sent, &received) }))
     }
 
     fn floor(&mut self, kind: floor::Kind) -> Result<Option<f64>> {
@@ -377,15 +439,29 @@ impl<T: Transport> Windows for Leader<'_, T> {
 }
 
 /// The follower: obeys until the leader stops or leaves; returns its exit code.
-pub fn follow<T: Transport>(side: Side<T>, plan: &Plan, cpu: Option<usize>, ledger: &Ledger, witness: &Witness) -> u8 {
-    let code = obey(side, plan, cpu, ledger, witness);
+pub fn follow<T: Transport>(
+    side: Side<T>,
+    plan: &Plan,
+    cpu: Option<usize>,
+    ledger: &Ledger,
+    witness: &Witness,
+    stamps: Option<&Stamps>,
+) -> u8 {
+    let code = obey(side, plan, cpu, ledger, witness, stamps);
     // Last of all, so that a leader that waits for a report finds the complaint complete.
     ledger.done.demolish();
     ledger.ready.demolish();
     code
 }
 
-fn obey<T: Transport>(mut side: Side<T>, plan: &Plan, cpu: Option<usize>, ledger: &Ledger, witness: &Witness) -> u8 {
+fn obey<T: Transport>(
+    mut side: Side<T>,
+    plan: &Plan,
+    cpu: Option<usize>,
+    ledger: &Ledger,
+    witness: &Witness,
+    stamps: Option<&Stamps>,
+) -> u8 {
     let complain = |text: &str| {
         ledger.complain(text);
         1
@@ -395,6 +471,9 @@ fn obey<T: Transport>(mut side: Side<T>, plan: &Plan, cpu: Option<usize>, ledger
     }
     if let Err(error) = side.attach() {
         return complain(&format!("cannot attach the follower's end: {error}"));
+    }
+    if let Some(stamps) = stamps {
+        stamps.prefault();
     }
     let mut load = Load::new(plan);
     ledger.ready.open(1);
@@ -406,13 +485,12 @@ fn obey<T: Transport>(mut side: Side<T>, plan: &Plan, cpu: Option<usize>, ledger
         }
         let n = ledger.count.load(Ordering::Relaxed);
         match ledger.command.load(Ordering::Relaxed) {
-            MESSAGES => {
+            command @ (MESSAGES | STAMPED | OFFER | FLOOD) => {
+                let received = stamps.filter(|_| matches!(command, OFFER | FLOOD)).map(|stamps| stamps.of(n as usize));
                 let clerk = Clerk::open(&load, witness);
                 ledger.ready.open(step + 1);
-                let result = match plan.workload {
-                    Workload::PingPong => ping_pong::follow(&mut side, &mut load, n),
-                    Workload::Stream => stream::follow(&mut side, &mut load, n),
-                };
+                let stall_ms = if matches!(command, STAMPED | OFFER) { plan.stall_ms } else { 0 };
+                let result = carry(&mut side, plan.workload, &mut load, n, received, stall_ms);
                 let end = clock::now();
                 if let Err(fault) = result {
                     let wrong = matches!(fault, Fault::Wrong(_));
@@ -431,9 +509,36 @@ fn obey<T: Transport>(mut side: Side<T>, plan: &Plan, cpu: Option<usize>, ledger
     0
 }
 
+/// The follower's half of a window; with a planted stall it sleeps in the middle, between two calls of the same loop, so
+/// that the loop is the one that is always measured.
+fn carry<T: Transport>(
+    side: &mut Side<T>,
+    workload: Workload,
+    load: &mut Load,
+    n: u64,
+    received: Option<&[AtomicU64]>,
+    stall_ms: u64,
+) -> Result<(), Fault> {
+    let mut part = |from: u64, to: u64| match (workload, received) {
+        (Workload::PingPong, _) => ping_pong::follow(side, load, to - from),
+        (Workload::OfferedLoad, Some(received)) => offered::follow(side, load, &received[from as usize..to as usize]),
+        (Workload::Stream | Workload::OfferedLoad, _) => stream::follow(side, load, to - from),
+    };
+    if stall_ms == 0 {
+        return part(0, n);
+    }
+    part(0, n / 2)?;
+    std::thread::sleep(Duration::from_millis(stall_ms));
+    part(n / 2, n)
+}
+
 fn probe(kind: floor::Kind, step: u32, ledger: &Ledger) {
     ledger.ready.open(step + 1);
     floor::follow(kind, ledger);
+}
+
+fn no_open_loop() -> Error {
+    Error::unsupported("a load can only be offered in a run of that workload, between two parties")
 }
 
 /// One party that does both halves.
@@ -473,7 +578,7 @@ impl<T: Transport> Windows for Alone<T> {
         let result = match (self.workload, histogram) {
             (Workload::PingPong, None) => ping_pong::alone(sides, load, n, &mut Batch),
             (Workload::PingPong, Some(histogram)) => ping_pong::alone(sides, load, n, &mut Stamped::new(histogram)),
-            (Workload::Stream, _) => stream::alone(sides, load, n),
+            (Workload::Stream | Workload::OfferedLoad, _) => stream::alone(sides, load, n),
         };
         let end = clock::now();
         result.map_err(|fault| Error::invalid(format!("the control received a wrong message: {fault}")))?;
@@ -484,7 +589,103 @@ impl<T: Transport> Windows for Alone<T> {
         })
     }
 
+    fn offer(&mut self, _: &Schedule) -> Result<(Measured, LoadPoint)> {
+        Err(no_open_loop())
+    }
+
     fn floor(&mut self, _: floor::Kind) -> Result<Option<f64>> {
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cell::Outcome;
+    use crate::conduct::Measure;
+    use crate::plan::{Arrivals, Offered, Parties, Placement, Plan, Span, Wait, Workload};
+    use crate::transport::find;
+
+    const STALL_MS: u64 = 200;
+    /// Half the stall: longer than anything else that is likely to happen to a message.
+    const LONG_NS: u64 = STALL_MS * 500_000;
+
+    /// Samples above half the stall.
+    fn long(pairs: &[(u64, u64)]) -> u64 {
+        pairs.iter().filter(|(ns, _)| *ns >= LONG_NS).map(|(_, count)| count).sum()
+    }
+
+    fn run(mechanism: &str, plan: Plan) -> Outcome {
+        let unpinned = Plan { parties: Parties::Thread, placement: Placement::Unpinned, ..plan };
+        let outcome =
+            find(mechanism).unwrap().run(&Plan { mechanism: mechanism.into(), ..unpinned }, &mut Measure).unwrap();
+        assert_eq!(outcome.invalid, None);
+        outcome
+    }
+
+    fn load(rate: Option<u64>, arrivals: Arrivals, messages: u64) -> Plan {
+        let offered = Some(Offered { rate, arrivals });
+        Plan { workload: Workload::OfferedLoad, offered, span: Span::Messages(messages), ..Plan::default() }
+    }
+
+    #[test]
+    fn a_stall_delays_every_message_that_is_due_meanwhile_but_only_one_round_trip() {
+        let (rate, n) = (20_000, 12_000);
+        for mechanism in ["heap-ring", "pipe"] {
+            let plan = Plan { stall_ms: STALL_MS, ..load(Some(rate), Arrivals::Constant, n) };
+            let open = run(mechanism, plan.clone());
+            let point = &open.load[0];
+            // The consumer sleeps after a message that was due 50 us before the next one.
+            assert!(point.from_intended.max >= STALL_MS * 1_000_000 - 50_000, "{point:?}");
+            let affected = long(&point.from_intended.histogram);
+            assert!(affected >= rate * STALL_MS / 2000 - 1, "{mechanism}: {affected} messages saw the stall");
+            if mechanism == "pipe" {
+                // The pipe holds 1024 of the 4000 messages that come due: the rest are sent late, and look fast from then.
+                assert!(long(&point.from_actual.histogram) < affected, "{point:?}");
+                assert!(point.late_share > 0.1, "{point:?}");
+            }
+            assert!(point.backlog_max >= rate * STALL_MS / 1000 - 1, "{mechanism}: {}", point.backlog_max);
+
+            let plan = Plan { workload: Workload::PingPong, offered: None, ..plan };
+            let closed = long(&run(mechanism, plan).rtt_ns.unwrap().histogram);
+            // One by construction; the machine may have had a pause of its own.
+            assert!((1..10).contains(&closed), "{mechanism}: {closed} round trips saw the stall");
+        }
+    }
+
+    #[test]
+    fn a_rate_beyond_any_saturation_is_not_reached_and_every_message_arrives() {
+        let outcome = run("heap-ring", load(Some(1_000_000_000), Arrivals::Poisson, 50_000));
+        let point = &outcome.load[0];
+        assert!(!point.reached && point.achieved_per_s < 0.98e9, "{point:?}");
+        assert!(point.backlog_end > 1000, "{point:?}");
+        assert!(outcome.flags.iter().any(|flag| flag == "rate-not-reached"), "{:?}", outcome.flags);
+        assert_eq!((point.messages, point.verified), (50_000, 50_000));
+        assert_eq!(outcome.verified.unwrap().messages, 50_000);
+    }
+
+    #[test]
+    fn a_sweep_has_eleven_rising_shares_of_what_it_found() {
+        let outcome = run("mutex-queue", load(None, Arrivals::Poisson, 500));
+        let saturation = outcome.throughput.unwrap().messages_per_s;
+        let shares: Vec<_> = outcome.load.iter().map(|point| (10.0 * point.share.unwrap()).round() as u64).collect();
+        assert_eq!(shares, (1..=11).collect::<Vec<_>>());
+        for point in &outcome.load {
+            assert!((point.offered_per_s / point.share.unwrap() / saturation - 1.0).abs() < 1e-9);
+            assert!(point.achieved_per_s <= point.offered_per_s);
+            assert_eq!((point.messages, point.verified), (500, 500));
+        }
+    }
+
+    #[test]
+    fn nothing_is_offered_to_one_party() {
+        let plan = Plan { mechanism: "null".into(), parties: Parties::Solo, ..load(None, Arrivals::Poisson, 10) };
+        let refused = find("null").unwrap().run(&plan, &mut Measure).unwrap_err().to_string();
+        assert!(refused.contains("one party"), "{refused}");
+    }
+
+    #[test]
+    fn parties_that_yield_can_be_offered_a_load_too() {
+        let plan = Plan { wait: Wait::Yield, ..load(Some(10_000), Arrivals::Poisson, 200) };
+        assert_eq!(run("shm-ring", plan).load[0].verified, 200);
     }
 }

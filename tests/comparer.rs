@@ -86,6 +86,26 @@ fn a_campaign_leaves_a_folder_whose_tables_regenerate_to_the_same_bytes() {
 }
 
 #[test]
+fn an_offered_load_has_a_table_of_its_own_without_controls() {
+    watched(Duration::from_secs(120), || {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("results");
+        let mut command = ipcost();
+        command.args(["compare", "--mechanism", "pipe,shm-ring", "--workload", "offered-load", "--rate", "5k"]);
+        command.args(["--size", "64", "--wait", "block", "--placement", "same-cpu", "--rounds", "2", "--budget", "1s"]);
+        let output = command.arg("--out").arg(&out).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let table = String::from_utf8(output.stdout).unwrap();
+        for word in
+            ["offered-load 64 B at 5k/s poisson, wait block", "achieved", "reached", "p99 once sent", "shm-ring"]
+        {
+            assert!(table.contains(word), "{word:?} is missing in\n{table}");
+        }
+        assert!(!table.contains("null") && !table.contains("copy"), "{table}");
+    });
+}
+
+#[test]
 fn two_campaigns_with_one_seed_run_in_one_order() {
     watched(Duration::from_secs(120), || {
         let dir = tempfile::tempdir().unwrap();
@@ -112,6 +132,8 @@ fn wrong_requests_end_with_two_and_one_line_that_says_what_to_do() {
             (&["compare", "--mechanism", "nope"], "choose from pipe"),
             (&["compare", "--size", "0"], "the smallest size is 1"),
             (&["compare", "--wait", "nap"], "choose from block"),
+            (&["compare", "--workload", "offered-load"], "add --rate"),
+            (&["compare", "--rate", "1k"], "add --workload offered-load"),
             (&["compare", "--cpus", "0,4096"], "CPU 4096 does not exist"),
             (&["compare", "--mechanism", "heap-ring", "--parties", "process"], "does not connect"),
             (&["compare", "--mechanism", "pipe", "--out", &under], "choose another --out"),

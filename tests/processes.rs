@@ -182,6 +182,104 @@ fn two_parties_that_spin_on_one_cpu_are_refused() {
     });
 }
 
+// ------------------------------------------------------------------------------------------------------ offered load
+
+/// The mechanisms that connect two parties.
+fn connecting() -> impl Iterator<Item = &'static Spec> {
+    specs().filter(|spec| spec.family != transport::Family::Control)
+}
+
+#[test]
+fn a_load_can_be_offered_to_every_mechanism_between_all_its_parties() {
+    common::watched(LIMIT, || {
+        for spec in connecting() {
+            for parties in spec.parties {
+                for placement in ["same-cpu", "unpinned"] {
+                    let options = ["--rate", "20k", "--placement", placement, "--parties", parties.word()];
+                    let outcome = measure(spec.name, "offered-load", 400, &options);
+                    account(&outcome, spec.name, "offered-load", 400, 64, parties.word());
+                    assert_eq!(outcome["offered"], serde_json::json!({"rate": 20_000, "arrivals": "poisson"}));
+                    let [point] = &outcome["load"].as_array().unwrap()[..] else { panic!("{outcome}") };
+                    assert_eq!((&point["messages"], &point["verified"]), (&400.into(), &400.into()), "{outcome}");
+                    for latency in ["from_intended", "from_actual"] {
+                        let pairs = point[latency]["histogram"].as_array().unwrap();
+                        assert_eq!(pairs.iter().map(|pair| pair[1].as_u64().unwrap()).sum::<u64>(), 400, "{outcome}");
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_rate_beyond_every_mechanism_is_said_not_to_be_reached() {
+    common::watched(LIMIT, || {
+        for spec in connecting() {
+            let outcome = measure(spec.name, "offered-load", 2000, &["--rate", "1G", "--arrivals", "constant"]);
+            let point = &outcome["load"][0];
+            assert_eq!(point["reached"], false, "{outcome}");
+            assert!(point["achieved_per_s"].as_f64().unwrap() < 0.98e9, "{outcome}");
+            assert!(outcome["flags"].as_array().unwrap().contains(&"rate-not-reached".into()), "{outcome}");
+            assert_eq!(outcome["verified"]["messages"], 2000, "{outcome}");
+        }
+    });
+}
+
+#[test]
+fn a_sweep_prints_its_points_from_ten_to_110_per_cent() {
+    common::watched(LIMIT, || {
+        let _turn = turn();
+        let mut command = assert_cmd::Command::new(program("pipe"));
+        let output = command.args(["offered-load", "--messages", "300"]).timeout(SOON).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.contains("from the intended send time"), "{text}");
+        assert!(text.contains(" 10.0 %") && text.contains(" 110 %"), "{text}");
+    });
+}
+
+#[test]
+fn a_stall_of_a_process_is_in_the_latencies_of_an_open_loop() {
+    use ipcost::plan::{Arrivals, Offered, Placement, Plan, Span, Workload};
+    common::watched(LIMIT, || {
+        let _turn = turn();
+        let plan = Plan {
+            mechanism: "pipe".into(),
+            workload: Workload::OfferedLoad,
+            offered: Some(Offered { rate: Some(10_000), arrivals: Arrivals::Constant }),
+            placement: Placement::Unpinned,
+            span: Span::Messages(4000),
+            stall_ms: 100,
+            ..Plan::default()
+        };
+        let input = serde_json::to_string(&plan).unwrap() + "\n";
+        let mut command = assert_cmd::Command::new(program("pipe"));
+        let output = command.arg("cell").write_stdin(input).timeout(SOON).output().unwrap();
+        let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let latencies = &outcome["load"][0]["from_intended"];
+        // The consumer slept after a message that was due 100 us before the next one.
+        assert!(latencies["max"].as_u64().unwrap() >= 99_900_000, "{outcome}");
+        let pairs = latencies["histogram"].as_array().unwrap().iter();
+        let number = |value: &Value| value.as_u64().unwrap();
+        let long = pairs.filter(|pair| number(&pair[0]) >= 50_000_000).map(|pair| number(&pair[1])).sum::<u64>();
+        assert!(long >= 499, "{long} messages saw the stall: {outcome}");
+    });
+}
+
+#[test]
+fn a_load_that_cannot_be_offered_is_refused() {
+    common::watched(LIMIT, || {
+        for spec in specs().filter(|spec| spec.family == transport::Family::Control) {
+            refused(spec.name, &["offered-load", "--rate", "1k"], "one party");
+        }
+        refused("pipe", &["offered-load", "--rate", "0"], "is no rate");
+        refused("pipe", &["offered-load", "--rate", "50K"], "50k");
+        refused("pipe", &["offered-load", "--rate", "2G"], "1G");
+        refused("pipe", &["offered-load", "--arrivals", "never"], "poisson");
+        refused("pipe", &["offered-load", "--messages", "2000000"], "1048576");
+        refused("pipe", &["stream", "--rate", "1k"], "--rate");
+    });
+}
+
 // ------------------------------------------------------------------------------------------------------ wrong input
 
 /// That the program ends with code 2 and one line that begins with `error:` and holds `clue`, on standard error only.

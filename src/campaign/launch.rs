@@ -8,7 +8,7 @@
 use super::surroundings::{self, Surroundings};
 use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
-use crate::plan::{Plan, Span};
+use crate::plan::{Plan, Span, Workload};
 use crate::sys::{clock, cpu, process};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{self, ErrorKind, Read, Write};
@@ -37,9 +37,16 @@ pub fn interrupt() {
 pub fn deadline_for(plan: &Plan) -> Duration {
     match plan.span {
         Span::Millis(ms) => Duration::from_millis(10 * ms) + Duration::from_secs(10),
-        // A slow mechanism takes about 100 us a message, and large ones about 1 ns a byte and copy.
         Span::Messages(n) => {
-            Duration::from_nanos(n.saturating_mul(400_000 + 20 * plan.size as u64)) + Duration::from_secs(10)
+            // A slow mechanism takes about 100 us a message, and large ones about 1 ns a byte and copy.
+            let each = 400_000 + 20 * plan.size as u64;
+            let each = match (plan.workload, plan.offered.and_then(|offered| offered.rate)) {
+                (Workload::OfferedLoad, Some(rate)) => each + 2_000_000_000 / rate,
+                // The points of a sweep take 30 times as long as a stream together: the sum of 1 / 10 %, 1 / 20 % ...
+                (Workload::OfferedLoad, None) => 32 * each,
+                _ => each,
+            };
+            Duration::from_nanos(n.saturating_mul(each)) + Duration::from_secs(10)
         }
     }
 }
@@ -148,4 +155,23 @@ fn read_until(stream: &mut (impl Read + AsFd), deadline: Duration) -> io::Result
 /// Whether an outcome is the kind that makes a command exit with 1.
 pub fn is_failure(outcome: &Outcome) -> bool {
     matches!(outcome.status, Status::Failed | Status::Timeout | Status::Invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Offered;
+
+    #[test]
+    fn a_load_that_is_offered_slowly_has_time_for_its_schedule() {
+        let plan = |rate| Plan {
+            workload: Workload::OfferedLoad,
+            offered: Some(Offered { rate, ..Offered::default() }),
+            span: Span::Messages(1000),
+            ..Plan::default()
+        };
+        assert!(deadline_for(&plan(Some(1))) > Duration::from_secs(1000));
+        let stream = Plan { workload: Workload::Stream, ..plan(None) };
+        assert!(deadline_for(&plan(None)) > deadline_for(&stream));
+    }
 }

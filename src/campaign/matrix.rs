@@ -7,7 +7,7 @@
 
 use crate::cell::{Outcome, admit};
 use crate::error::{Error, Result};
-use crate::plan::{Parties, Placement, Plan, RunId, Touch, Wait, Workload};
+use crate::plan::{Offered, Parties, Placement, Plan, RunId, Touch, Wait, Workload};
 use crate::transport::{ALL, Runner, find};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -30,6 +30,8 @@ pub struct Request {
     pub mechanisms: Vec<String>,
     /// Workloads.
     pub workloads: Vec<Workload>,
+    /// The rate of cells with an offered load.
+    pub offered: Option<Offered>,
     /// Bytes per message.
     pub sizes: Vec<usize>,
     /// Waits.
@@ -158,6 +160,10 @@ impl Request {
     fn plans(&self, runner: &dyn Runner, (workload, size, wait, placement): Class) -> Vec<Plan> {
         let spec = runner.spec();
         let solo = spec.parties.contains(&Parties::Solo);
+        let open = workload == Workload::OfferedLoad;
+        if solo && open && !self.named(spec.name) {
+            return vec![];
+        }
         let wanted: Vec<Parties> = if solo {
             vec![Parties::Solo]
         } else if !self.parties.is_empty() {
@@ -171,6 +177,7 @@ impl Request {
         let plan = |parties| Plan {
             mechanism: spec.name.into(),
             workload,
+            offered: self.offered.filter(|_| open),
             size,
             wait,
             parties,
@@ -243,6 +250,7 @@ mod tests {
             profile: Profile::Quick,
             mechanisms: vec![],
             workloads: vec![],
+            offered: None,
             sizes: vec![],
             waits: vec![],
             parties: vec![],
@@ -279,6 +287,22 @@ mod tests {
         let labelled = |label| cells.iter().filter(|p| p.run.label.as_deref() == Some(label)).count();
         assert_eq!(labelled(NULL_LABEL), QUICK.len(), "one null pair per class");
         assert_eq!(labelled(DELAY_LABEL), 1);
+    }
+
+    #[test]
+    fn an_offered_load_leaves_the_controls_out_unless_they_are_asked_for() {
+        let offered = Some(Offered { rate: Some(1000), ..Offered::default() });
+        let request = |names: &[&str]| Request {
+            mechanisms: names.iter().map(ToString::to_string).collect(),
+            workloads: vec![Workload::OfferedLoad],
+            offered,
+            ..quick()
+        };
+        let matrix = request(&["pipe"]).matrix(2).unwrap();
+        assert!(matrix.cells.iter().all(|plan| plan.mechanism == "pipe" && plan.offered == offered));
+        assert!(!matrix.cells.is_empty() && matrix.unsupported.is_empty());
+        let asked = request(&["pipe", "null"]).matrix(2).unwrap().unsupported;
+        assert!(!asked.is_empty() && asked.iter().all(|o| o.reason.as_deref().unwrap().contains("one party")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `ipcost compare`: a campaign from the command line, with its progress.
 
-use super::options::writable_dir;
+use super::options::{LoadOptions, writable_dir};
 use super::print;
 use super::signals::{Duty, watch};
 use crate::campaign::journal::{Campaign, Journal};
@@ -8,11 +8,11 @@ use crate::campaign::launch::{INTERRUPTED, deadline_for, launch};
 use crate::campaign::matrix::{Profile, Request, add_controls, require_cells};
 use crate::campaign::runner::{self, Budget, Progress};
 use crate::cell::{Outcome, Status};
-use crate::error::{Context, Phase, Result};
+use crate::error::{Context, Error, Phase, Result};
 use crate::host::{Host, folder_name};
 use crate::plan::{
-    Parties, Placement, Plan, Span, Touch, Wait, Workload, parse_cpus, parse_millis, parse_placement, parse_size,
-    show_size,
+    Offered, Parties, Placement, Plan, Span, Touch, Wait, Workload, parse_cpus, parse_millis, parse_placement,
+    parse_size, show_size,
 };
 use crate::report::{self, table};
 use crate::sys::cpu;
@@ -41,9 +41,11 @@ pub struct Compare {
     /// Mechanisms, or all
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     mechanism: Vec<String>,
-    /// ping-pong, stream
+    /// ping-pong, stream, offered-load
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     workload: Vec<Workload>,
+    #[command(flatten)]
+    load: LoadOptions,
     /// Bytes per message: 64,4KiB
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse_size)]
     size: Vec<usize>,
@@ -92,6 +94,7 @@ pub fn compare(args: &Compare) -> Result<ExitCode> {
         profile: args.profile,
         mechanisms: args.mechanism.clone(),
         workloads: args.workload.clone(),
+        offered: offered(args)?,
         sizes: args.size.clone(),
         waits: args.wait.clone(),
         parties: args.parties.clone(),
@@ -144,6 +147,20 @@ pub fn compare(args: &Compare) -> Result<ExitCode> {
         eprintln!("the budget of {} s ended the campaign after {} of {rounds} rounds", total.as_secs(), tally.rounds);
     }
     Ok(if tally.bad > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The load that rows are compared at. One rate for all of them: a share of each one's own saturation would be another
+/// rate in each row.
+fn offered(args: &Compare) -> Result<Option<Offered>> {
+    match (args.workload.contains(&Workload::OfferedLoad), args.load.rate) {
+        (false, None) => Ok(None),
+        (true, Some(_)) => Ok(Some(args.load.offered())),
+        (true, None) => Err(Error::usage("offered-load compares mechanisms at one rate and there is none")
+            .hint("add --rate, such as --rate 50k")),
+        (false, Some(_)) => {
+            Err(Error::usage("--rate is the rate of an offered load").hint("add --workload offered-load"))
+        }
+    }
 }
 
 /// Shortest and longest run that a campaign plans, and what launching one costs besides, ms.

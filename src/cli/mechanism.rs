@@ -1,13 +1,13 @@
 //! `ipc-<mechanism>`: one mechanism, measured or played with.
 
 use super::hidden::{CellArgs, cell};
-use super::options::RunOptions;
+use super::options::{LoadOptions, RunOptions};
 use super::signals::{Duty, watch};
 use super::{complain, print};
 use crate::campaign::launch::{INTERRUPTED, deadline_for, is_failure, launch};
 use crate::cell::{Outcome, Status, admit};
 use crate::error::{Error, Result};
-use crate::plan::{Parties, Touch, Wait, Workload, parse_millis, parse_size};
+use crate::plan::{Parties, Plan, Span, Touch, Wait, Workload, parse_millis, parse_size};
 use crate::report::text;
 use crate::role::{STOP, Speech};
 use crate::transport::{Config, Meeting, Notes, Runner, Spec, find};
@@ -30,6 +30,8 @@ enum Command {
     PingPong(Measured),
     /// Measure throughput: one direction, until the consumer has verified the last message
     Stream(Measured),
+    /// Measure latency under load: one direction, each message at its own time whether or not the last one is through
+    OfferedLoad(Loaded),
     /// Send messages to a consumer that is started separately
     Producer(Produce),
     /// Receive and verify the messages of a producer that is started separately
@@ -45,6 +47,32 @@ struct Measured {
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+}
+
+#[derive(Debug, Args)]
+struct Loaded {
+    #[command(flatten)]
+    measured: Measured,
+    #[command(flatten)]
+    load: LoadOptions,
+    /// Seed of the arrivals and of the order of a sweep
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+/// Length of a sweep when nothing was said: its eleven points then have about as long as another run.
+const SWEEP_MS: u64 = 5000;
+
+impl Loaded {
+    fn plan(&self, spec: &Spec) -> Plan {
+        let Self { measured: Measured { run, .. }, load, seed } = self;
+        let mut plan = Plan { offered: Some(load.offered()), ..run.plan(spec, Workload::OfferedLoad) };
+        plan.run.seed = *seed;
+        if load.rate.is_none() && run.duration.is_none() && run.messages.is_none() {
+            plan.span = Span::Millis(SWEEP_MS);
+        }
+        plan
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -104,8 +132,9 @@ pub fn mechanism(name: &str) -> ExitCode {
         Err(error) => error.exit(),
     };
     let result = match cli.command {
-        Command::PingPong(args) => measure(runner, &args, Workload::PingPong),
-        Command::Stream(args) => measure(runner, &args, Workload::Stream),
+        Command::PingPong(args) => measure(runner, args.run.plan(spec, Workload::PingPong), args.format),
+        Command::Stream(args) => measure(runner, args.run.plan(spec, Workload::Stream), args.format),
+        Command::OfferedLoad(args) => measure(runner, args.plan(spec), args.measured.format),
         Command::Producer(args) => produce(runner, &args),
         Command::Consumer(args) => consume(runner, &args),
         Command::Cell(args) => return cell(&args),
@@ -133,8 +162,7 @@ fn after_help(spec: &Spec) -> String {
     )
 }
 
-fn measure(runner: &dyn Runner, args: &Measured, workload: Workload) -> Result<ExitCode> {
-    let plan = args.run.plan(runner.spec(), workload);
+fn measure(runner: &dyn Runner, plan: Plan, format: Format) -> Result<ExitCode> {
     // What cannot be done at all is the command's fault, not the run's.
     admit(&plan, runner.spec()).map_err(|error| Error::usage(error.to_string()))?;
     if let Some(dir) = &plan.dir {
@@ -146,7 +174,7 @@ fn measure(runner: &dyn Runner, args: &Measured, workload: Workload) -> Result<E
         eprintln!("interrupted; a single run has no partial result");
         return Ok(ExitCode::from(super::INTERRUPTED));
     }
-    show(&outcome, args.format)?;
+    show(&outcome, format)?;
     Ok(if is_failure(&outcome) || outcome.status == Status::Unsupported {
         ExitCode::FAILURE
     } else {

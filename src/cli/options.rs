@@ -2,7 +2,8 @@
 
 use crate::error::Result;
 use crate::plan::{
-    Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload, parse_cpus, parse_millis, parse_placement, parse_size,
+    Arrivals, Offered, Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload, parse_cpus, parse_millis,
+    parse_placement, parse_rate, parse_size,
 };
 use crate::transport::Spec;
 use clap::Args;
@@ -38,6 +39,25 @@ pub struct RunOptions {
     /// Folder for mechanisms that need a file
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+}
+
+/// What an offered load can be asked for.
+#[derive(Debug, Args)]
+pub struct LoadOptions {
+    /// Messages per second of an offered load: 50000, 50k, 1M; a single mechanism without it is swept from 10 to 110 % of
+    /// its saturation, in 5s
+    #[arg(long, value_name = "R", value_parser = parse_rate)]
+    pub rate: Option<u64>,
+    /// How they follow each other: poisson (they bunch, as those of independent senders do), constant
+    #[arg(long, default_value = "poisson")]
+    pub arrivals: Arrivals,
+}
+
+impl LoadOptions {
+    /// The load that the options mean.
+    pub fn offered(&self) -> Offered {
+        Offered { rate: self.rate, arrivals: self.arrivals }
+    }
 }
 
 impl RunOptions {

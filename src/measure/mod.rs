@@ -2,6 +2,7 @@
 
 pub mod floor;
 mod histogram;
+pub mod load;
 pub mod stats;
 
 pub use histogram::Histogram;

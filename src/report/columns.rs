@@ -6,7 +6,8 @@
 
 use super::summary::Row;
 use super::text::{bytes_per_s, digits, nanos, per_second};
-use crate::cell::Outcome;
+use crate::cell::{CpuCost, Outcome};
+use crate::measure::load::{Latencies, LoadPoint};
 use crate::plan::{Workload, show_size};
 
 /// A value, before it is formatted.
@@ -80,6 +81,7 @@ pub struct Column {
 
 const PING_PONG: Shown = Shown::In(Workload::PingPong);
 const STREAM: Shown = Shown::In(Workload::Stream);
+const OFFERED: Shown = Shown::In(Workload::OfferedLoad);
 
 macro_rules! columns {
     ($($key:literal, $title:literal, $unit:ident, $shown:expr, $doc:literal, $value:expr;)+) => {
@@ -91,9 +93,11 @@ macro_rules! columns {
 }
 
 columns! {
-    "workload", "workload", None, Shown::Csv, "ping-pong (a message each way) or stream (one direction)",
+    "workload", "workload", None, Shown::Csv, "ping-pong (a message each way), stream (one direction) or offered-load (one direction, on schedule)",
         |r| r.class.workload.to_string().into();
     "size", "size", Bytes, Shown::Csv, "bytes per message", |r| Value::Count(r.class.size as u64);
+    "offered", "offered", None, Shown::Csv, "messages per second and rhythm of an offered load",
+        |r| r.class.offered.map_or(Value::Absent, |offered| offered.to_string().into());
     "wait", "wait", None, Shown::Csv, "how both parties wait for each other", |r| r.class.wait.to_string().into();
     "placement", "placement", None, Shown::Csv, "CPUs of the parties", |r| r.class.placement.to_string().into();
     "touch", "touch", None, Shown::Csv, "how much of each message is written and verified",
@@ -113,6 +117,8 @@ columns! {
         |r| Value::Count(r.bad.len() as u64);
     "bytes_per_s", "throughput", BytesPerS, STREAM, "payload bytes per second in one direction, median over launches",
         |r| r.median(|o| o.throughput.as_ref().map(|t| t.bytes_per_s)).into();
+    "achieved_per_s", "achieved", PerS, OFFERED, "messages per second of an offered load, median over launches",
+        |r| r.median(|o| only_point(o).map(|p| p.achieved_per_s)).into();
     "ns", "round trip", Nanos, PING_PONG,
         "time per message (stream) or round trip (ping-pong) in the batch window, median over launches",
         |r| r.time.map(|t| t.median).into();
@@ -125,6 +131,19 @@ columns! {
         |r| r.unflagged().map(|t| t.median).into();
     "messages_per_s", "messages", PerS, STREAM, "messages (round trips) per second, median over launches",
         |r| r.median(|o| o.throughput.as_ref().map(|t| t.messages_per_s)).into();
+    "reached", "reached", None, OFFERED, "launches that reached the offered rate, of all; the latencies of the others grow with their length",
+        |r| reached(r).map_or(Value::Absent, Value::Text);
+    "load_p50", "p50", Nanos, OFFERED, "median latency from the intended send time, all launches together",
+        |r| load_quantile(r, |p| &p.from_intended, 0.5);
+    "load_p99", "p99", Nanos, OFFERED, "99th percentile; absent with fewer than ten beyond",
+        |r| load_quantile(r, |p| &p.from_intended, 0.99);
+    "load_p999", "p99.9", Nanos, OFFERED, "99.9th percentile", |r| load_quantile(r, |p| &p.from_intended, 0.999);
+    "load_max", "max", Nanos, Shown::Csv, "largest latency from the intended send time",
+        |r| r.runs.iter().filter_map(only_point).map(|p| p.from_intended.max as f64).reduce(f64::max).into();
+    "load_actual_p99", "p99 once sent", Nanos, OFFERED, "99th percentile from the actual send time: without the waiting to be sent",
+        |r| load_quantile(r, |p| &p.from_actual, 0.99);
+    "backlog_max", "backlog", None, Shown::Csv, "largest number of messages due and not yet received in any launch",
+        |r| r.runs.iter().filter_map(only_point).map(|p| p.backlog_max).max().map_or(Value::Absent, Value::Count);
     "rtt_p50", "p50", Nanos, Shown::Csv, "median stamped round trip of all launches together",
         |r| quantile(r, 0.5);
     "rtt_p90", "p90", Nanos, Shown::Csv, "90th percentile", |r| quantile(r, 0.9);
@@ -140,12 +159,13 @@ columns! {
         |r| r.median(|o| mean(&o.floor.as_ref()?.line_rtt_ns)).into();
     "handover_rtt_ns", "hand-over", Nanos, Shown::Csv, "bare hand-over with the row's way of waiting",
         |r| r.median(|o| mean(&o.floor.as_ref()?.handover_rtt_ns)).into();
-    "cpu_ns", "CPU/msg", Nanos, Shown::Always, "CPU time of both parties per message or round trip",
+    "cpu_ns", "CPU/msg", Nanos, Shown::Always,
+        "CPU time of both parties per message or round trip; of an offered load the consumer's, as its producer always spins",
         |r| r.median(cpu).into();
     "cpu_user_ns", "user", Nanos, Shown::Csv, "of this in user mode",
-        |r| r.median(|o| sum(o.cpu_ns_per_message.iter().map(|c| c.user))).into();
+        |r| r.median(|o| sum(costs(o).map(|c| c.user))).into();
     "cpu_system_ns", "system", Nanos, Shown::Csv, "of this in the kernel",
-        |r| r.median(|o| sum(o.cpu_ns_per_message.iter().map(|c| c.system))).into();
+        |r| r.median(|o| sum(costs(o).map(|c| c.system))).into();
     "switches", "switches", Ratio, Shown::Csv, "context switches of both parties per message or round trip",
         |r| r.median(|o| sum(o.switches_per_message.iter().map(|s| s.voluntary + s.involuntary))).into();
     "faults", "faults", Ratio, Shown::Csv, "page faults of both parties in the batch window",
@@ -171,10 +191,33 @@ fn sum(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 fn cpu(run: &Outcome) -> Option<f64> {
-    sum(run.cpu_ns_per_message.iter().map(|c| c.user + c.system))
+    sum(costs(run).map(|c| c.user + c.system))
 }
 
-/// The interval as people read it: of the throughput for a stream, of the round trip for a ping-pong.
+/// The parties whose CPU time is a cost: not the producer that keeps the time of an offered load.
+fn costs(run: &Outcome) -> impl Iterator<Item = &CpuCost> {
+    run.cpu_ns_per_message.iter().skip(usize::from(run.workload == Workload::OfferedLoad))
+}
+
+/// The load point of a run at one rate. The points of a sweep are other classes and never one row.
+fn only_point(run: &Outcome) -> Option<&LoadPoint> {
+    if let [point] = &run.load[..] { Some(point) } else { None }
+}
+
+/// A percentile of all launches' samples together: percentiles are never averaged.
+fn load_quantile(row: &Row, latencies: fn(&LoadPoint) -> &Latencies, q: f64) -> Value {
+    let merged = Latencies::merged(row.runs.iter().filter_map(only_point).map(latencies));
+    merged.quantile(q).map(|ns| ns as f64).into()
+}
+
+fn reached(row: &Row) -> Option<String> {
+    let points: Vec<_> = row.runs.iter().filter_map(only_point).collect();
+    let reached = points.iter().filter(|point| point.reached).count();
+    (!points.is_empty()).then(|| if reached == 0 { "NO".into() } else { format!("{reached}/{}", points.len()) })
+}
+
+/// The interval as people read it: of the throughput for a stream, of the rate for an offered load, of the round trip for
+/// a ping-pong.
 fn interval(row: &Row) -> Option<String> {
     let (low, high) = row.time?.interval?;
     Some(match row.class.workload {
@@ -183,6 +226,7 @@ fn interval(row: &Row) -> Option<String> {
             let rate = |ns: f64| bytes_per_s(row.class.size as f64 * 1e9 / ns);
             range(&rate(high), &rate(low))
         }
+        Workload::OfferedLoad => range(&per_second(1e9 / high), &per_second(1e9 / low)),
     })
 }
 

@@ -4,8 +4,10 @@
 //! - [`columns`]: the one definition of what a row shows
 //! - [`table`]: for people, on a terminal or in markdown
 //! - [`text`]: a single run, and units
+//! - [`load`]: the load points of a single run
 
 pub mod columns;
+pub mod load;
 pub mod summary;
 pub mod table;
 pub mod text;

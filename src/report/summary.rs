@@ -1,6 +1,6 @@
 //! From runs to rows: medians over runs with intervals, ranks with ties, paired ratios.
 //!
-//! Key decision: rows are ranked only within their *class* (workload, size, wait, placement, touch), and two rows whose
+//! Key decision: rows are ranked only within their *class* (workload, offered rate, size, wait, placement, touch), and two rows whose
 //! paired ratio cannot be told from one, or lies inside the noise that the null pair shows, share a rank. A mechanism's
 //! process and thread rows stand next to each other, ordered by the better of the two.
 
@@ -9,15 +9,17 @@ use crate::campaign::matrix::{DELAY_LABEL, NULL_LABEL};
 use crate::cell::{Outcome, Status};
 use crate::measure::Histogram;
 use crate::measure::stats::Estimate;
-use crate::plan::{Parties, Placement, Touch, Wait, Workload};
+use crate::plan::{Offered, Parties, Placement, Touch, Wait, Workload};
 use crate::transport::{Family, find};
 use std::collections::BTreeMap;
 
 /// What makes rows comparable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Class {
-    /// Ping-pong or stream.
+    /// Ping-pong, stream or offered load.
     pub workload: Workload,
+    /// What was offered, if that was the workload.
+    pub offered: Option<Offered>,
     /// Bytes per message.
     pub size: usize,
     /// How the parties waited.
@@ -89,6 +91,7 @@ impl Row {
 fn class_of(run: &Outcome) -> Class {
     Class {
         workload: run.workload,
+        offered: run.offered,
         size: run.size,
         wait: run.wait,
         placement: run.placement.requested,

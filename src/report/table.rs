@@ -44,13 +44,15 @@ pub fn page(saved: &Saved, style: Style) -> String {
 
 /// The heading of a class: everything that its rows have in common.
 pub fn heading(class: &Class) -> String {
-    let Class { workload, size, wait, placement, touch } = class;
+    let Class { workload, offered, size, wait, placement, touch } = class;
     let what = match workload {
         Workload::PingPong => "round trip of one message each way",
         Workload::Stream => "one direction, until verified by the consumer",
+        Workload::OfferedLoad => "one direction, latency from the intended send time",
     };
+    let offered = offered.map(|offered| format!(" at {offered}")).unwrap_or_default();
     let touch = if *touch == Touch::Header { ", HEADER ONLY touched" } else { "" };
-    format!("{workload} {}, wait {wait}, {placement}: {what}{touch}", show_size(*size))
+    format!("{workload} {}{offered}, wait {wait}, {placement}: {what}{touch}", show_size(*size))
 }
 
 fn class_table(class: &Class, rows: &[Row], style: Style) -> String {
@@ -62,7 +64,7 @@ fn class_table(class: &Class, rows: &[Row], style: Style) -> String {
         let mut cells: Vec<String> = columns.iter().map(|c| c.pretty(row)).collect();
         if row.time.is_none() {
             let status = row.bad.first().map_or("no result", |o| super::text::status(o.status));
-            if let Some(cell) = columns.iter().position(|c| matches!(c.key, "ns" | "bytes_per_s")) {
+            if let Some(cell) = columns.iter().position(|c| matches!(c.key, "ns" | "bytes_per_s" | "achieved_per_s")) {
                 cells[cell] = status.into();
             }
         }
@@ -95,6 +97,12 @@ fn trimmed(text: &str) -> String {
 fn remarks(group: &Group) -> Vec<String> {
     let (rows, noise) = (&group.rows, group.noise());
     let mut lines = Vec::new();
+    if group.class.workload == Workload::OfferedLoad {
+        // At one rate, the time per message is the rate's and compares nothing that a reader could use.
+        return vec![
+            "ranked by the rate that was carried: rows that reach it share a rank, whatever their latencies".into(),
+        ];
+    }
     for process in rows.iter().filter(|r| r.parties == Parties::Process) {
         let twin = rows.iter().find(|r| r.parties == Parties::Thread && r.mechanism == process.mechanism);
         if let Some(estimate) = twin.and_then(|thread| ratio(process, thread)) {

@@ -17,7 +17,7 @@ pub fn bytes_per_s(rate: f64) -> String {
 
 /// Messages per second.
 pub fn per_second(rate: f64) -> String {
-    scaled(rate, &[(1e6, "M/s"), (1e3, "k/s")], "/s")
+    scaled(rate, &[(1e9, "G/s"), (1e6, "M/s"), (1e3, "k/s")], "/s")
 }
 
 fn scaled(value: f64, steps: &[(f64, &str)], smallest: &str) -> String {
@@ -110,12 +110,16 @@ pub fn run(o: &Outcome) -> String {
     for (key, value) in &o.notes {
         line(key, value.clone());
     }
+    if let Some(offered) = &o.offered {
+        line("offered", super::load::what(o, offered));
+    }
     if !o.flags.is_empty() {
         line("doubts", o.flags.join(", "));
     }
     if let Some(invalid) = &o.invalid {
         line("INVALID", invalid.clone());
     }
+    text.push_str(&super::load::table(&o.load));
     text
 }
 

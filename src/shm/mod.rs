@@ -15,6 +15,7 @@
 //! - [`slot`]: a mailbox that both sides write in turn, without memory
 //! - `region`: the memory itself; everything that turns an index into a slice
 //! - `ledger`: the page in which two parties of a run keep their books
+//! - `stamps`: when each message of an open-loop window was there
 
 #![allow(unsafe_code)]
 
@@ -27,6 +28,8 @@ pub mod ring;
 #[cfg(not(loom))]
 pub mod scratch;
 pub mod slot;
+#[cfg(not(loom))]
+pub mod stamps;
 pub mod sync;
 pub mod wait;
 
