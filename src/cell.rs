@@ -10,7 +10,7 @@
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::measure::{Histogram, floor};
 use crate::party::beside;
-use crate::plan::{Parties, Plan, RunId, Touch, Wait, Workload};
+use crate::plan::{Parties, Plan, Plant, RunId, Touch, Wait, Workload};
 use crate::session::{Alone, Books, Leader, Measured, Windows, follow};
 use crate::shm::ledger::Ledger;
 use crate::sys::{clock, cpu, map};
@@ -339,6 +339,12 @@ pub fn admit(plan: &Plan, spec: &Spec) -> Result<Option<[usize; 2]>> {
     if !spec.waits.contains(&plan.wait.kind()) {
         let choice = words(spec.waits.iter().map(|w| w.word()).collect());
         return no(format!("{} cannot wait by {}", spec.name, plan.wait), format!("use {choice}"));
+    }
+    if plan.plant.is_some_and(|plant| plant != Plant::Flip)
+        && (plan.parties == Parties::Solo || plan.workload == Workload::PingPong)
+    {
+        let what = "a lost, doubled or swapped message needs two parties and a stream".into();
+        return no(what, "plant a flip, or use the stream workload".into());
     }
     let cpus = plan.placement.resolve(&cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?)?;
     if plan.wait == Wait::Spin && cpus.is_some_and(|[a, b]| a == b) && plan.parties != Parties::Solo {

@@ -15,7 +15,7 @@ use crate::sys::clock;
 use crate::sys::cpu;
 use crate::sys::usage::Usage;
 use crate::transport::{Side, Transport};
-use crate::workload::{Batch, Fault, Load, Stamped, ping_pong, stream};
+use crate::workload::{Batch, Fault, Load, Stamped, ping_pong, plant, stream};
 use std::sync::atomic::Ordering;
 
 /// What one party reports of one window.
@@ -276,10 +276,11 @@ impl<T: Transport> Windows for Leader<'_, T> {
         let clerk = Clerk::open(&self.load);
         let start = clock::now();
         let (side, load) = (&mut self.side, &mut self.load);
-        let result = match (self.workload, histogram) {
-            (Workload::PingPong, None) => ping_pong::lead(side, load, n, &mut Batch),
-            (Workload::PingPong, Some(histogram)) => ping_pong::lead(side, load, n, &mut Stamped::new(histogram)),
-            (Workload::Stream, _) => stream::lead(side, load, n),
+        let result = match (self.workload, histogram, load.due(n)) {
+            (workload, _, Some(fault)) => plant::lead(side, load, n, workload, fault),
+            (Workload::PingPong, None, _) => ping_pong::lead(side, load, n, &mut Batch),
+            (Workload::PingPong, Some(histogram), _) => ping_pong::lead(side, load, n, &mut Stamped::new(histogram)),
+            (Workload::Stream, ..) => stream::lead(side, load, n),
         };
         let end = clock::now();
         if let Err(fault) = result {
@@ -395,10 +396,11 @@ impl<T: Transport> Windows for Alone<T> {
         let clerk = Clerk::open(&self.load);
         let start = clock::now();
         let (sides, load) = (&mut self.sides, &mut self.load);
-        let result = match (self.workload, histogram) {
-            (Workload::PingPong, None) => ping_pong::alone(sides, load, n, &mut Batch),
-            (Workload::PingPong, Some(histogram)) => ping_pong::alone(sides, load, n, &mut Stamped::new(histogram)),
-            (Workload::Stream, _) => stream::alone(sides, load, n),
+        let result = match (self.workload, histogram, load.due(n)) {
+            (_, _, Some(_)) => plant::alone(sides, load, n),
+            (Workload::PingPong, None, _) => ping_pong::alone(sides, load, n, &mut Batch),
+            (Workload::PingPong, Some(histogram), _) => ping_pong::alone(sides, load, n, &mut Stamped::new(histogram)),
+            (Workload::Stream, ..) => stream::alone(sides, load, n),
         };
         let end = clock::now();
         result.map_err(|fault| Error::invalid(format!("the control received a wrong message: {fault}")))?;

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -58,8 +58,12 @@ pub fn launch(plan: &Plan, deadline: Duration) -> Outcome {
     }
 }
 
-fn try_launch(plan: &Plan, deadline: Duration) -> Result<Outcome> {
-    let mut child = cell_command()
+/// Starts a cell and makes it known to [`interrupt`].
+///
+/// # Errors
+/// What fork(2) and execve(2) say.
+pub(super) fn start(mut command: Command) -> Result<Child> {
+    let child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -70,14 +74,25 @@ fn try_launch(plan: &Plan, deadline: Duration) -> Result<Outcome> {
     if INTERRUPTED.load(Ordering::SeqCst) {
         process::kill_group(child.id());
     }
-    let result = converse(&mut child, plan, deadline);
-    if result.is_err() {
-        process::kill_group(child.id());
-    }
+    Ok(child)
+}
+
+/// Waits for a started cell, ends whoever is left of it, and forgets it.
+pub(super) fn finish(child: &mut Child) -> io::Result<ExitStatus> {
     let status = child.wait();
     // Whoever is left of the group has no purpose any more.
     process::kill_group(child.id());
     RUNNING.store(0, Ordering::SeqCst);
+    status
+}
+
+fn try_launch(plan: &Plan, deadline: Duration) -> Result<Outcome> {
+    let mut child = start(cell_command())?;
+    let result = converse(&mut child, plan, deadline);
+    if result.is_err() {
+        process::kill_group(child.id());
+    }
+    let status = finish(&mut child);
     let answer = result?;
     if let Ok(outcome) = serde_json::from_str::<Outcome>(&answer) {
         return Ok(outcome);

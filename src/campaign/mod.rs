@@ -5,9 +5,11 @@
 //! - [`schedule`]: randomised complete blocks
 //! - [`journal`]: a line per run, written before the next one starts
 //! - [`runner`]: the loop over all of it
+//! - [`trace`]: one untimed launch under a system-call tracer
 
 pub mod journal;
 pub mod launch;
 pub mod matrix;
 pub mod runner;
 pub mod schedule;
+pub mod trace;
