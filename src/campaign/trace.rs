@@ -13,7 +13,7 @@ use super::launch::{cell_command, finish, start};
 use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::{Parties, Placement, Plan, Touch, Wait, Workload};
-use crate::sys::process;
+use crate::sys::{cpu, process};
 use crate::sys::trace::{self, Call, Stop, Way};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 
 /// Longest traced run.
 pub const LIMIT: Duration = Duration::from_secs(3);
+/// With less time left a traced run is not begun.
+const SHORTEST: Duration = Duration::from_millis(100);
 /// File of a results folder that holds the traces.
 const TRACES: &str = "traces.jsonl";
 
@@ -181,9 +183,11 @@ impl Task {
             of_way.map(|(key, bytes)| slope(*bytes, once.bytes.get(key).copied(), n))
         };
         let most = |way| each(way).fold(0.0, f64::max);
+        // Not `sum`, which makes -0 of nothing.
+        let all = |way| each(way).fold(0.0, |sum, bytes| sum + bytes);
         Moved {
-            out: each(Way::Out).sum(),
-            into: each(Way::In).sum(),
+            out: all(Way::Out),
+            into: all(Way::In),
             most_out: most(Way::Out),
             most_in: most(Way::In),
         }
@@ -194,10 +198,13 @@ fn slope(twice: u64, once: Option<u64>, n: u64) -> f64 {
     (twice as f64 - once.unwrap_or(0) as f64) / n as f64
 }
 
-/// Launches the cell under a tracer and counts what a message costs it, over windows of `n` and `2n` messages. The calling
-/// thread must have no other children. Whatever goes wrong is the trace's `unavailable`.
+/// Launches the cell under a tracer and counts what a message costs it, over windows of `n` and `2n` messages. Whatever
+/// goes wrong is the trace's `unavailable`.
 pub fn trace(plan: &Plan, n: u64, limit: Duration) -> Trace {
-    try_trace(plan, n.max(1), limit).unwrap_or_else(|error| Trace::without(plan, error.to_string()))
+    // A thread of its own: it waits for all its children, so it must have no others, and it is pinned.
+    let traced = std::thread::scope(|scope| scope.spawn(|| try_trace(plan, n.max(1), limit)).join());
+    let traced = traced.unwrap_or_else(|_| Err(Error::failed(Phase::Launch, "the tracer panicked")));
+    traced.unwrap_or_else(|error| Trace::without(plan, error.to_string()))
 }
 
 fn try_trace(plan: &Plan, n: u64, limit: Duration) -> Result<Trace> {
@@ -205,6 +212,10 @@ fn try_trace(plan: &Plan, n: u64, limit: Duration) -> Result<Trace> {
     command.arg("--traced").arg(n.to_string());
     let mut child = start(command)?;
     let id = child.id();
+    // Beside the parties of one CPU: waking a tracer on an idle CPU made a stop three times slower on a virtual machine.
+    if let Ok([.., last]) = cpu::allowed().as_deref() {
+        let _ = cpu::pin(*last);
+    }
     // The end of the channel, whichever way it comes, releases the watchman.
     let (watched, over) = mpsc::channel::<()>();
     let watchman = std::thread::spawn(move || {
@@ -355,7 +366,7 @@ pub fn all(cells: &[Plan], dir: &Path, limit: Duration, interrupted: &dyn Fn() -
         }
         let left = end.saturating_duration_since(Instant::now());
         let found = match left {
-            Duration::ZERO => Trace::without(plan, "the campaign's budget left no time for it".into()),
+            left if left < SHORTEST => Trace::without(plan, "the campaign's budget left no time for it".into()),
             left => trace(plan, messages_for(plan.size), LIMIT.min(left)),
         };
         append(dir, &found)?;
