@@ -13,8 +13,8 @@ use super::launch::{cell_command, finish, start};
 use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::{Parties, Placement, Plan, Touch, Wait, Workload};
-use crate::sys::{cpu, process};
 use crate::sys::trace::{self, Call, Stop, Way};
+use crate::sys::{cpu, process};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -185,12 +185,7 @@ impl Task {
         let most = |way| each(way).fold(0.0, f64::max);
         // Not `sum`, which makes -0 of nothing.
         let all = |way| each(way).fold(0.0, |sum, bytes| sum + bytes);
-        Moved {
-            out: all(Way::Out),
-            into: all(Way::In),
-            most_out: most(Way::Out),
-            most_in: most(Way::In),
-        }
+        Moved { out: all(Way::Out), into: all(Way::In), most_out: most(Way::Out), most_in: most(Way::In) }
     }
 }
 
@@ -198,13 +193,14 @@ fn slope(twice: u64, once: Option<u64>, n: u64) -> f64 {
     (twice as f64 - once.unwrap_or(0) as f64) / n as f64
 }
 
-/// Launches the cell under a tracer and counts what a message costs it, over windows of `n` and `2n` messages. Whatever
-/// goes wrong is the trace's `unavailable`.
-pub fn trace(plan: &Plan, n: u64, limit: Duration) -> Trace {
+/// Launches the cell under a tracer and counts what a message costs it, over windows of `n` and `2n` messages.
+///
+/// # Errors
+/// `unsupported` where tracing is not permitted, `timeout` after `limit`, and what the cell says.
+pub fn trace(plan: &Plan, n: u64, limit: Duration) -> Result<Trace> {
     // A thread of its own: it waits for all its children, so it must have no others, and it is pinned.
-    let traced = std::thread::scope(|scope| scope.spawn(|| try_trace(plan, n.max(1), limit)).join());
-    let traced = traced.unwrap_or_else(|_| Err(Error::failed(Phase::Launch, "the tracer panicked")));
-    traced.unwrap_or_else(|error| Trace::without(plan, error.to_string()))
+    std::thread::scope(|scope| scope.spawn(|| try_trace(plan, n.max(1), limit)).join())
+        .unwrap_or_else(|_| Err(Error::failed(Phase::Launch, "the tracer panicked")))
 }
 
 fn try_trace(plan: &Plan, n: u64, limit: Duration) -> Result<Trace> {
@@ -237,9 +233,11 @@ fn try_trace(plan: &Plan, n: u64, limit: Duration) -> Result<Trace> {
     }
     let found = found?;
     let outcome = answer(&mut child)?;
-    if outcome.status != Status::Ok {
-        let why = outcome.reason.unwrap_or_default();
-        return Err(Error::failed(Phase::Launch, "the traced run has no result").because(why));
+    let why = outcome.reason.clone().unwrap_or_default();
+    match outcome.status {
+        Status::Ok => {}
+        Status::Unsupported => return Err(Error::unsupported(why)),
+        _ => return Err(Error::failed(Phase::Launch, "the traced run has no result").because(why)),
     }
     summed(plan, n, id, found, outcome)
 }
@@ -367,7 +365,8 @@ pub fn all(cells: &[Plan], dir: &Path, limit: Duration, interrupted: &dyn Fn() -
         let left = end.saturating_duration_since(Instant::now());
         let found = match left {
             left if left < SHORTEST => Trace::without(plan, "the campaign's budget left no time for it".into()),
-            left => trace(plan, messages_for(plan.size), LIMIT.min(left)),
+            left => trace(plan, messages_for(plan.size), LIMIT.min(left))
+                .unwrap_or_else(|error| Trace::without(plan, error.to_string())),
         };
         append(dir, &found)?;
     }

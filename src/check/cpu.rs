@@ -1,0 +1,70 @@
+//! CPU accounting adds up: what two spinners and two sleepers must use is what they are said to use.
+//!
+//! Rules, each over a batch of six launches and at most one more:
+//! - Two parties that spin on two CPUs use two CPU-seconds a second. Nothing can use more than there is, so every launch
+//!   must lie below 2.05; whatever else runs, and a hypervisor that takes time away, make it less, so the *most* of the
+//!   launches must be 1.8.
+//! - Two parties that wake each other on one CPU keep it busy: likewise below 1.05, and 0.85 at the most.
+//! - Of the same launches: each party waits once per round trip, so the median of its voluntary switches is 1 within 0.1.
+
+use super::{BATCH, Bench, Sabotage, Tried, Verdict, one_cpu};
+use crate::cell::Outcome;
+use crate::measure::stats::Estimate;
+use crate::plan::{Placement, Plan, Span, Wait, Workload};
+
+const SPAN: Span = Span::Millis(100);
+
+/// See the [module](self).
+pub fn run(bench: &mut Bench<'_>) {
+    let pipe = Plan { mechanism: "pipe".into(), ..one_cpu(Workload::PingPong, SPAN) };
+    let wait = if bench.sabotaged(Sabotage::Cpu) { Wait::Block } else { Wait::Spin };
+    let spinning = Plan { mechanism: "shm-ring".into(), wait, placement: Placement::CrossCpu, ..pipe.clone() };
+    let found = if bench.cpus < 2 {
+        Err((Verdict::Skipped, "two spinners need two CPUs and one is allowed here".into()))
+    } else {
+        busy(bench, &spinning, 1.8, 2.05).map(|(passed, found, _)| (passed, found))
+    };
+    bench.report("cpu", "two spinners on two CPUs", "1.8 to 2.05 CPUs busy", found);
+    let sleepers = busy(bench, &pipe, 0.85, 1.05);
+    let switches = sleepers.clone().and_then(|(.., runs)| switches(&runs));
+    bench.report(
+        "cpu",
+        "two sleepers on one CPU",
+        "0.85 to 1.05 CPUs busy",
+        sleepers.map(|(passed, found, _)| (passed, found)),
+    );
+    bench.report("switches", "two sleepers on one CPU", "1 voluntary per party and round trip, within 0.1", switches);
+}
+
+/// CPU-seconds of both parties per second of the batch window.
+fn share(run: &Outcome) -> f64 {
+    let used: f64 = run.cpu_ns_per_message.iter().map(|cpu| cpu.user + cpu.system).sum();
+    used * run.messages as f64 / run.elapsed_ns.max(1) as f64
+}
+
+fn busy(bench: &mut Bench<'_>, plan: &Plan, least: f64, most: f64) -> Tried<(bool, String, Vec<Outcome>)> {
+    let mut runs = Vec::new();
+    loop {
+        for _ in 0..BATCH {
+            runs.push(bench.healthy(plan)?);
+        }
+        let highest = runs.iter().map(share).fold(0.0, f64::max);
+        let passed = (least..=most).contains(&highest);
+        if passed || runs.len() > BATCH as usize {
+            let again = if runs.len() > BATCH as usize { ", a second batch included" } else { "" };
+            return Ok((passed, format!("{highest:.2} CPUs busy, the most of {} launches{again}", runs.len()), runs));
+        }
+    }
+}
+
+fn switches(runs: &[Outcome]) -> Tried<(bool, String)> {
+    let of = |party: usize| {
+        let voluntary = runs.iter().filter_map(|run| Some(run.switches_per_message.get(party)?.voluntary));
+        Estimate::of(voluntary).map(|estimate| estimate.median)
+    };
+    let (Some(leader), Some(follower)) = (of(0), of(1)) else {
+        return Err((Verdict::Fail, "a party has no account".into()));
+    };
+    let once = |count: f64| (count - 1.0).abs() <= 0.1;
+    Ok((once(leader) && once(follower), format!("{leader:.2} and {follower:.2}")))
+}
