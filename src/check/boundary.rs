@@ -31,17 +31,17 @@ pub fn run(bench: &mut Bench<'_>) {
 
 fn expected(spec: &Spec, parties: Parties) -> String {
     let bytes = match spec.family {
-        Family::Kernel if spec.copies >= 2 => format!("{SIZE} B out and in by system calls"),
-        Family::Kernel => format!("{SIZE} B out or in by system calls"),
-        _ => "no payload in system calls".into(),
+        Family::Kernel if spec.copies >= 2 => format!("{SIZE} B out, {SIZE} B in"),
+        Family::Kernel => format!("{SIZE} B out or in"),
+        _ => "0 B by system calls".into(),
     };
     let place = match (spec.family, parties) {
-        (Family::SharedMemory, Parties::Process) => "two address spaces that share an object",
-        (_, Parties::Process) => "two address spaces that share nothing of that size",
+        (Family::SharedMemory, Parties::Process) => "two address spaces, an object in both",
+        (_, Parties::Process) => "two address spaces, no object in both",
         (_, Parties::Thread) => "one address space",
         (_, Parties::Solo) => "one party",
     };
-    format!("{bytes}, {place}")
+    format!("{bytes}; {place}")
 }
 
 fn judge(trace: &Trace, spec: &Spec) -> Tried<(bool, String)> {
@@ -50,7 +50,7 @@ fn judge(trace: &Trace, spec: &Spec) -> Tried<(bool, String)> {
     }
     let (carried, how) = bytes(trace, spec);
     let (placed, place) = place(trace, spec);
-    Ok((carried && placed, format!("{how}, {place}")))
+    Ok((carried && placed, format!("{how}; {place}")))
 }
 
 fn bytes(trace: &Trace, spec: &Spec) -> (bool, String) {
@@ -77,12 +77,12 @@ fn place(trace: &Trace, spec: &Spec) -> (bool, String) {
     };
     match (trace.parties, &trace.pids[..]) {
         (Parties::Solo, [_]) => (true, "one party".into()),
-        (Parties::Thread, [a, b]) => (a == b && trace.one_memory != Some(false), format!("one process, {memory}")),
+        (Parties::Thread, [a, b]) => (a == b && trace.one_memory != Some(false), memory.into()),
         (Parties::Process, [a, b]) => {
             let shared = shared(trace);
             let fits = shared.is_some() == (spec.family == Family::SharedMemory);
-            let sharing = shared.map_or("nothing of that size shared".into(), |object| format!("both map {object}"));
-            (a != b && trace.one_memory != Some(true) && fits, format!("processes {a} and {b}, {memory}, {sharing}"))
+            let sharing = shared.map_or("no object in both".into(), |object| format!("{object} in both"));
+            (a != b && trace.one_memory != Some(true) && fits, format!("{memory}, {sharing}"))
         }
         _ => (false, "a party is missing".into()),
     }

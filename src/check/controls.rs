@@ -7,7 +7,7 @@
 //! their median is within 2 % of it. *Delay*: the interval of the differences excludes 0, and their median lies between
 //! 70 and 300 ns: the delay is a loop around the clock and lasts up to a clock reading longer than it is told to.
 
-use super::{Bench, Sabotage, Tried, one_cpu, settle, shown};
+use super::{Bench, Noise, Sabotage, Tried, one_cpu, settle, shown};
 use crate::plan::{Plan, RunId, Span, Wait, Workload};
 
 /// Planted, ns.
@@ -20,21 +20,25 @@ pub fn run(bench: &mut Bench<'_>) {
     let model = one_cpu(Workload::PingPong, Span::Millis(60));
     let plan = Plan { mechanism: "shm-ring".into(), wait: Wait::Yield, ..model };
     let slow = if bench.sabotaged(Sabotage::Slow) { SLOW_NS } else { 0 };
+    let noise = Noise::now();
     let ratios = settle(
         bench,
         |bench, number| pair(bench, &plan, slow, number).map(|[first, second]| second / first),
         |e| e.contains(1.0) == Some(true) || (e.median - 1.0).abs() < 0.02,
     );
     let found = ratios.map(|(passed, estimate)| (passed, shown(&estimate, "", "pairs")));
-    bench.report("null-pair", "the same cell twice", "1 in the interval, or a median within 2 %", found);
+    let tie = "1 in the interval, or a median within 2 %";
+    bench.report_timed("null-pair", "the same cell twice", tie, found, &noise);
     let delay = if bench.sabotaged(Sabotage::Delay) { 0 } else { DELAY_NS };
+    let noise = Noise::now();
     let differences = settle(
         bench,
         |bench, number| pair(bench, &plan, delay, number).map(|[first, second]| second - first),
         |e| e.interval.is_some_and(|(low, _)| low > 0.0) && (70.0..=300.0).contains(&e.median),
     );
     let found = differences.map(|(passed, estimate)| (passed, shown(&estimate, " ns", "pairs")));
-    bench.report("delay", "100 ns in each reply", "a median of 70 to 300 ns, an interval above 0", found);
+    let seen = "a median of 70 to 300 ns, an interval above 0";
+    bench.report_timed("delay", "100 ns in each reply", seen, found, &noise);
 }
 
 /// The round trips of two launches, the second with a delay; which runs first alternates.

@@ -3,7 +3,7 @@
 //! Rule: six pairs of fresh launches that carry `n` and `2n` messages, in turn. The median of the paired ratios lies in
 //! [1.8, 2.2]; if not, six more pairs, and the interval of all twelve must touch that range.
 
-use super::{BATCH, Bench, Sabotage, Tried, one_cpu, settle, shown, subject};
+use super::{BATCH, Bench, Noise, Sabotage, Tried, one_cpu, settle, shown, subject};
 use crate::plan::{Plan, Span, Workload};
 use std::ops::RangeInclusive;
 
@@ -14,8 +14,9 @@ const WINDOW_NS: f64 = 12e6;
 /// See the [module](self).
 pub fn run(bench: &mut Bench<'_>) {
     for (_, plan) in bench.cells(1, &one_cpu(Workload::Stream, Span::Millis(30))) {
+        let noise = Noise::now();
         let found = ratio(bench, &plan);
-        bench.report("doubling", subject(&plan), "2 within 10 % for twice the messages", found);
+        bench.report_timed("doubling", subject(&plan), "2 within 10 % for twice the messages", found, &noise);
     }
 }
 

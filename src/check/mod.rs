@@ -6,12 +6,15 @@
 //! - [`physics`]: no result beats its floor or the memory, and rate times latency is what was in flight
 //! - [`cpu`]: CPU time and switches add up to what spinners and sleepers must use
 //! - [`controls`]: the same cell twice ties, and a planted delay of 100 ns is found
+//! - [`noise`]: whether anybody else used the CPUs meanwhile
 //! - [`tables`]: tables are a pure function of the raw files, and agree with them
 //!
 //! Key decision: a check compares a figure with one that is known *without* the instrument, and says both. It runs real
 //! cells through the real launcher. What time decides gets at most one more batch of launches, over which the same rule
-//! is applied again and which the finding admits; a check never repeats until it passes. Rejected: unit tests only (they
-//! run on the author's machine, not on the reader's); thresholds relative to earlier runs (a drift then passes).
+//! is applied again and which the finding admits; a check never repeats until it passes. If it fails while other programs
+//! or the hypervisor took the CPUs, nothing can be said of the instrument: the finding is `skipped`, with figure and
+//! reason. Rejected: unit tests only (they run on the author's machine, not on the reader's); thresholds relative to
+//! earlier runs (a drift then passes).
 //!
 //! Each check can be seen to fail: under a [`Sabotage`] its healthy runs, or for physics the figures, are falsified.
 
@@ -20,6 +23,7 @@ pub mod controls;
 pub mod cpu;
 pub mod doubling;
 pub mod faults;
+pub mod noise;
 pub mod physics;
 pub mod tables;
 
@@ -29,6 +33,7 @@ use crate::error::{Error, Kind};
 use crate::measure::stats::Estimate;
 use crate::plan::{Parties, Placement, Plan, Span, Wait, Workload};
 use crate::transport::Spec;
+use noise::Noise;
 use serde::Serialize;
 use std::sync::atomic::Ordering;
 
@@ -137,6 +142,25 @@ pub fn interrupted() -> bool {
 }
 
 impl Bench<'_> {
+    /// Says what was found of something that time decides, and which others may have disturbed since `noise`.
+    fn report_timed(
+        &mut self,
+        check: &'static str,
+        subject: impl Into<String>,
+        expected: &str,
+        found: Tried<(bool, String)>,
+        noise: &Noise,
+    ) {
+        let others = noise.others().filter(|cpus| *cpus >= noise::DISTURBING && self.sabotage.is_none());
+        let found = match (found, others) {
+            (Ok((false, found)), Some(cpus)) => {
+                Err((Verdict::Skipped, format!("{found}; others took {cpus:.1} CPUs meanwhile: repeat when idle")))
+            }
+            (found, _) => found,
+        };
+        self.report(check, subject, expected, found);
+    }
+
     /// Says what was found.
     fn report(
         &mut self,
