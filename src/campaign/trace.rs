@@ -359,15 +359,15 @@ pub fn messages_for(size: usize) -> u64 {
 pub fn all(cells: &[Plan], dir: &Path, limit: Duration, interrupted: &dyn Fn() -> bool) -> Result<()> {
     let end = Instant::now() + limit;
     for plan in cells.iter().filter(|plan| plan.run.label.is_none() && plan.parties != Parties::Solo) {
-        if interrupted() {
-            return Ok(());
-        }
         let left = end.saturating_duration_since(Instant::now());
         let found = match left {
             left if left < SHORTEST => Trace::without(plan, "the campaign's budget left no time for it".into()),
             left => trace(plan, messages_for(plan.size), LIMIT.min(left))
                 .unwrap_or_else(|error| Trace::without(plan, error.to_string())),
         };
+        if interrupted() {
+            break;
+        }
         append(dir, &found)?;
     }
     Ok(())

@@ -47,7 +47,7 @@ fn pair(bench: &mut Bench<'_>, plan: &Plan, delay_ns: u64, number: u32) -> Tried
     let plain = Plan { run: labelled("first"), ..plan.clone() };
     let delayed = Plan { run: labelled("second"), delay_ns, ..plan.clone() };
     let mut time = |plan: &Plan| bench.healthy(plan).map(|run| run.per_message_ns().unwrap_or(f64::NAN));
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         Ok([time(&plain)?, time(&delayed)?])
     } else {
         let second = time(&delayed)?;

@@ -5,11 +5,12 @@
 //!   must lie below 2.05; whatever else runs, and a hypervisor that takes time away, make it less, so the *most* of the
 //!   launches must be 1.8.
 //! - Two parties that wake each other on one CPU keep it busy: likewise below 1.05, and 0.85 at the most.
-//! - Of the same launches: each party waits once per round trip, and not at all when another program delayed it and its
-//!   message is there already. So the most of its voluntary switches per round trip is 1 within 0.1.
+//! - Of the same launches: a turn on one CPU changes hands once per party and round trip. The switch is voluntary when
+//!   the party sleeps before its peer runs, involuntary when waking the peer preempts it; schedulers do both. Programs
+//!   beside add switches and take none away, so the fewest of the launches must be 1 within 0.05.
 
 use super::{BATCH, Bench, Noise, Sabotage, Tried, Verdict, one_cpu};
-use crate::cell::Outcome;
+use crate::cell::{Outcome, Switches};
 use crate::plan::{Placement, Plan, Span, Wait, Workload};
 
 const SPAN: Span = Span::Millis(100);
@@ -31,7 +32,7 @@ pub fn run(bench: &mut Bench<'_>) {
     let switches = sleepers.clone().and_then(|(.., runs)| switches(&runs));
     let sleepers = sleepers.map(|(passed, found, _)| (passed, found));
     bench.report_timed("cpu", "two sleepers on one CPU", "0.85 to 1.05 CPUs busy", sleepers, &noise);
-    let once = "1 voluntary per party and round trip, within 0.1";
+    let once = "1 per party and round trip, within 0.05";
     bench.report_timed("switches", "two sleepers on one CPU", once, switches, &noise);
 }
 
@@ -58,12 +59,13 @@ fn busy(bench: &mut Bench<'_>, plan: &Plan, least: f64, most: f64) -> Tried<(boo
 
 fn switches(runs: &[Outcome]) -> Tried<(bool, String)> {
     let of = |party: usize| {
-        let voluntary = runs.iter().filter_map(|run| Some(run.switches_per_message.get(party)?.voluntary));
-        voluntary.max_by(f64::total_cmp)
+        let switches = runs.iter().filter_map(|run| run.switches_per_message.get(party));
+        switches.min_by(|a, b| (a.voluntary + a.involuntary).total_cmp(&(b.voluntary + b.involuntary)))
     };
     let (Some(leader), Some(follower)) = (of(0), of(1)) else {
         return Err((Verdict::Fail, "a party has no account".into()));
     };
-    let once = |count: f64| (count - 1.0).abs() <= 0.1;
-    Ok((once(leader) && once(follower), format!("{leader:.2} and {follower:.2}")))
+    let once = |s: &Switches| (s.voluntary + s.involuntary - 1.0).abs() <= 0.05;
+    let said = |s: &Switches| format!("{:.2} voluntary + {:.2} involuntary", s.voluntary, s.involuntary);
+    Ok((once(leader) && once(follower), format!("{}, {}", said(leader), said(follower))))
 }

@@ -119,10 +119,11 @@ pub fn compare(args: &Compare) -> Result<ExitCode> {
     let mut bar = Bar::new(&campaign, total);
     let mut start = |plan: &Plan| launch_watched(plan);
     let interrupted = || INTERRUPTED.load(Ordering::SeqCst);
-    let tally = runner::run(&campaign, budget, &mut journal, &mut bar, &mut start, &interrupted)?;
+    let mut tally = runner::run(&campaign, budget, &mut journal, &mut bar, &mut start, &interrupted)?;
     bar.finish();
     if !tally.interrupted {
         trace::all(&campaign.cells, &out, (total / TRACING).max(LEAST_TRACING), &interrupted)?;
+        tally.interrupted = interrupted();
     }
     let (saved, _) = report::regenerate(&out)?;
     match args.format {
