@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::measure::load::LoadPoint;
 use crate::measure::{Histogram, floor};
 use crate::party::beside;
-use crate::plan::{Offered, Parties, Plan, RunId, Span, Touch, Wait, Workload};
+use crate::plan::{Offered, Parties, Plan, Plant, RunId, Span, Touch, Wait, Workload};
 use crate::session::{Alone, Books, Leader, Measured, OpenLoop, Windows, Witness, follow};
 use crate::shm::ledger::Ledger;
 use crate::shm::stamps::{self, Stamps};
@@ -390,6 +390,12 @@ pub fn admit(plan: &Plan, spec: &Spec) -> Result<Option<[usize; 2]>> {
             let what = format!("an offered load stamps at most {} messages in a window", stamps::MOST);
             return no(what, "choose a smaller --messages, or a --duration".into());
         }
+    }
+    if plan.plant.is_some_and(|plant| plant != Plant::Flip)
+        && (plan.parties == Parties::Solo || plan.workload == Workload::PingPong)
+    {
+        let what = "a lost, doubled or swapped message needs two parties and a stream".into();
+        return no(what, "plant a flip, or use the stream workload".into());
     }
     let cpus = plan.placement.resolve(&cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?)?;
     if plan.wait == Wait::Spin && cpus.is_some_and(|[a, b]| a == b) && plan.parties != Parties::Solo {

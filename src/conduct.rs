@@ -1,4 +1,4 @@
-//! Who decides how many messages a run carries: the measuring conductor, and the one that serves a bench.
+//! Who decides how many messages a run carries: the measuring conductor, and those that serve a bench and a tracer.
 
 use crate::cell::{Conductor, Numbers};
 use crate::error::{Context, Error, Phase, Result};
@@ -190,6 +190,19 @@ fn probe(plan: &Plan, two_cpus: bool, windows: &mut dyn Windows, numbers: &mut N
         _ => numbers.handover.extend(windows.floor(kind)?),
     }
     Ok(())
+}
+
+/// Carries one message, then `n`, then `2n`, and nothing else: a run to be traced, not timed. What a window costs besides
+/// its messages is the same in the last two and drops out of their difference.
+#[derive(Debug)]
+pub struct Traced(pub u64);
+
+impl Conductor for Traced {
+    fn conduct(&mut self, _: &Plan, _: bool, windows: &mut dyn Windows) -> Result<Numbers> {
+        let first_ns = windows.messages(1, None)?.elapsed_ns;
+        windows.messages(self.0, None)?;
+        Ok(Numbers { first_ns, warm_up: 1 + self.0, batch: windows.messages(2 * self.0, None)?, ..Numbers::default() })
+    }
 }
 
 /// Serves a bench: prints `ready`, then for each line with a number carries that many messages and prints how many

@@ -11,6 +11,7 @@
 //! - [`sys`]: the only place that talks to the kernel beyond `std`
 //! - [`party`], [`session`]: who runs the other end, and how both stay in step
 //! - [`workload`]: the timed loops and the payload that they write and verify
+//! - [`check`]: the instrument checks itself, with planted faults and known answers
 //! - [`measure`]: histogram, floors, statistics over runs
 //!
 //! # Timing model
@@ -44,6 +45,8 @@ pub mod audit;
 pub mod campaign;
 #[cfg(not(loom))]
 pub mod cell;
+#[cfg(not(loom))]
+pub mod check;
 #[cfg(not(loom))]
 pub mod cli;
 /// Under the model checker only [`shm`] exists, but cargo builds the binaries for every integration test: they fail.

@@ -122,6 +122,20 @@ words! {
     }
 }
 
+words! {
+    /// A fault that the sending party commits once, in the middle of a window, so that the audit can be seen to notice.
+    Plant {
+        /// One bit of a message is turned after it was written.
+        Flip = "flip",
+        /// One message is not sent.
+        Drop = "drop",
+        /// One message is sent twice.
+        Double = "double",
+        /// Two neighbours are sent in the wrong order.
+        Swap = "swap",
+    }
+}
+
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -322,6 +336,9 @@ pub struct Plan {
     /// sees a stall and which one omits it.
     #[serde(default)]
     pub stall_ms: u64,
+    /// Fault of the sending party, for the instrument's check of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plant: Option<Plant>,
     /// Where in the campaign.
     #[serde(default)]
     pub run: RunId,
@@ -343,6 +360,7 @@ impl Default for Plan {
             dir: None,
             delay_ns: 0,
             stall_ms: 0,
+            plant: None,
             run: RunId::default(),
         }
     }

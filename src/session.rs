@@ -18,7 +18,7 @@ use crate::sys::cpu;
 use crate::sys::usage::Usage;
 use crate::transport::{Side, Transport};
 use crate::workload::offered::{self, Pace, Schedule};
-use crate::workload::{Batch, Fault, Load, Stamped, ping_pong, stream};
+use crate::workload::{Batch, Fault, Load, Stamped, ping_pong, plant, stream};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -398,7 +398,11 @@ impl<T: Transport> Leader<'_, T> {
 impl<T: Transport> Windows for Leader<'_, T> {
     fn messages(&mut self, n: u64, histogram: Option<&mut Histogram>) -> Result<Measured> {
         let command = if histogram.is_some() { STAMPED } else { MESSAGES };
-        match (self.workload, histogram) {
+        let workload = self.workload;
+        if let Some(fault) = self.load.due(n) {
+            return self.window(command, n, |side, load, _| plant::lead(side, load, n, workload, fault));
+        }
+        match (workload, histogram) {
             (Workload::PingPong, None) => {
                 self.window(command, n, |side, load, _| ping_pong::lead(side, load, n, &mut Batch))
             }
@@ -575,10 +579,11 @@ impl<T: Transport> Windows for Alone<T> {
         let clerk = Clerk::open(&self.load, &self.witness);
         let start = clock::now();
         let (sides, load) = (&mut self.sides, &mut self.load);
-        let result = match (self.workload, histogram) {
-            (Workload::PingPong, None) => ping_pong::alone(sides, load, n, &mut Batch),
-            (Workload::PingPong, Some(histogram)) => ping_pong::alone(sides, load, n, &mut Stamped::new(histogram)),
-            (Workload::Stream | Workload::OfferedLoad, _) => stream::alone(sides, load, n),
+        let result = match (self.workload, histogram, load.due(n)) {
+            (_, _, Some(_)) => plant::alone(sides, load, n),
+            (Workload::PingPong, None, _) => ping_pong::alone(sides, load, n, &mut Batch),
+            (Workload::PingPong, Some(histogram), _) => ping_pong::alone(sides, load, n, &mut Stamped::new(histogram)),
+            (Workload::Stream | Workload::OfferedLoad, ..) => stream::alone(sides, load, n),
         };
         let end = clock::now();
         result.map_err(|fault| Error::invalid(format!("the control received a wrong message: {fault}")))?;

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -72,9 +72,12 @@ pub fn launch(plan: &Plan, deadline: Duration) -> Outcome {
     }
 }
 
-/// The outcome, and the CPU and wall time of the harness while the cell ran.
-fn try_launch(plan: &Plan, deadline: Duration) -> Result<(Outcome, (u64, u64))> {
-    let mut child = cell_command()
+/// Starts a cell and makes it known to [`interrupt`].
+///
+/// # Errors
+/// What fork(2) and execve(2) say.
+pub(super) fn start(mut command: Command) -> Result<Child> {
+    let child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -85,16 +88,28 @@ fn try_launch(plan: &Plan, deadline: Duration) -> Result<(Outcome, (u64, u64))> 
     if INTERRUPTED.load(Ordering::SeqCst) {
         process::kill_group(child.id());
     }
+    Ok(child)
+}
+
+/// Waits for a started cell, ends whoever is left of it, and forgets it.
+pub(super) fn finish(child: &mut Child) -> io::Result<ExitStatus> {
+    let status = child.wait();
+    // Whoever is left of the group has no purpose any more.
+    process::kill_group(child.id());
+    RUNNING.store(0, Ordering::SeqCst);
+    status
+}
+
+/// The outcome, and the CPU and wall time of the harness while the cell ran.
+fn try_launch(plan: &Plan, deadline: Duration) -> Result<(Outcome, (u64, u64))> {
+    let mut child = start(cell_command())?;
     let (cpu_before, wall) = (clock::process_cpu(), clock::now());
     let result = converse(&mut child, plan, deadline);
     let harness = (clock::process_cpu() - cpu_before, clock::now() - wall);
     if result.is_err() {
         process::kill_group(child.id());
     }
-    let status = child.wait();
-    // Whoever is left of the group has no purpose any more.
-    process::kill_group(child.id());
-    RUNNING.store(0, Ordering::SeqCst);
+    let status = finish(&mut child);
     let answer = result?;
     if let Ok(outcome) = serde_json::from_str::<Outcome>(&answer) {
         return Ok((outcome, harness));

@@ -6,6 +6,7 @@
 //! - [`journal`]: a line per run, written before the next one starts
 //! - [`runner`]: the loop over all of it
 //! - [`surroundings`]: what others, and the harness itself, took while a run was under way
+//! - [`trace`]: one untimed launch under a system-call tracer
 
 pub mod journal;
 pub mod launch;
@@ -13,3 +14,4 @@ pub mod matrix;
 pub mod runner;
 pub mod schedule;
 pub mod surroundings;
+pub mod trace;

@@ -7,6 +7,7 @@ use crate::campaign::journal::{Campaign, Journal};
 use crate::campaign::launch::{INTERRUPTED, deadline_for, launch};
 use crate::campaign::matrix::{Profile, Request, add_controls, require_cells};
 use crate::campaign::runner::{self, Budget, Progress};
+use crate::campaign::trace;
 use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
 use crate::host::{Host, folder_name};
@@ -121,8 +122,12 @@ pub fn compare(args: &Compare) -> Result<ExitCode> {
     let mut bar = Bar::new(&campaign, total);
     let mut start = |plan: &Plan| launch(plan, deadline_for(plan));
     let interrupted = || INTERRUPTED.load(Ordering::SeqCst);
-    let tally = runner::run(&campaign, budget, &mut journal, &mut bar, &mut start, &interrupted)?;
+    let mut tally = runner::run(&campaign, budget, &mut journal, &mut bar, &mut start, &interrupted)?;
     bar.finish();
+    if !tally.interrupted {
+        trace::all(&campaign.cells, &out, (total / TRACING).max(LEAST_TRACING), &interrupted)?;
+        tally.interrupted = interrupted();
+    }
     let (saved, _) = report::regenerate(&out)?;
     match args.format {
         Format::Table => print(&table::page(&saved, table::Style::Terminal))?,
@@ -167,6 +172,10 @@ fn offered(args: &Compare) -> Result<Option<Offered>> {
 const SHORTEST_MS: u64 = 60;
 const LONGEST_MS: u64 = 2000;
 const LAUNCH_MS: u64 = 12;
+
+/// The part of the campaign's time that traced runs may take after it, and what they may take of the shortest one.
+const TRACING: u32 = 15;
+const LEAST_TRACING: Duration = Duration::from_secs(2);
 
 /// The length of a run that makes the campaign fit its budget.
 fn run_span(total: Duration, cells: usize, rounds: u32) -> Span {

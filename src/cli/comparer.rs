@@ -1,5 +1,6 @@
 //! `ipcost`: the comparer and everything around it.
 
+use super::check::{Check, check};
 use super::compare::{Compare, compare};
 use super::hidden::{CellArgs, cell};
 use super::options::writable_dir;
@@ -28,6 +29,8 @@ struct Cli {
 enum Command {
     /// Measure mechanisms side by side, print tables, keep the results
     Compare(Box<Compare>),
+    /// Let the instrument check itself and every mechanism on this machine
+    Check(Check),
     /// Show every mechanism and its properties
     List {
         /// What to print
@@ -75,6 +78,7 @@ pub fn comparer() -> ExitCode {
     });
     let result = match command {
         Command::Compare(args) => compare(&args),
+        Command::Check(args) => check(&args),
         Command::List { format } => list(format),
         Command::Show { dir } => {
             read(&dir).and_then(|saved| print(&table::page(&saved, table::Style::Terminal))).map(|()| ExitCode::SUCCESS)

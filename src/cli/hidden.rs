@@ -1,7 +1,7 @@
 //! The hidden command `cell`: what a launched process does.
 
-use crate::cell::Outcome;
-use crate::conduct::{Measure, Serve};
+use crate::cell::{Conductor, Outcome};
+use crate::conduct::{Measure, Serve, Traced};
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::Plan;
 use crate::sys::process;
@@ -18,16 +18,22 @@ pub struct CellArgs {
     /// Go on carrying as many messages as each further line of input says
     #[arg(long)]
     serve: bool,
+    /// Carry one message, then this many, then twice as many, for whoever traces the cell
+    #[arg(long, conflicts_with = "serve")]
+    traced: Option<u64>,
 }
 
 /// Runs the plan on standard input and prints its outcome as one line.
 pub fn cell(args: &CellArgs) -> ExitCode {
     match read_plan(args) {
         Ok(plan) => {
+            let conductor: &mut dyn Conductor = match args.traced {
+                Some(n) => &mut Traced(n),
+                None if args.serve => &mut Serve,
+                None => &mut Measure,
+            };
             let outcome = transport::find(&plan.mechanism)
-                .and_then(
-                    |runner| if args.serve { runner.run(&plan, &mut Serve) } else { runner.run(&plan, &mut Measure) },
-                )
+                .and_then(|runner| runner.run(&plan, conductor))
                 .unwrap_or_else(|error| Outcome::from_error(&plan, &error));
             match serde_json::to_string(&outcome) {
                 Ok(line) => super::print(&format!("{line}\n")).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),

@@ -4,6 +4,7 @@
 //! as written) and 130 (interrupted). Results go to standard output, everything else to standard error, and a closed pipe
 //! on standard output is success: the reader has seen enough.
 
+mod check;
 mod compare;
 mod comparer;
 mod hidden;

@@ -11,4 +11,5 @@ pub mod fd;
 pub mod map;
 pub mod notify;
 pub mod process;
+pub mod trace;
 pub mod usage;

@@ -7,6 +7,12 @@
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
+/// CPU time of this process and of all children that it has waited for (and theirs), ns.
+pub fn of_family() -> u64 {
+    let of = |who| getrusage(who).map_or(0, |u| (u.user_time() + u.system_time()).num_microseconds() as u64 * 1000);
+    of(UsageWho::RUSAGE_SELF) + of(UsageWho::RUSAGE_CHILDREN)
+}
+
 /// Resource counters of one thread; all of them only ever grow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {

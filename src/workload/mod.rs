@@ -8,9 +8,10 @@
 pub mod offered;
 pub mod payload;
 pub mod ping_pong;
+pub mod plant;
 pub mod stream;
 
-use crate::plan::{Plan, Touch};
+use crate::plan::{Plan, Plant, Touch};
 use crate::sys::clock;
 use payload::{Mismatch, Payload};
 use std::fmt;
@@ -29,17 +30,19 @@ pub struct Load {
     pub verified: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// The fault that this party has yet to commit when it sends.
+    plant: Option<Plant>,
 }
 
 impl Load {
     /// The load of a run.
     pub fn new(plan: &Plan) -> Self {
-        Self::of(plan.touch, plan.delay_ns)
+        Self { plant: plan.plant, ..Self::of(plan.touch, plan.delay_ns) }
     }
 
     /// A load from its parts.
     pub fn of(touch: Touch, delay_ns: u64) -> Self {
-        Self { payload: Payload::new(touch), delay_ns, next: 0, verified: 0, bytes: 0 }
+        Self { payload: Payload::new(touch), delay_ns, next: 0, verified: 0, bytes: 0, plant: None }
     }
 
     /// Books a finished window: `n` messages carried, `bytes` of them verified by this party.

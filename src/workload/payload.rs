@@ -102,6 +102,14 @@ impl Payload {
         }
     }
 
+    /// Turns one bit of the last byte that is verified.
+    pub fn spoil(self, message: &mut [u8]) {
+        let touched = message.len().min(self.touched);
+        if let Some(byte) = message[..touched].last_mut() {
+            *byte ^= 1;
+        }
+    }
+
     /// Verifies message `seq` and returns its length.
     ///
     /// # Errors
