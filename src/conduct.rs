@@ -69,7 +69,7 @@ impl Conductor for Measure {
 
 /// A sweep goes from this many tenths of the saturation...
 const FIRST_TENTH: u32 = 1;
-/// ...to this many, so that its last point must fail.
+/// ...to this many: beyond what was found, which is one window's figure and may be a little low.
 const LAST_TENTH: u32 = 11;
 /// Share of the time left that windows may plan for; the rest is for a rate that turns out too high.
 const PLANNED: f64 = 0.9;
