@@ -2,11 +2,11 @@
 
 use super::compare::{Compare, compare};
 use super::hidden::{CellArgs, cell};
+use super::host::{HostArgs, host};
 use super::options::writable_dir;
 use super::{complain, print};
 use crate::campaign::journal::read;
 use crate::error::{Context, Phase, Result};
-use crate::host::Host;
 use crate::report::{self, table};
 use crate::transport::{ALL, Meeting, Spec};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -46,7 +46,7 @@ enum Command {
         dirs: Vec<PathBuf>,
     },
     /// Print the environment record
-    Host,
+    Host(HostArgs),
     /// Print completions for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -80,7 +80,7 @@ pub fn comparer() -> ExitCode {
             read(&dir).and_then(|saved| print(&table::page(&saved, table::Style::Terminal))).map(|()| ExitCode::SUCCESS)
         }
         Command::Report { dirs } => regenerate(&dirs),
-        Command::Host => to_json(&Host::read()).and_then(|text| print(&text)).map(|()| ExitCode::SUCCESS),
+        Command::Host(args) => host(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man { dir } => man(&dir),
         Command::Cell(args) => return cell(&args),

@@ -7,6 +7,7 @@
 mod compare;
 mod comparer;
 mod hidden;
+mod host;
 mod mechanism;
 mod options;
 mod signals;
