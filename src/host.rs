@@ -140,7 +140,7 @@ pub fn steal() -> Option<u64> {
 
 fn read(path: impl AsRef<Path>) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
-    let text = text.trim().replace('\n', "; ");
+    let text = text.trim().replace('\n', "; ").replace('\t', " ");
     (!text.is_empty()).then_some(text)
 }
 

@@ -10,6 +10,7 @@ use crate::error::{Context, Error, Phase, Result};
 use crate::plan::{Plan, Span};
 use crate::sys::{clock, process};
 use rustix::event::{PollFd, PollFlags, poll};
+use serde::{Serialize, de::DeserializeOwned};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -45,21 +46,31 @@ pub fn deadline_for(plan: &Plan) -> Duration {
 
 /// The command that runs a cell: this very program.
 pub fn cell_command() -> Command {
+    own_command("cell")
+}
+
+/// This very program with one of its hidden commands, which dies with the caller.
+pub fn own_command(name: &str) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.arg("cell").arg("--parent").arg(std::process::id().to_string());
+    command.arg(name).arg("--parent").arg(std::process::id().to_string());
     command
 }
 
 /// Runs one cell and returns its outcome, whatever became of it.
 pub fn launch(plan: &Plan, deadline: Duration) -> Outcome {
-    match try_launch(plan, deadline) {
+    match ask(cell_command(), plan, deadline) {
         Ok(outcome) => outcome,
         Err(error) => Outcome::from_error(plan, &error),
     }
 }
 
-fn try_launch(plan: &Plan, deadline: Duration) -> Result<Outcome> {
-    let mut child = cell_command()
+/// Launches one of the program's own commands, hands it its order as a line of JSON and reads its answer.
+///
+/// # Errors
+/// `failed` when it cannot be started or ends without an answer, with what it complained about; `timeout`.
+pub fn ask<T: DeserializeOwned>(mut command: Command, order: &impl Serialize, deadline: Duration) -> Result<T> {
+    let order = serde_json::to_string(order).context(Phase::Launch, "cannot write down the order")?;
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -70,7 +81,7 @@ fn try_launch(plan: &Plan, deadline: Duration) -> Result<Outcome> {
     if INTERRUPTED.load(Ordering::SeqCst) {
         process::kill_group(child.id());
     }
-    let result = converse(&mut child, plan, deadline);
+    let result = converse(&mut child, &order, deadline);
     if result.is_err() {
         process::kill_group(child.id());
     }
@@ -79,8 +90,8 @@ fn try_launch(plan: &Plan, deadline: Duration) -> Result<Outcome> {
     process::kill_group(child.id());
     RUNNING.store(0, Ordering::SeqCst);
     let answer = result?;
-    if let Ok(outcome) = serde_json::from_str::<Outcome>(&answer) {
-        return Ok(outcome);
+    if let Ok(answer) = serde_json::from_str(&answer) {
+        return Ok(answer);
     }
     let mut complaint = String::new();
     if let Some(stderr) = &mut child.stderr {
@@ -96,12 +107,11 @@ fn try_launch(plan: &Plan, deadline: Duration) -> Result<Outcome> {
     Err(Error::failed(Phase::Launch, how).because(complaint.trim().replace('\n', " ")))
 }
 
-/// Sends the plan and reads the answer to its end.
-fn converse(child: &mut Child, plan: &Plan, deadline: Duration) -> Result<String> {
+/// Sends the order and reads the answer to its end.
+fn converse(child: &mut Child, order: &str, deadline: Duration) -> Result<String> {
     let lost = |what: &str| Error::failed(Phase::Launch, format!("the cell {what}"));
-    let text = serde_json::to_string(plan).context(Phase::Launch, "cannot write down the plan")?;
     if let Some(mut stdin) = child.stdin.take() {
-        writeln!(stdin, "{text}").map_err(|error| lost("does not listen").because(error))?;
+        writeln!(stdin, "{order}").map_err(|error| lost("does not listen").because(error))?;
     }
     let mut stdout = child.stdout.take().ok_or_else(|| lost("has no standard output"))?;
     read_until(&mut stdout, deadline).map_err(|error| match error.kind() {

@@ -1,8 +1,9 @@
 //! `ipcost`: the comparer and everything around it.
 
 use super::compare::{Compare, compare};
-use super::hidden::{CellArgs, cell};
+use super::hidden::{CellArgs, ProbeArgs, cell, probe};
 use super::host::{HostArgs, host};
+use super::limits::{LimitsArgs, limits};
 use super::options::writable_dir;
 use super::{complain, print};
 use crate::campaign::journal::read;
@@ -45,6 +46,8 @@ enum Command {
         #[arg(required = true)]
         dirs: Vec<PathBuf>,
     },
+    /// Measure the physical floors of this machine
+    Limits(LimitsArgs),
     /// Print the environment record
     Host(HostArgs),
     /// Print completions for a shell
@@ -59,6 +62,8 @@ enum Command {
     },
     #[command(hide = true)]
     Cell(CellArgs),
+    #[command(hide = true)]
+    Probe(ProbeArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -80,10 +85,12 @@ pub fn comparer() -> ExitCode {
             read(&dir).and_then(|saved| print(&table::page(&saved, table::Style::Terminal))).map(|()| ExitCode::SUCCESS)
         }
         Command::Report { dirs } => regenerate(&dirs),
+        Command::Limits(args) => limits(&args),
         Command::Host(args) => host(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man { dir } => man(&dir),
         Command::Cell(args) => return cell(&args),
+        Command::Probe(args) => return probe(&args),
     };
     result.unwrap_or_else(|error| complain(&error))
 }

@@ -8,6 +8,7 @@ mod compare;
 mod comparer;
 mod hidden;
 mod host;
+mod limits;
 mod mechanism;
 mod options;
 mod signals;
