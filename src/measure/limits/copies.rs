@@ -180,7 +180,7 @@ impl Copies {
 }
 
 fn method(set: &Set, assumed: bool) -> String {
-    let half = set.bytes / 2 >> 10;
+    let half = set.bytes >> 11;
     match set.cache {
         Some(cache) => {
             let stated = if assumed { "assumed" } else { "stated" };
