@@ -2,8 +2,19 @@
 //!
 //! Key decision: everything is read as text from where the kernel publishes it and kept under the kernel's own words, so
 //! that two records can be compared line by line. What cannot be read is absent, never guessed. The machine's name and
-//! its users are not recorded: results are meant to be published.
+//! its users are not recorded, nor any path of theirs: results are meant to be published.
+//!
+//! - [`topology`]: CPUs, cores and caches as the kernel states them
+//! - `cgroup`: what the control group of the process allows
+//! - `watch`: whether something of all this changed under a run
 
+mod cgroup;
+pub mod topology;
+mod watch;
+
+pub use watch::{SWAPPED_IN, Watch};
+
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,9 +35,9 @@ pub struct Host {
     pub hypervisor: String,
     /// Kernel release and version.
     pub kernel: String,
-    /// Facts in the kernel's words: caches, mitigations, clock source, governor, huge pages, limits, memory.
+    /// Facts in the kernel's words: topology, caches, mitigations, clock, idling, huge pages, limits, memory, pressure.
     pub facts: BTreeMap<String, String>,
-    /// The program: version, source revision, compiler, profile.
+    /// The program: version, source revision, compiler, flags, profile, the locked dependencies.
     pub build: BTreeMap<String, String>,
     /// When the record was taken.
     pub taken: String,
@@ -42,28 +53,54 @@ pub fn folder_name() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%d-%H%M%S").to_string()
 }
 
+const CPUS: &str = "sys/devices/system/cpu";
+
 /// Single files that hold one fact each.
 const FACTS: &[(&str, &str)] = &[
-    ("clock source", "/sys/devices/system/clocksource/clocksource0/current_clocksource"),
-    ("governor", "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-    ("turbo", "/sys/devices/system/cpu/cpufreq/boost"),
-    ("SMT", "/sys/devices/system/cpu/smt/active"),
-    ("idle driver", "/sys/devices/system/cpu/cpuidle/current_driver"),
-    ("idle governor", "/sys/devices/system/cpu/cpuidle/current_governor"),
-    ("halt polling of the guest, ns", "/sys/module/haltpoll/parameters/guest_halt_poll_ns"),
-    ("transparent huge pages", "/sys/kernel/mm/transparent_hugepage/enabled"),
-    ("transparent huge pages, shmem", "/sys/kernel/mm/transparent_hugepage/shmem_enabled"),
-    ("pipe-max-size", "/proc/sys/fs/pipe-max-size"),
-    ("pipe-user-pages-soft", "/proc/sys/fs/pipe-user-pages-soft"),
-    ("wmem_default", "/proc/sys/net/core/wmem_default"),
-    ("wmem_max", "/proc/sys/net/core/wmem_max"),
-    ("inotify max_user_instances", "/proc/sys/fs/inotify/max_user_instances"),
-    ("mqueue msgsize_max", "/proc/sys/fs/mqueue/msgsize_max"),
-    ("mqueue msg_max", "/proc/sys/fs/mqueue/msg_max"),
-    ("randomize_va_space", "/proc/sys/kernel/randomize_va_space"),
-    ("load", "/proc/loadavg"),
-    ("cgroup cpu.max", "/sys/fs/cgroup/cpu.max"),
-    ("pressure, cpu", "/proc/pressure/cpu"),
+    ("clock source", "sys/devices/system/clocksource/clocksource0/current_clocksource"),
+    ("clock sources available", "sys/devices/system/clocksource/clocksource0/available_clocksource"),
+    ("governor", "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+    ("turbo", "sys/devices/system/cpu/cpufreq/boost"),
+    ("CPUs online", "sys/devices/system/cpu/online"),
+    ("CPUs isolated", "sys/devices/system/cpu/isolated"),
+    ("NUMA nodes", "sys/devices/system/node/online"),
+    ("SMT", "sys/devices/system/cpu/smt/active"),
+    ("SMT control", "sys/devices/system/cpu/smt/control"),
+    ("idle driver", "sys/devices/system/cpu/cpuidle/current_driver"),
+    ("idle governor", "sys/devices/system/cpu/cpuidle/current_governor"),
+    ("halt polling of the guest, ns", "sys/module/haltpoll/parameters/guest_halt_poll_ns"),
+    ("halt polling for guests of this kernel, ns", "sys/module/kvm/parameters/halt_poll_ns"),
+    ("transparent huge pages", "sys/kernel/mm/transparent_hugepage/enabled"),
+    ("transparent huge pages, defrag", "sys/kernel/mm/transparent_hugepage/defrag"),
+    ("transparent huge pages, shmem", "sys/kernel/mm/transparent_hugepage/shmem_enabled"),
+    ("pipe-max-size", "proc/sys/fs/pipe-max-size"),
+    ("pipe-user-pages-soft", "proc/sys/fs/pipe-user-pages-soft"),
+    ("pipe-user-pages-hard", "proc/sys/fs/pipe-user-pages-hard"),
+    ("wmem_default", "proc/sys/net/core/wmem_default"),
+    ("wmem_max", "proc/sys/net/core/wmem_max"),
+    ("inotify max_user_instances", "proc/sys/fs/inotify/max_user_instances"),
+    ("mqueue msgsize_max", "proc/sys/fs/mqueue/msgsize_max"),
+    ("mqueue msg_max", "proc/sys/fs/mqueue/msg_max"),
+    ("mqueue queues_max", "proc/sys/fs/mqueue/queues_max"),
+    ("sysv msgmax", "proc/sys/kernel/msgmax"),
+    ("sysv msgmnb", "proc/sys/kernel/msgmnb"),
+    ("sysv sem", "proc/sys/kernel/sem"),
+    ("sysv shmmax", "proc/sys/kernel/shmmax"),
+    ("randomize_va_space", "proc/sys/kernel/randomize_va_space"),
+    ("load", "proc/loadavg"),
+    ("pressure, cpu", "proc/pressure/cpu"),
+    ("pressure, memory", "proc/pressure/memory"),
+    ("pressure, io", "proc/pressure/io"),
+];
+
+/// Limits of the process, soft and hard. Source: getrlimit(2).
+const ULIMITS: &[(&str, Resource)] = &[
+    ("nofile", Resource::RLIMIT_NOFILE),
+    ("nproc", Resource::RLIMIT_NPROC),
+    ("memlock", Resource::RLIMIT_MEMLOCK),
+    ("msgqueue", Resource::RLIMIT_MSGQUEUE),
+    ("stack", Resource::RLIMIT_STACK),
+    ("core", Resource::RLIMIT_CORE),
 ];
 
 impl Host {
@@ -71,28 +108,14 @@ impl Host {
     pub fn read() -> Self {
         let cpu = cpuinfo("model name").or_else(|| cpuinfo("CPU part")).unwrap_or_else(|| "unknown CPU".into());
         let allowed = crate::sys::cpu::allowed().unwrap_or_default();
-        let cpus = read("/sys/devices/system/cpu/present").and_then(|text| count(&text)).unwrap_or(allowed.len());
+        let root = Path::new("/");
+        let present = read(root.join(CPUS).join("present")).and_then(|text| topology::cpus_of(&text));
+        let cpus = present.map_or(allowed.len(), |list| list.len());
         let hypervisor = hypervisor();
-        let mut facts: BTreeMap<String, String> =
-            FACTS.iter().filter_map(|(name, path)| Some(((*name).to_string(), read(path)?))).collect();
-        facts.extend(read("/proc/cmdline").map(|line| ("kernel parameters".to_string(), timing_parameters(&line))));
-        facts.extend(caches());
-        facts.extend(mitigations());
-        for (key, name) in [("MemTotal", "memory"), ("SwapTotal", "swap"), ("Hugepagesize", "huge page")] {
-            facts.extend(meminfo(key).map(|value| (name.to_string(), value)));
-        }
-        if let Ok(shm) = nix::sys::statvfs::statvfs("/dev/shm") {
-            let free = shm.blocks_available() * shm.fragment_size();
-            facts.insert("/dev/shm free, bytes".into(), free.to_string());
-        }
+        let mut facts = files(root);
         facts.extend(steal().map(|ticks| ("steal ticks so far".to_string(), ticks.to_string())));
-        let build = [
-            ("version", env!("CARGO_PKG_VERSION")),
-            ("revision", env!("IPCOST_GIT")),
-            ("rustc", env!("IPCOST_RUSTC")),
-            ("profile", env!("IPCOST_PROFILE")),
-            ("target", env!("IPCOST_TARGET")),
-        ];
+        facts.extend(shm());
+        facts.extend(ULIMITS.iter().filter_map(|(name, resource)| ulimit(name, *resource)));
         Self {
             slug: slug(&format!("{cpu} {cpus}cpu {hypervisor}")),
             cpu,
@@ -103,7 +126,7 @@ impl Host {
                 .map(Option::unwrap_or_default)
                 .join(" "),
             facts,
-            build: build.map(|(k, v)| (k.to_string(), v.to_string())).into(),
+            build: build(),
             taken: timestamp(),
         }
     }
@@ -117,32 +140,87 @@ pub fn steal() -> Option<u64> {
 
 fn read(path: impl AsRef<Path>) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
-    let text = text.trim().replace('\n', "; ");
+    let text = text.trim().replace('\n', "; ").replace('\t', " ");
     (!text.is_empty()).then_some(text)
 }
 
+/// Everything that is read from files below `root`.
+fn files(root: &Path) -> BTreeMap<String, String> {
+    let single = |(name, path): &(&str, &str)| Some(((*name).to_string(), read(root.join(path))?));
+    let mut facts: BTreeMap<String, String> = FACTS.iter().filter_map(single).collect();
+    let parameters = read(root.join("proc/cmdline")).map(|line| timing_parameters(&line));
+    facts.extend(parameters.filter(|text| !text.is_empty()).map(|text| ("kernel parameters".into(), text)));
+    facts.extend(topology::facts(root));
+    facts.extend(caches(root));
+    facts.extend(idle_states(root));
+    facts.extend(mitigations(root));
+    facts.extend(cgroup::facts(root));
+    let meminfo = |key: &str| field(&root.join("proc/meminfo"), key);
+    for (key, name) in [
+        ("MemTotal", "memory"),
+        ("MemAvailable", "memory available"),
+        ("SwapTotal", "swap"),
+        ("Hugepagesize", "huge page"),
+    ] {
+        facts.extend(meminfo(key).map(|value| (name.to_string(), value)));
+    }
+    let kilobytes = |key: &str| meminfo(key)?.strip_suffix(" kB")?.parse::<u64>().ok();
+    if let (Some(total), Some(free)) = (kilobytes("SwapTotal"), kilobytes("SwapFree")) {
+        facts.insert("swap used".into(), format!("{} kB", total.saturating_sub(free)));
+    }
+    facts.extend(watch::swapped_in(root).map(|pages| ("pages swapped in so far".into(), pages)));
+    facts
+}
+
+/// Size and free space of the file system that POSIX shared memory lives in.
+fn shm() -> Vec<(String, String)> {
+    let Ok(shm) = nix::sys::statvfs::statvfs("/dev/shm") else { return vec![] };
+    let bytes = |blocks: u64| (blocks * shm.fragment_size()).to_string();
+    vec![
+        ("/dev/shm size, bytes".into(), bytes(shm.blocks())),
+        ("/dev/shm free, bytes".into(), bytes(shm.blocks_available())),
+    ]
+}
+
+fn ulimit(name: &str, resource: Resource) -> Option<(String, String)> {
+    let show = |value| if value == RLIM_INFINITY { "unlimited".into() } else { format!("{value}") };
+    let (soft, hard) = getrlimit(resource).ok()?;
+    Some((format!("ulimit {name}"), format!("{}, at most {}", show(soft), show(hard))))
+}
+
+/// What build.rs found out; what it could not is absent.
+fn build() -> BTreeMap<String, String> {
+    let known = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("revision", env!("IPCOST_GIT")),
+        ("rustc", env!("IPCOST_RUSTC")),
+        ("profile", env!("IPCOST_PROFILE")),
+        ("lto", env!("IPCOST_LTO")),
+        ("codegen-units", env!("IPCOST_CODEGEN_UNITS")),
+        ("rustflags", env!("IPCOST_RUSTFLAGS")),
+        ("target", env!("IPCOST_TARGET")),
+        ("target-cpu", env!("IPCOST_TARGET_CPU")),
+        ("Cargo.lock, FNV-1a", env!("IPCOST_LOCK")),
+    ];
+    known.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// Bytes that can be allocated without swapping and within the own control group, where that is known.
+pub fn memory_left() -> Option<u64> {
+    let root = Path::new("/");
+    let kilobytes = field(&root.join("proc/meminfo"), "MemAvailable")?.strip_suffix(" kB")?.parse::<u64>().ok()?;
+    let free = kilobytes * 1024;
+    Some(cgroup::memory_left(root).map_or(free, |left| left.min(free)))
+}
+
 fn cpuinfo(key: &str) -> Option<String> {
-    field("/proc/cpuinfo", key)
+    field(Path::new("/proc/cpuinfo"), key)
 }
 
-fn meminfo(key: &str) -> Option<String> {
-    field("/proc/meminfo", key)
-}
-
-fn field(path: &str, key: &str) -> Option<String> {
+fn field(path: &Path, key: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find(|line| line.split(':').next().is_some_and(|name| name.trim() == key))?;
     Some(line.split_once(':')?.1.trim().to_string())
-}
-
-/// How many CPUs a list such as `0-3,8` names.
-fn count(list: &str) -> Option<usize> {
-    list.split(',')
-        .map(|part| match part.split_once('-') {
-            Some((a, b)) => Some(b.parse::<usize>().ok()?.checked_sub(a.parse().ok()?)? + 1),
-            None => part.parse::<usize>().ok().map(|_| 1),
-        })
-        .sum()
 }
 
 fn hypervisor() -> String {
@@ -194,19 +272,26 @@ fn timing_parameters(line: &str) -> String {
     kernel.split_whitespace().filter(bears).collect::<Vec<_>>().join(" ")
 }
 
-fn caches() -> Vec<(String, String)> {
-    (0..8)
-        .filter_map(|index| {
-            let dir = format!("/sys/devices/system/cpu/cpu0/cache/index{index}");
-            let get = |name: &str| read(format!("{dir}/{name}"));
-            let name = format!("cache L{} {}", get("level")?, get("type")?.to_lowercase());
-            Some((name, format!("{}, shared by CPUs {}", get("size")?, get("shared_cpu_list")?)))
-        })
-        .collect()
+fn caches(root: &Path) -> Vec<(String, String)> {
+    let show = |cache: topology::Cache| {
+        let size = cache.size.map_or("unknown size".into(), |bytes| format!("{} KiB", bytes >> 10));
+        (format!("cache L{} {}", cache.level, cache.kind), format!("{size}, shared by CPUs {}", cache.shared))
+    };
+    topology::caches(root, 0).into_iter().map(show).collect()
 }
 
-fn mitigations() -> Vec<(String, String)> {
-    let Ok(dir) = fs::read_dir("/sys/devices/system/cpu/vulnerabilities") else { return vec![] };
+/// Names of the idle states and what leaving each one takes.
+fn idle_states(root: &Path) -> Option<(String, String)> {
+    let state = |index: usize| {
+        let get = |name: &str| read(root.join(format!("{CPUS}/cpu0/cpuidle/state{index}/{name}")));
+        Some(format!("{} {} us", get("name")?, get("latency")?))
+    };
+    let states: Vec<String> = (0..16).map_while(state).collect();
+    (!states.is_empty()).then(|| ("idle states, exit latency".into(), states.join("; ")))
+}
+
+fn mitigations(root: &Path) -> Vec<(String, String)> {
+    let Ok(dir) = fs::read_dir(root.join(CPUS).join("vulnerabilities")) else { return vec![] };
     dir.flatten()
         .filter_map(|entry| {
             let state = read(entry.path())?;
@@ -227,13 +312,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cpu_lists_are_counted() {
-        assert_eq!(count("0-3,8"), Some(5));
-        assert_eq!(count("0"), Some(1));
-        assert_eq!(count("x"), None);
-    }
-
-    #[test]
     fn of_the_command_line_only_what_bears_on_timing_is_kept() {
         let line = "BOOT_IMAGE=/boot/x root=UUID=1 isolcpus=2,3 quiet mitigations=off -- init tsc=x";
         assert_eq!(timing_parameters(line), "isolcpus=2,3 mitigations=off");
@@ -245,6 +323,37 @@ mod tests {
     }
 
     #[test]
+    fn files_are_read_under_their_names_and_what_is_missing_is_absent() {
+        let root = topology::tests::plant(&[
+            ("proc/sys/fs/mqueue/queues_max", "256"),
+            ("proc/pressure/io", "some avg10=0.00\nfull avg10=0.00"),
+            ("proc/meminfo", "MemTotal: 9 kB\nSwapTotal:  800 kB\nSwapFree: 300 kB"),
+            ("proc/cmdline", "root=/dev/x quiet"),
+            ("sys/devices/system/cpu/cpu0/cpuidle/state0/name", "POLL"),
+            ("sys/devices/system/cpu/cpu0/cpuidle/state0/latency", "0"),
+            ("sys/devices/system/cpu/cpu0/cpuidle/state1/name", "C1"),
+            ("sys/devices/system/cpu/cpu0/cpuidle/state1/latency", "2"),
+        ]);
+        let expected = [
+            ("idle states, exit latency", "POLL 0 us; C1 2 us"),
+            ("memory", "9 kB"),
+            ("mqueue queues_max", "256"),
+            ("pressure, io", "some avg10=0.00; full avg10=0.00"),
+            ("swap", "800 kB"),
+            ("swap used", "500 kB"),
+        ];
+        assert_eq!(files(root.path()), expected.map(|(name, value)| (name.into(), value.into())).into());
+    }
+
+    #[test]
+    fn limits_of_the_process_are_recorded() {
+        let facts = Host::read().facts;
+        for (name, _) in ULIMITS {
+            assert!(facts.contains_key(&format!("ulimit {name}")), "{name} is missing");
+        }
+    }
+
+    #[test]
     fn the_record_names_no_machine() {
         let record = serde_json::to_string(&Host::read()).unwrap();
         let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -252,5 +361,18 @@ mod tests {
         if name.trim().len() > 6 {
             assert!(!record.contains(name.trim()));
         }
+    }
+
+    #[test]
+    fn the_record_names_no_user_and_no_folder_of_one() {
+        let host = Host::read();
+        let values: Vec<&String> = host.facts.values().chain(host.build.values()).collect();
+        let has = |text: &str| values.iter().any(|value| value.contains(text));
+        assert!(!has("/home/") && !has("/root/"), "{values:?}");
+        let Ok(Some(user)) = nix::unistd::User::from_uid(nix::unistd::getuid()) else { return };
+        let home = user.dir.to_string_lossy();
+        assert!(home == "/" || !has(&home), "{values:?}");
+        let mut words = values.iter().flat_map(|value| value.split(|c: char| !c.is_alphanumeric()));
+        assert!(!words.any(|word| word == user.name), "{values:?}");
     }
 }

@@ -8,9 +8,11 @@
 use super::surroundings::{self, Surroundings};
 use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
+use crate::host;
 use crate::plan::{Plan, Span, Workload};
 use crate::sys::{clock, cpu, process};
 use rustix::event::{PollFd, PollFlags, poll};
+use serde::{Serialize, de::DeserializeOwned};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -53,8 +55,13 @@ pub fn deadline_for(plan: &Plan) -> Duration {
 
 /// The command that runs a cell: this very program.
 pub fn cell_command() -> Command {
+    own_command("cell")
+}
+
+/// This very program with one of its hidden commands, which dies with the caller.
+pub fn own_command(name: &str) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.arg("cell").arg("--parent").arg(std::process::id().to_string());
+    command.arg(name).arg("--parent").arg(std::process::id().to_string());
     command
 }
 
@@ -62,10 +69,12 @@ pub fn cell_command() -> Command {
 pub fn launch(plan: &Plan, deadline: Duration) -> Outcome {
     // Wrong CPUs are the cell's to report.
     let cpus = cpu::allowed().ok().and_then(|allowed| plan.placement.resolve(&allowed).ok()).flatten();
+    let watch = host::Watch::start();
     let surroundings = Surroundings::look(cpus);
-    match try_launch(plan, deadline) {
+    match ask_timed::<Outcome>(cell_command(), plan, deadline) {
         Ok((mut outcome, harness)) => {
             surroundings::enter(&mut outcome, surroundings.since(harness));
+            watch.changes().iter().for_each(|change| surroundings::changed(&mut outcome, change));
             outcome
         }
         Err(error) => Outcome::from_error(plan, &error),
@@ -100,19 +109,32 @@ pub(super) fn finish(child: &mut Child) -> io::Result<ExitStatus> {
     status
 }
 
-/// The outcome, and the CPU and wall time of the harness while the cell ran.
-fn try_launch(plan: &Plan, deadline: Duration) -> Result<(Outcome, (u64, u64))> {
-    let mut child = start(cell_command())?;
+/// Launches one of the program's own commands, hands it its order as a line of JSON and reads its answer.
+///
+/// # Errors
+/// `failed` when it cannot be started or ends without an answer, with what it complained about; `timeout`.
+pub fn ask<T: DeserializeOwned>(command: Command, order: &impl Serialize, deadline: Duration) -> Result<T> {
+    ask_timed(command, order, deadline).map(|(answer, _)| answer)
+}
+
+/// As [`ask`], with the CPU and the wall time of the harness from handing over the order to reading the answer, ns.
+fn ask_timed<T: DeserializeOwned>(
+    command: Command,
+    order: &impl Serialize,
+    deadline: Duration,
+) -> Result<(T, (u64, u64))> {
+    let order = serde_json::to_string(order).context(Phase::Launch, "cannot write down the order")?;
+    let mut child = start(command)?;
     let (cpu_before, wall) = (clock::process_cpu(), clock::now());
-    let result = converse(&mut child, plan, deadline);
+    let result = converse(&mut child, &order, deadline);
     let harness = (clock::process_cpu() - cpu_before, clock::now() - wall);
     if result.is_err() {
         process::kill_group(child.id());
     }
     let status = finish(&mut child);
     let answer = result?;
-    if let Ok(outcome) = serde_json::from_str::<Outcome>(&answer) {
-        return Ok((outcome, harness));
+    if let Ok(answer) = serde_json::from_str(&answer) {
+        return Ok((answer, harness));
     }
     let mut complaint = String::new();
     if let Some(stderr) = &mut child.stderr {
@@ -128,12 +150,11 @@ fn try_launch(plan: &Plan, deadline: Duration) -> Result<(Outcome, (u64, u64))> 
     Err(Error::failed(Phase::Launch, how).because(complaint.trim().replace('\n', " ")))
 }
 
-/// Sends the plan and reads the answer to its end.
-fn converse(child: &mut Child, plan: &Plan, deadline: Duration) -> Result<String> {
+/// Sends the order and reads the answer to its end.
+fn converse(child: &mut Child, order: &str, deadline: Duration) -> Result<String> {
     let lost = |what: &str| Error::failed(Phase::Launch, format!("the cell {what}"));
-    let text = serde_json::to_string(plan).context(Phase::Launch, "cannot write down the plan")?;
     if let Some(mut stdin) = child.stdin.take() {
-        writeln!(stdin, "{text}").map_err(|error| lost("does not listen").because(error))?;
+        writeln!(stdin, "{order}").map_err(|error| lost("does not listen").because(error))?;
     }
     let mut stdout = child.stdout.take().ok_or_else(|| lost("has no standard output"))?;
     read_until(&mut stdout, deadline).map_err(|error| match error.kind() {

@@ -6,6 +6,7 @@
 //! the run (a sampler is a third program on two CPUs). Source: proc(5), getrusage(2).
 
 use crate::cell::{Outcome, Status};
+use crate::host::SWAPPED_IN;
 use crate::sys::{clock, usage};
 use serde::{Deserialize, Serialize};
 
@@ -105,8 +106,18 @@ pub fn enter(outcome: &mut Outcome, seen: Disturbance) {
     outcome.disturbance = Some(seen);
 }
 
+/// Enters a change of the machine. Another clock source or other CPUs end the belief in the run. Pages that come back
+/// from swap are other programs' more often than the parties' own, whose major faults are counted: they flag it.
+pub fn changed(outcome: &mut Outcome, change: &str) {
+    if change.starts_with(SWAPPED_IN) {
+        outcome.flags.push("swap".into());
+    } else {
+        distrust(outcome, format!("the machine changed during the run: {change}"));
+    }
+}
+
 /// Makes a run that was believed so far invalid.
-pub fn distrust(outcome: &mut Outcome, reason: String) {
+fn distrust(outcome: &mut Outcome, reason: String) {
     if outcome.status == Status::Ok {
         outcome.status = Status::Invalid;
         outcome.invalid = Some(reason.clone());
@@ -152,6 +163,11 @@ mod tests {
         assert_eq!((stolen.status, &stolen.flags[..]), (Status::Ok, &["steal".to_string(), "foreign-cpu".into()][..]));
         let busy = entered(Disturbance { harness_cpu_ns: 2_000_000, ..QUIET });
         assert!(busy.invalid.is_some_and(|why| why.contains("harness")));
+        let mut switched = entered(QUIET);
+        changed(&mut switched, "pages swapped in: 7 became 8");
+        assert_eq!((switched.status, &switched.flags[..]), (Status::Ok, &["swap".to_string()][..]));
+        changed(&mut switched, "clock source: tsc became hpet");
+        assert!(switched.invalid.is_some_and(|why| why.contains("hpet")));
         // A run that is over in a moment is not charged for its own launch.
         assert_eq!(entered(Disturbance { wall_ns: 1_000_000, ..QUIET }).status, Status::Ok);
     }

@@ -119,6 +119,7 @@ pub fn compare(args: &Compare) -> Result<ExitCode> {
     let budget = Budget { run: run_span(total, campaign.cells.len(), rounds), total: Some(total) };
     let mut journal = Journal::create(&out, &host, &campaign)?;
     watch(Duty::StopCampaign);
+    super::limits::record(&campaign.cells, &allowed, &out);
     let mut bar = Bar::new(&campaign, total);
     let mut start = |plan: &Plan| launch(plan, deadline_for(plan));
     let interrupted = || INTERRUPTED.load(Ordering::SeqCst);

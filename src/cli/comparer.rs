@@ -2,12 +2,13 @@
 
 use super::check::{Check, check};
 use super::compare::{Compare, compare};
-use super::hidden::{CellArgs, cell};
+use super::hidden::{CellArgs, ProbeArgs, cell, probe};
+use super::host::{HostArgs, host};
+use super::limits::{LimitsArgs, limits};
 use super::options::writable_dir;
 use super::{complain, print};
 use crate::campaign::journal::read;
 use crate::error::{Context, Phase, Result};
-use crate::host::Host;
 use crate::report::{self, table};
 use crate::transport::{ALL, Meeting, Spec};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -48,8 +49,10 @@ enum Command {
         #[arg(required = true)]
         dirs: Vec<PathBuf>,
     },
+    /// Measure the physical floors of this machine
+    Limits(LimitsArgs),
     /// Print the environment record
-    Host,
+    Host(HostArgs),
     /// Print completions for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -62,6 +65,8 @@ enum Command {
     },
     #[command(hide = true)]
     Cell(CellArgs),
+    #[command(hide = true)]
+    Probe(ProbeArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -84,10 +89,12 @@ pub fn comparer() -> ExitCode {
             read(&dir).and_then(|saved| print(&table::page(&saved, table::Style::Terminal))).map(|()| ExitCode::SUCCESS)
         }
         Command::Report { dirs } => regenerate(&dirs),
-        Command::Host => to_json(&Host::read()).and_then(|text| print(&text)).map(|()| ExitCode::SUCCESS),
+        Command::Limits(args) => limits(&args),
+        Command::Host(args) => host(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man { dir } => man(&dir),
         Command::Cell(args) => return cell(&args),
+        Command::Probe(args) => return probe(&args),
     };
     result.unwrap_or_else(|error| complain(&error))
 }

@@ -1,12 +1,14 @@
-//! The hidden command `cell`: what a launched process does.
+//! The hidden commands `cell` and `probe`: what a launched process does.
 
 use crate::cell::{Conductor, Outcome};
 use crate::conduct::{Measure, Serve, Traced};
 use crate::error::{Context, Error, Phase, Result};
+use crate::measure::limits;
 use crate::plan::Plan;
 use crate::sys::process;
 use crate::transport;
 use clap::Args;
+use serde::{Serialize, de::DeserializeOwned};
 use std::process::ExitCode;
 
 /// Arguments of the hidden command.
@@ -25,7 +27,7 @@ pub struct CellArgs {
 
 /// Runs the plan on standard input and prints its outcome as one line.
 pub fn cell(args: &CellArgs) -> ExitCode {
-    match read_plan(args) {
+    match read_order::<Plan>(args.parent) {
         Ok(plan) => {
             let conductor: &mut dyn Conductor = match args.traced {
                 Some(n) => &mut Traced(n),
@@ -35,22 +37,42 @@ pub fn cell(args: &CellArgs) -> ExitCode {
             let outcome = transport::find(&plan.mechanism)
                 .and_then(|runner| runner.run(&plan, conductor))
                 .unwrap_or_else(|error| Outcome::from_error(&plan, &error));
-            match serde_json::to_string(&outcome) {
-                Ok(line) => super::print(&format!("{line}\n")).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
-                Err(error) => super::complain(&Error::failed(Phase::Launch, "cannot write the outcome").because(error)),
-            }
+            answer(&outcome)
         }
         Err(error) => super::complain(&error),
     }
 }
 
-fn read_plan(args: &CellArgs) -> Result<Plan> {
-    if let Some(parent) = args.parent {
+/// Arguments of the hidden command.
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// Process id of whoever launched it
+    #[arg(long)]
+    parent: Option<i32>,
+}
+
+/// Measures the floors as ordered on standard input and prints them as one line.
+pub fn probe(args: &ProbeArgs) -> ExitCode {
+    match read_order(args.parent).and_then(limits::measure) {
+        Ok(found) => answer(&found),
+        Err(error) => super::complain(&error),
+    }
+}
+
+fn answer(value: &impl Serialize) -> ExitCode {
+    match serde_json::to_string(value) {
+        Ok(line) => super::print(&format!("{line}\n")).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
+        Err(error) => super::complain(&Error::failed(Phase::Launch, "cannot write the outcome").because(error)),
+    }
+}
+
+fn read_order<T: DeserializeOwned>(parent: Option<i32>) -> Result<T> {
+    if let Some(parent) = parent {
         let parent = nix::unistd::Pid::from_raw(parent);
-        process::die_with_parent(parent).context(Phase::Launch, "cannot tie the cell to its launcher")?;
+        process::die_with_parent(parent).context(Phase::Launch, "cannot tie the process to its launcher")?;
     }
     // Unbuffered, byte by byte: what follows the plan belongs to the conductor.
     let mut line = String::new();
-    std::io::stdin().read_line(&mut line).context(Phase::Launch, "cannot read the plan")?;
-    serde_json::from_str(&line).context(Phase::Launch, "the plan is not one")
+    std::io::stdin().read_line(&mut line).context(Phase::Launch, "cannot read the order")?;
+    serde_json::from_str(&line).context(Phase::Launch, "the order is not one")
 }

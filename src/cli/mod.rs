@@ -8,6 +8,8 @@ mod check;
 mod compare;
 mod comparer;
 mod hidden;
+mod host;
+mod limits;
 mod mechanism;
 mod options;
 mod signals;

@@ -48,7 +48,7 @@ impl Kind {
 }
 
 /// The turn number that says "stop".
-const STOP: u64 = u64::MAX;
+pub(super) const STOP: u64 = u64::MAX;
 /// Longest time that a probe takes, ns.
 const LIMIT_NS: u64 = 15_000_000;
 /// Turns that are not timed.
@@ -103,7 +103,7 @@ fn hand_over(kind: Kind, ledger: &Ledger, turn: u64) {
 
 /// Polls the line until it holds `due`; false when `over`, asked now and then, said yes first.
 #[inline(always)]
-fn await_line(kind: Kind, line: &AtomicU64, due: u64, over: impl Fn() -> bool) -> bool {
+pub(super) fn await_line(kind: Kind, line: &AtomicU64, due: u64, over: impl Fn() -> bool) -> bool {
     loop {
         for _ in 0..LOOKS_PER_CHECK {
             if line.load(Ordering::Acquire) == due {
@@ -117,13 +117,13 @@ fn await_line(kind: Kind, line: &AtomicU64, due: u64, over: impl Fn() -> bool) -
     }
 }
 
-fn hop(ledger: &Ledger, index: usize, turn: u32) {
+pub(super) fn hop(ledger: &Ledger, index: usize, turn: u32) {
     ledger.hop[index].0.word().store(turn, Ordering::Release);
     ledger.hop[index].0.wake(Scope::Shared);
 }
 
 /// Sleeps until the hop holds `turn` or says stop; returns what it holds.
-fn await_hop(ledger: &Ledger, index: usize, turn: u32) -> u32 {
+pub(super) fn await_hop(ledger: &Ledger, index: usize, turn: u32) -> u32 {
     loop {
         let now = ledger.hop[index].0.word().load(Ordering::Acquire);
         if now == turn || now == STOP as u32 {

@@ -2,6 +2,7 @@
 
 pub mod floor;
 mod histogram;
+pub mod limits;
 pub mod load;
 pub mod stats;
 

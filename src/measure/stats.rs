@@ -14,6 +14,7 @@ pub struct Estimate {
     /// Median over runs.
     pub median: f64,
     /// At least 95 % interval for the median; absent below six runs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub interval: Option<(f64, f64)>,
 }
 

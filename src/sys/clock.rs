@@ -32,6 +32,11 @@ thread_local! {
     pub static READINGS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
+/// How much later than asked the kernel may end a sleep of the calling thread, ns. Source: prctl(2) PR_GET_TIMERSLACK.
+pub fn slack() -> Option<u64> {
+    nix::sys::prctl::get_timerslack().ok().and_then(|ns| u64::try_from(ns).ok())
+}
+
 /// What one call of [`now`] costs, and the smallest step it was seen to make, both in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Timer {

@@ -6,7 +6,7 @@
 //! memfd_create(2), fcntl(2) F_ADD_SEALS, posix_fallocate(3), shm_overview(7).
 
 use crate::shm::region::Region;
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
@@ -58,6 +58,29 @@ pub fn sealed_memfd(len: usize) -> io::Result<File> {
 /// As [`sealed_memfd`] and mmap(2).
 pub fn anonymous_shared(len: usize) -> io::Result<Region> {
     map_file(&sealed_memfd(len.next_multiple_of(crate::shm::region::PAGE))?)
+}
+
+/// Who else sees a mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Nobody: anonymous memory, copied when a child writes.
+    Private,
+    /// Whoever has the file: a sealed memfd.
+    Shared,
+}
+
+/// Fresh memory of which no page was touched yet, and which the kernel is asked to map page by page. Source: madvise(2).
+///
+/// # Errors
+/// As [`sealed_memfd`] and mmap(2).
+pub fn small_pages(len: usize, sharing: Sharing) -> io::Result<Region> {
+    let map: MmapRaw = match sharing {
+        Sharing::Private => MmapOptions::new().len(len).map_anon()?.into(),
+        Sharing::Shared => MmapOptions::new().map_raw(&sealed_memfd(len)?)?,
+    };
+    // A kernel without huge pages refuses, and has none to avoid.
+    let _ = map.advise(Advice::NoHugePage);
+    Ok(region_of(map))
 }
 
 /// A named POSIX shared memory object, made new and readable by its owner only.
