@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 ///
 /// Looked at are the clock source, the CPUs that are online and those allowed to the calling thread, siblings and
 /// governor of the CPUs that a placement would choose, whether SMT is on, and the count of pages swapped in on the whole
-/// machine. A look takes less than 100 us. Start it *before* a run is launched and ask for the changes after it
-/// ended, from the same thread. One watch serves many runs as long as nothing changes.
+/// machine. A look takes less than 100 us (84 us on a virtual machine with 2 CPUs). Start it *before* a run is launched
+/// and ask for the changes after it ended, from the same thread. One watch serves many runs as long as nothing changes.
 ///
 /// ```
 /// let watch = ipcost::host::Watch::start();
