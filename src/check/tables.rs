@@ -80,12 +80,12 @@ fn contents(paths: Vec<PathBuf>) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     paths.into_iter().map(read).collect()
 }
 
-/// Makes the first run of the journal ten times slower.
+/// Makes every run of the journal much slower.
 fn falsify(dir: &Path) -> Result<()> {
     let path = dir.join("cells.jsonl");
     let cannot = "cannot falsify the journal";
     let text = fs::read_to_string(&path).context(Phase::Report, cannot)?;
-    let slower = text.replacen("\"elapsed_ns\":", "\"elapsed_ns\":9", 1);
+    let slower = text.replace("\"elapsed_ns\":", "\"elapsed_ns\":9");
     fs::write(&path, slower).context(Phase::Report, cannot)
 }
 
