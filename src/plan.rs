@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Gives an enum of plain words `Display`, `FromStr`, serde as text, and a list of all its words.
 macro_rules! words {
@@ -234,6 +235,16 @@ pub enum Span {
     Messages(u64),
     /// About this many milliseconds for the whole run, set-up and warm-up included.
     Millis(u64),
+}
+
+impl Span {
+    /// The time that it is meant to take; a count of messages does not say.
+    pub fn planned(self) -> Duration {
+        match self {
+            Span::Messages(_) => Duration::ZERO,
+            Span::Millis(ms) => Duration::from_millis(ms),
+        }
+    }
 }
 
 /// Where the run stands in its campaign.

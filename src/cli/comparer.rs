@@ -4,10 +4,10 @@ use super::compare::{Compare, compare};
 use super::hidden::{CellArgs, cell};
 use super::options::writable_dir;
 use super::{complain, print};
-use crate::campaign::journal::read;
 use crate::error::{Context, Phase, Result};
 use crate::host::Host;
-use crate::report::{self, table};
+use crate::report::rows::Which;
+use crate::report::{self, Report, table};
 use crate::transport::{ALL, Meeting, Spec};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -38,6 +38,9 @@ enum Command {
     Show {
         /// Results folder
         dir: PathBuf,
+        /// Count only launches without a reason for doubt
+        #[arg(long)]
+        unflagged: bool,
     },
     /// Regenerate every table of saved runs from their raw files, measuring nothing
     Report {
@@ -76,9 +79,7 @@ pub fn comparer() -> ExitCode {
     let result = match command {
         Command::Compare(args) => compare(&args),
         Command::List { format } => list(format),
-        Command::Show { dir } => {
-            read(&dir).and_then(|saved| print(&table::page(&saved, table::Style::Terminal))).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Show { dir, unflagged } => show(&dir, if unflagged { Which::Unflagged } else { Which::All }),
         Command::Report { dirs } => regenerate(&dirs),
         Command::Host => to_json(&Host::read()).and_then(|text| print(&text)).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => completions(shell),
@@ -92,10 +93,14 @@ fn to_json(value: &impl serde::Serialize) -> Result<String> {
     Ok(serde_json::to_string_pretty(value).context(Phase::Report, "cannot write JSON")? + "\n")
 }
 
+fn show(dir: &Path, which: Which) -> Result<ExitCode> {
+    print(&table::page(&Report::load(dir)?, which, table::Style::Terminal)).map(|()| ExitCode::SUCCESS)
+}
+
 fn regenerate(dirs: &[PathBuf]) -> Result<ExitCode> {
     for dir in dirs {
-        let (saved, written) = report::regenerate(dir)?;
-        for remark in &saved.remarks {
+        let (report, written) = report::regenerate(dir)?;
+        for remark in &report.saved.remarks {
             eprintln!("{}: {remark}", dir.display());
         }
         for path in written {

@@ -4,4 +4,4 @@ pub mod floor;
 mod histogram;
 pub mod stats;
 
-pub use histogram::Histogram;
+pub use histogram::{Histogram, Merged};

@@ -4,7 +4,8 @@
 //! scaled values of the columns that suit the workload; the CSV file has all columns in plain units; the documentation
 //! lists them. Rejected: a struct per format, kept in step by hand.
 
-use super::summary::Row;
+use super::flags;
+use super::rows::Row;
 use super::text::{bytes_per_s, digits, nanos, per_second};
 use crate::cell::Outcome;
 use crate::plan::{Workload, show_size};
@@ -121,8 +122,19 @@ columns! {
     "ns_high", "high", Nanos, Shown::Csv, "upper end", |r| r.time.and_then(|t| t.interval).map(|i| i.1).into();
     "interval", "95 % interval", None, Shown::Always, "the interval in words, in the unit of the median",
         |r| interval(r).map_or(Value::Absent, Value::Text);
+    "n_unflagged", "unflagged", None, Shown::Csv, "of the launches that count, those without a flag",
+        |r| Value::Count((r.runs.len() - r.flagged()) as u64);
     "ns_unflagged", "unflagged", Nanos, Shown::Csv, "the median over launches without flags",
         |r| r.unflagged().map(|t| t.median).into();
+    "ns_unflagged_low", "low", Nanos, Shown::Csv, "lower end of the 95 % interval for that median",
+        |r| r.unflagged().and_then(|t| t.interval).map(|i| i.0).into();
+    "ns_unflagged_high", "high", Nanos, Shown::Csv, "upper end",
+        |r| r.unflagged().and_then(|t| t.interval).map(|i| i.1).into();
+    "drift", "drift", Ratio, Shown::Csv,
+        "rank correlation of the time with the order of the launches: 1 when each took longer than the one before",
+        |r| r.drift.map(|drift| drift.rho).into();
+    "drift_p", "p", Ratio, Shown::Csv, "its p-value, not corrected for the number of rows",
+        |r| r.drift.map(|drift| drift.p).into();
     "messages_per_s", "messages", PerS, STREAM, "messages (round trips) per second, median over launches",
         |r| r.median(|o| o.throughput.as_ref().map(|t| t.messages_per_s)).into();
     "rtt_p50", "p50", Nanos, Shown::Csv, "median stamped round trip of all launches together",
@@ -132,7 +144,7 @@ columns! {
         |r| quantile(r, 0.99);
     "rtt_p999", "p99.9", Nanos, Shown::Csv, "99.9th percentile", |r| quantile(r, 0.999);
     "rtt_max", "max", Nanos, Shown::Csv, "largest stamped round trip",
-        |r| (!r.histogram.is_empty()).then(|| r.histogram.max() as f64).into();
+        |r| r.histogram.max().map(|ns| ns as f64).into();
     "floor_multiple", "x floor", Ratio, PING_PONG,
         "round trip as a multiple of the bare hand-over (cache line, sched_yield or futex) between the same parties",
         |r| r.median(|o| o.floor.as_ref()?.multiple).into();
@@ -155,7 +167,7 @@ columns! {
     "first_message_ns", "first", Nanos, Shown::Csv, "the cold first message or round trip",
         |r| r.median(|o| o.first_message_ns.map(|ns| ns as f64)).into();
     "flags", "flags", None, Shown::Csv, "the reasons for doubt, with how many launches had each",
-        |r| flags(r).map_or(Value::Absent, Value::Text);
+        |r| flag_counts(r).map_or(Value::Absent, Value::Text);
 }
 
 fn quantile(row: &Row, q: f64) -> Value {
@@ -194,11 +206,8 @@ fn range(low: &str, high: &str) -> String {
     }
 }
 
-fn flags(row: &Row) -> Option<String> {
-    let mut counts = std::collections::BTreeMap::new();
-    for flag in row.runs.iter().flat_map(|run| &run.flags) {
-        *counts.entry(flag).or_insert(0) += 1;
-    }
+fn flag_counts(row: &Row) -> Option<String> {
+    let counts = flags::counts(std::iter::once(row));
     let words: Vec<_> = counts.iter().map(|(flag, count)| format!("{flag}:{count}")).collect();
     (!words.is_empty()).then(|| words.join(" "))
 }
