@@ -106,16 +106,7 @@ impl Merged {
             }
             same
         });
-    }
-
-    /// Gives back the memory that no pair uses.
-    pub fn shrink(&mut self) {
         self.pairs.shrink_to_fit();
-    }
-
-    /// The pairs, ascending.
-    pub fn pairs(&self) -> &[(u64, u64)] {
-        &self.pairs
     }
 
     /// Number of samples.
@@ -195,7 +186,7 @@ mod tests {
             merged
         };
         assert_eq!(merge([0, 1, 2]), merge([2, 0, 1]));
-        assert_eq!(merge([0, 1, 2]).pairs(), [(10, 1), (20, 5), (30, 3), (40, 4)]);
+        assert_eq!(merge([0, 1, 2]).pairs, [(10, 1), (20, 5), (30, 3), (40, 4)]);
     }
 
     #[test]

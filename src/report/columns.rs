@@ -1,6 +1,7 @@
 //! The one definition of what a row shows; every format is made from it.
 //!
-//! Key decision: a column is a name, a unit, one line of meaning and a function. The terminal and markdown tables show
+//! Key decision: a column is a name, a unit, one line of meaning and a function, which either asks each run for a number,
+//! of which the row shows the median, or asks the row. The terminal and markdown tables show
 //! scaled values of the columns that suit the workload; the CSV file has all columns in plain units; the documentation
 //! lists them. Rejected: a struct per format, kept in step by hand.
 
@@ -8,6 +9,7 @@ use super::flags;
 use super::rows::Row;
 use super::text::{bytes_per_s, digits, nanos, per_second};
 use crate::cell::Outcome;
+use crate::measure::stats::Estimate;
 use crate::plan::{Workload, show_size};
 
 /// A value, before it is formatted.
@@ -75,99 +77,123 @@ pub struct Column {
     pub shown: Shown,
     /// What it means.
     pub doc: &'static str,
-    /// The value of a row.
-    pub value: fn(&Row) -> Value,
+    /// Where its value comes from.
+    pub source: Source,
+}
+
+/// Where the value of a row comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Source {
+    /// From the row. Numbers that other columns ask of each run are in [`Row::each`].
+    Row(fn(&Row) -> Value),
+    /// The median of what the runs say. The function sees a run's every field but its histogram, which has been merged
+    /// into the row's by then.
+    Runs(fn(&Outcome) -> Option<f64>),
+}
+
+/// The number that each column of [`Source::Runs`] asks of this run, in order; not a number where it says none.
+pub fn facts(run: &Outcome) -> Box<[f64]> {
+    let ask = |column: &Column| match column.source {
+        Source::Row(_) => None,
+        Source::Runs(of) => Some(of(run).unwrap_or(f64::NAN)),
+    };
+    COLUMNS.iter().filter_map(ask).collect()
+}
+
+/// The place of a column's number among the [`facts`].
+pub fn place_of_fact(key: &str) -> Option<usize> {
+    COLUMNS.iter().filter(|column| matches!(column.source, Source::Runs(_))).position(|column| column.key == key)
 }
 
 const PING_PONG: Shown = Shown::In(Workload::PingPong);
 const STREAM: Shown = Shown::In(Workload::Stream);
 
 macro_rules! columns {
-    ($($key:literal, $title:literal, $unit:ident, $shown:expr, $doc:literal, $value:expr;)+) => {
+    ($($key:literal, $title:literal, $unit:ident, $shown:expr, $doc:literal, $source:ident $of:expr;)+) => {
         /// Every column, in order.
         pub static COLUMNS: &[Column] = &[$(Column {
-            key: $key, title: $title, unit: Unit::$unit, shown: $shown, doc: $doc, value: $value,
+            key: $key, title: $title, unit: Unit::$unit, shown: $shown, doc: $doc, source: Source::$source($of),
         }),+];
     };
 }
 
 columns! {
     "workload", "workload", None, Shown::Csv, "ping-pong (a message each way) or stream (one direction)",
-        |r| r.class.workload.to_string().into();
-    "size", "size", Bytes, Shown::Csv, "bytes per message", |r| Value::Count(r.class.size as u64);
-    "wait", "wait", None, Shown::Csv, "how both parties wait for each other", |r| r.class.wait.to_string().into();
-    "placement", "placement", None, Shown::Csv, "CPUs of the parties", |r| r.class.placement.to_string().into();
+        Row |r| r.class.workload.to_string().into();
+    "size", "size", Bytes, Shown::Csv, "bytes per message", Row |r| Value::Count(r.class.size as u64);
+    "wait", "wait", None, Shown::Csv, "how both parties wait for each other", Row |r| r.class.wait.to_string().into();
+    "placement", "placement", None, Shown::Csv, "CPUs of the parties", Row |r| r.class.placement.to_string().into();
     "touch", "touch", None, Shown::Csv, "how much of each message is written and verified",
-        |r| r.class.touch.to_string().into();
+        Row |r| r.class.touch.to_string().into();
     "rank", "#", None, Shown::Always, "rank within the class; rows that cannot be told apart share one",
-        |r| r.rank.map_or(Value::Absent, |n| Value::Count(n as u64));
-    "mechanism", "mechanism", None, Shown::Always, "what carried the messages", |r| r.mechanism.clone().into();
+        Row |r| r.rank.map_or(Value::Absent, |n| Value::Count(n as u64));
+    "mechanism", "mechanism", None, Shown::Always, "what carried the messages", Row |r| r.mechanism.clone().into();
     "parties", "between", None, Shown::Always, "two processes, two threads, or one party (the controls)",
-        |r| match r.parties {
+        Row |r| match r.parties {
             crate::plan::Parties::Solo => "control".to_string().into(),
             other => other.to_string().into(),
         };
-    "n", "n", None, Shown::Always, "fresh launches that count", |r| Value::Count(r.runs.len() as u64);
+    "n", "n", None, Shown::Always, "fresh launches that count", Row |r| Value::Count(r.runs.len() as u64);
     "flagged", "flagged", None, Shown::Csv, "of these, launches with a reason for doubt",
-        |r| Value::Count(r.flagged() as u64);
+        Row |r| Value::Count(r.flagged() as u64);
     "bad", "bad", None, Shown::Csv, "launches that failed, hung or were not believed",
-        |r| Value::Count(r.bad.len() as u64);
+        Row |r| Value::Count(r.bad.len() as u64);
     "bytes_per_s", "throughput", BytesPerS, STREAM, "payload bytes per second in one direction, median over launches",
-        |r| r.median(|o| o.throughput.as_ref().map(|t| t.bytes_per_s)).into();
+        Runs |o| o.throughput.as_ref().map(|t| t.bytes_per_s);
     "ns", "round trip", Nanos, PING_PONG,
         "time per message (stream) or round trip (ping-pong) in the batch window, median over launches",
-        |r| r.time.map(|t| t.median).into();
+        Row |r| r.time.map(|t| t.median).into();
     "ns_low", "low", Nanos, Shown::Csv, "lower end of the 95 % order-statistic interval for that median",
-        |r| r.time.and_then(|t| t.interval).map(|i| i.0).into();
-    "ns_high", "high", Nanos, Shown::Csv, "upper end", |r| r.time.and_then(|t| t.interval).map(|i| i.1).into();
+        Row |r| r.time.and_then(|t| t.interval).map(|i| i.0).into();
+    "ns_high", "high", Nanos, Shown::Csv, "upper end", Row |r| r.time.and_then(|t| t.interval).map(|i| i.1).into();
     "interval", "95 % interval", None, Shown::Always, "the interval in words, in the unit of the median",
-        |r| interval(r).map_or(Value::Absent, Value::Text);
+        Row |r| interval(r).map_or(Value::Absent, Value::Text);
     "n_unflagged", "unflagged", None, Shown::Csv, "of the launches that count, those without a flag",
-        |r| Value::Count((r.runs.len() - r.flagged()) as u64);
+        Row |r| Value::Count((r.runs.len() - r.flagged()) as u64);
     "ns_unflagged", "unflagged", Nanos, Shown::Csv, "the median over launches without flags",
-        |r| r.unflagged().map(|t| t.median).into();
+        Row |r| r.unflagged().map(|t| t.median).into();
     "ns_unflagged_low", "low", Nanos, Shown::Csv, "lower end of the 95 % interval for that median",
-        |r| r.unflagged().and_then(|t| t.interval).map(|i| i.0).into();
+        Row |r| r.unflagged().and_then(|t| t.interval).map(|i| i.0).into();
     "ns_unflagged_high", "high", Nanos, Shown::Csv, "upper end",
-        |r| r.unflagged().and_then(|t| t.interval).map(|i| i.1).into();
+        Row |r| r.unflagged().and_then(|t| t.interval).map(|i| i.1).into();
     "drift", "drift", Ratio, Shown::Csv,
         "rank correlation of the time with the order of the launches: 1 when each took longer than the one before",
-        |r| r.drift.map(|drift| drift.rho).into();
+        Row |r| r.drift.map(|drift| drift.rho).into();
     "drift_p", "p", Ratio, Shown::Csv, "its p-value, not corrected for the number of rows",
-        |r| r.drift.map(|drift| drift.p).into();
+        Row |r| r.drift.map(|drift| drift.p).into();
     "messages_per_s", "messages", PerS, STREAM, "messages (round trips) per second, median over launches",
-        |r| r.median(|o| o.throughput.as_ref().map(|t| t.messages_per_s)).into();
+        Runs |o| o.throughput.as_ref().map(|t| t.messages_per_s);
     "rtt_p50", "p50", Nanos, Shown::Csv, "median stamped round trip of all launches together",
-        |r| quantile(r, 0.5);
-    "rtt_p90", "p90", Nanos, Shown::Csv, "90th percentile", |r| quantile(r, 0.9);
+        Row |r| quantile(r, 0.5);
+    "rtt_p90", "p90", Nanos, Shown::Csv, "90th percentile", Row |r| quantile(r, 0.9);
     "rtt_p99", "p99", Nanos, PING_PONG, "99th percentile of the stamped round trips; absent with fewer than ten beyond",
-        |r| quantile(r, 0.99);
-    "rtt_p999", "p99.9", Nanos, Shown::Csv, "99.9th percentile", |r| quantile(r, 0.999);
+        Row |r| quantile(r, 0.99);
+    "rtt_p999", "p99.9", Nanos, Shown::Csv, "99.9th percentile", Row |r| quantile(r, 0.999);
     "rtt_max", "max", Nanos, Shown::Csv, "largest stamped round trip",
-        |r| r.histogram.max().map(|ns| ns as f64).into();
+        Row |r| r.histogram.max().map(|ns| ns as f64).into();
     "floor_multiple", "x floor", Ratio, PING_PONG,
         "round trip as a multiple of the bare hand-over (cache line, sched_yield or futex) between the same parties",
-        |r| r.median(|o| o.floor.as_ref()?.multiple).into();
+        Runs |o| o.floor.as_ref()?.multiple;
     "line_rtt_ns", "cache line", Nanos, Shown::Csv, "bare cache-line round trip between the parties",
-        |r| r.median(|o| mean(&o.floor.as_ref()?.line_rtt_ns)).into();
+        Runs |o| mean(&o.floor.as_ref()?.line_rtt_ns);
     "handover_rtt_ns", "hand-over", Nanos, Shown::Csv, "bare hand-over with the row's way of waiting",
-        |r| r.median(|o| mean(&o.floor.as_ref()?.handover_rtt_ns)).into();
+        Runs |o| mean(&o.floor.as_ref()?.handover_rtt_ns);
     "cpu_ns", "CPU/msg", Nanos, Shown::Always, "CPU time of both parties per message or round trip",
-        |r| r.median(cpu).into();
+        Runs cpu;
     "cpu_user_ns", "user", Nanos, Shown::Csv, "of this in user mode",
-        |r| r.median(|o| sum(o.cpu_ns_per_message.iter().map(|c| c.user))).into();
+        Runs |o| sum(o.cpu_ns_per_message.iter().map(|c| c.user));
     "cpu_system_ns", "system", Nanos, Shown::Csv, "of this in the kernel",
-        |r| r.median(|o| sum(o.cpu_ns_per_message.iter().map(|c| c.system))).into();
+        Runs |o| sum(o.cpu_ns_per_message.iter().map(|c| c.system));
     "switches", "switches", Ratio, Shown::Csv, "context switches of both parties per message or round trip",
-        |r| r.median(|o| sum(o.switches_per_message.iter().map(|s| s.voluntary + s.involuntary))).into();
+        Runs |o| sum(o.switches_per_message.iter().map(|s| s.voluntary + s.involuntary));
     "faults", "faults", Ratio, Shown::Csv, "page faults of both parties in the batch window",
-        |r| r.median(|o| sum(o.faults.iter().map(|f| (f.minor + f.major) as f64))).into();
+        Runs |o| sum(o.faults.iter().map(|f| (f.minor + f.major) as f64));
     "setup_ns", "set-up", Nanos, Shown::Csv, "time to create the transport",
-        |r| r.median(|o| o.setup_ns.map(|ns| ns as f64)).into();
+        Runs |o| o.setup_ns.map(|ns| ns as f64);
     "first_message_ns", "first", Nanos, Shown::Csv, "the cold first message or round trip",
-        |r| r.median(|o| o.first_message_ns.map(|ns| ns as f64)).into();
+        Runs |o| o.first_message_ns.map(|ns| ns as f64);
     "flags", "flags", None, Shown::Csv, "the reasons for doubt, with how many launches had each",
-        |r| flag_counts(r).map_or(Value::Absent, Value::Text);
+        Row |r| flag_counts(r).map_or(Value::Absent, Value::Text);
 }
 
 fn quantile(row: &Row, q: f64) -> Value {
@@ -222,9 +248,17 @@ impl Column {
         }
     }
 
+    /// The value of a row.
+    pub fn value(&self, row: &Row) -> Value {
+        match self.source {
+            Source::Row(of) => of(row),
+            Source::Runs(_) => Estimate::of(row.each(self.key)).map(|estimate| estimate.median).into(),
+        }
+    }
+
     /// The value as people read it.
     pub fn pretty(&self, row: &Row) -> String {
-        match ((self.value)(row), self.unit) {
+        match (self.value(row), self.unit) {
             (Value::Absent, _) => String::new(),
             (Value::Text(text), _) => text,
             (Value::Count(count), Unit::Bytes) => show_size(count as usize),
@@ -238,7 +272,7 @@ impl Column {
 
     /// The value in plain units, with as many digits as mean something.
     pub fn plain(&self, row: &Row) -> String {
-        match (self.value)(row) {
+        match self.value(row) {
             Value::Absent => String::new(),
             Value::Text(text) => text,
             Value::Count(count) => count.to_string(),

@@ -1,14 +1,15 @@
 //! From a stream of runs to rows.
 //!
 //! Key decision: a journal may be larger than memory, so each run is taken apart when its line is read. Its histogram goes
-//! into the merged one of its cell; what a column may want to know of it stays, shared between the row of all runs and the
-//! row of unflagged ones. Rejected: one number per run and column, which is smaller still but makes a column that looks at
-//! two fields at once a special case.
+//! into the merged one of its cell, and of its other fields remains one number for each column that asks for one. Both
+//! are shared between the row of all runs and the row of unflagged ones. Rejected: keeping the runs themselves without
+//! their histograms, which took 1.4 KB a run.
 
+use super::columns;
 use crate::cell::{Outcome, Status};
 use crate::measure::Merged;
 use crate::measure::stats::{Estimate, Trend};
-use crate::plan::{Parties, Placement, Touch, Wait, Workload, show_size};
+use crate::plan::{Parties, Placement, RunId, Touch, Wait, Workload, show_size};
 use crate::transport::{Family, find};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -66,6 +67,40 @@ pub enum Which {
     Unflagged,
 }
 
+/// What remains of one believed run.
+#[derive(Debug)]
+pub struct Run {
+    /// Which round, from 0.
+    pub round: u32,
+    /// Position within the campaign, from 0.
+    pub order: u32,
+    /// Time per message or round trip, ns.
+    pub ns: Option<f64>,
+    /// Planted delay, ns.
+    pub delay_ns: u64,
+    /// Reasons for doubt.
+    pub flags: Vec<String>,
+    /// What [`columns::facts`] found in it.
+    facts: Box<[f64]>,
+}
+
+impl Run {
+    fn of(outcome: Outcome) -> Self {
+        let RunId { round, order, .. } = outcome.run;
+        let (ns, facts) = (outcome.per_message_ns(), columns::facts(&outcome));
+        Self { round, order, ns, delay_ns: outcome.delay_ns, flags: outcome.flags, facts }
+    }
+}
+
+/// What remains of a run that was not believed, failed or hung.
+#[derive(Debug)]
+pub struct Bad {
+    /// How it ended.
+    pub status: Status,
+    /// Why, in words.
+    pub reason: String,
+}
+
 /// One row: a cell over all its runs.
 #[derive(Debug)]
 pub struct Row {
@@ -81,11 +116,10 @@ pub struct Row {
     pub rank: Option<usize>,
     /// How its time follows the order of the runs.
     pub drift: Option<Trend>,
-    /// The runs that count, in the order in which they ran. Their histograms are in [`Row::histogram`] only, and notes
-    /// that repeat those of the row's first run are left out.
-    pub runs: Vec<Rc<Outcome>>,
+    /// The runs that count, in the order in which they ran.
+    pub runs: Vec<Rc<Run>>,
     /// Runs that were not believed, failed or hung.
-    pub bad: Vec<Rc<Outcome>>,
+    pub bad: Vec<Rc<Bad>>,
     /// Time per message or round trip, ns.
     pub time: Option<Estimate>,
     /// All stamped round trips of the runs that count.
@@ -93,9 +127,10 @@ pub struct Row {
 }
 
 impl Row {
-    /// The median over runs of something that each run has.
-    pub fn median(&self, value: impl Fn(&Outcome) -> Option<f64>) -> Option<f64> {
-        Estimate::of(self.runs.iter().filter_map(|run| value(run))).map(|estimate| estimate.median)
+    /// What each run that counts says to the column `key`, if it says anything; nothing for a column that asks the row.
+    pub fn each(&self, key: &str) -> impl Iterator<Item = f64> {
+        let place = columns::place_of_fact(key);
+        self.runs.iter().filter_map(move |run| run.facts.get(place?).copied()).filter(|fact| !fact.is_nan())
     }
 
     /// Runs that carry a flag.
@@ -110,7 +145,7 @@ impl Row {
 
     /// The same estimate from runs without flags only.
     pub fn unflagged(&self) -> Option<Estimate> {
-        Estimate::of(self.runs.iter().filter(|run| run.flags.is_empty()).filter_map(|run| run.per_message_ns()))
+        Estimate::of(self.runs.iter().filter(|run| run.flags.is_empty()).filter_map(|run| run.ns))
     }
 
     /// Mechanism and parties in words.
@@ -132,34 +167,36 @@ impl Row {
 /// The runs of one cell as they come in.
 #[derive(Debug, Default)]
 struct Cell {
-    runs: Vec<Rc<Outcome>>,
-    bad: Vec<Rc<Outcome>>,
-    clean: Merged,
-    doubtful: Merged,
+    runs: Vec<Rc<Run>>,
+    bad: Vec<Rc<Bad>>,
+    /// Round trips of unflagged runs.
+    clean: Rc<Merged>,
+    /// Round trips of all runs, once they differ from those.
+    all: Option<Rc<Merged>>,
 }
 
 impl Cell {
     fn add(&mut self, mut run: Outcome) {
-        let pairs = run.rtt_ns.as_mut().map(|rtt| std::mem::take(&mut rtt.histogram)).unwrap_or_default();
         if run.status != Status::Ok {
-            return self.bad.push(Rc::new(run));
+            let reason = run.reason.unwrap_or_else(|| "no reason given".into());
+            return self.bad.push(Rc::new(Bad { status: run.status, reason }));
         }
-        let into = if run.flags.is_empty() { &mut self.clean } else { &mut self.doubtful };
-        into.add(&pairs);
-        if self.runs.first().is_some_and(|first| first.notes == run.notes) {
-            run.notes.clear();
+        let pairs = run.rtt_ns.as_mut().map(|rtt| std::mem::take(&mut rtt.histogram)).unwrap_or_default();
+        if run.flags.is_empty() {
+            Rc::make_mut(&mut self.clean).add(&pairs);
+        } else if self.all.is_none() {
+            self.all = Some(self.clean.clone());
         }
-        self.runs.push(Rc::new(run));
+        if let Some(all) = &mut self.all {
+            Rc::make_mut(all).add(&pairs);
+        }
+        self.runs.push(Rc::new(Run::of(run)));
     }
 
     fn row(&self, (class, mechanism, parties, label): &Key, which: Which) -> Row {
-        let counts = |run: &&Rc<Outcome>| which == Which::All || run.flags.is_empty();
+        let counts = |run: &&Rc<Run>| which == Which::All || run.flags.is_empty();
         let runs: Vec<_> = self.runs.iter().filter(counts).cloned().collect();
-        let mut histogram = self.clean.clone();
-        if which == Which::All {
-            histogram.add(self.doubtful.pairs());
-        }
-        histogram.shrink();
+        let all = self.all.as_ref().filter(|_| which == Which::All);
         Row {
             class: *class,
             mechanism: mechanism.clone(),
@@ -167,15 +204,15 @@ impl Cell {
             label: label.clone(),
             rank: None,
             drift: None,
-            time: Estimate::of(runs.iter().filter_map(|run| run.per_message_ns())),
+            time: Estimate::of(runs.iter().filter_map(|run| run.ns)),
             runs,
             bad: self.bad.clone(),
-            histogram: Rc::new(histogram),
+            histogram: all.unwrap_or(&self.clean).clone(),
         }
     }
 }
 
-/// Runs sorted into cells, each without its histogram.
+/// Runs sorted into cells.
 #[derive(Debug, Default)]
 pub struct Gathered {
     cells: BTreeMap<Key, Cell>,

@@ -4,17 +4,15 @@
 //! paired ratio cannot be told from one, or lies inside the noise that the null pair shows, share a rank. A mechanism's
 //! process and thread rows stand next to each other, ordered by the better of the two.
 
-use super::rows::{Class, Gathered, Row, Which};
+use super::rows::{Class, Gathered, Row, Run, Which};
 use crate::campaign::matrix::{DELAY_LABEL, NULL_LABEL};
-use crate::cell::Outcome;
 use crate::measure::stats::{Estimate, Trend, Trends, discoveries};
 use std::collections::BTreeMap;
 
 /// The paired ratio of two rows' times, over the rounds in which both ran.
 pub fn ratio(a: &Row, b: &Row) -> Option<Estimate> {
-    let times = |row: &Row| -> BTreeMap<u32, f64> {
-        row.runs.iter().filter_map(|run| Some((run.run.round, run.per_message_ns()?))).collect()
-    };
+    let times =
+        |row: &Row| -> BTreeMap<u32, f64> { row.runs.iter().filter_map(|run| Some((run.round, run.ns?))).collect() };
     let (a, b) = (times(a), times(b));
     Estimate::of_ratio(a.iter().filter_map(|(round, time)| Some((*time, *b.get(round)?))))
 }
@@ -94,8 +92,7 @@ impl Drift {
         let mut paces: Vec<(u32, f64)> = Vec::new();
         for row in groups.iter_mut().flat_map(|group| &mut group.rows) {
             let Some(time) = row.time else { continue };
-            let times = row.runs.iter().filter_map(|run| Some((run.run.order, run.per_message_ns()?)));
-            let times: Vec<_> = times.collect();
+            let times: Vec<_> = row.runs.iter().filter_map(|run| Some((run.order, run.ns?))).collect();
             row.drift = trends.of(&times.iter().map(|(_, ns)| *ns).collect::<Vec<_>>());
             paces.extend(times.into_iter().map(|(order, ns)| (order, ns / time.median)));
         }
@@ -173,7 +170,7 @@ fn planted(row: &Row, plain: &[Row]) -> Option<Planted> {
 
 /// The paired difference of two rows' times, ns.
 fn difference(a: &Row, b: &Row) -> Option<Estimate> {
-    let time = |run: &Outcome| Some((run.run.round, run.per_message_ns()?));
+    let time = |run: &Run| Some((run.round, run.ns?));
     let b: BTreeMap<u32, f64> = b.runs.iter().filter_map(|run| time(run)).collect();
     Estimate::of(a.runs.iter().filter_map(|run| time(run)).filter_map(|(round, t)| Some(t - b.get(&round)?)))
 }
@@ -226,7 +223,7 @@ pub fn apart(ratio: Option<Estimate>, noise: f64) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::cell::{Rtt, Status};
+    use crate::cell::{Outcome, Rtt, Status};
     use crate::plan::{Parties, Plan, RunId};
 
     /// A journal line with a known round trip.

@@ -225,8 +225,8 @@ fn footer(report: &Report, which: Which, style: Style) -> String {
     }
     for row in summary.rows() {
         if let Some(bad) = row.bad.first() {
-            let reason = bad.reason.as_deref().unwrap_or("no reason given");
-            line(super::text::status(bad.status), &format!("{} {}: {reason}", row.mechanism, heading(&row.class)));
+            let what = format!("{} {}: {}", row.mechanism, heading(&row.class), bad.reason);
+            line(super::text::status(bad.status), &what);
         }
     }
     let mut reasons: Vec<&str> = Vec::new();
