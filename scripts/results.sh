@@ -14,9 +14,9 @@ target/release/ipcost compare "$@" 2> >(tee "$log" >&2) || status=$?
 dir=$(sed -n 's/^results in //p' "$log" | tail -n 1)
 [ -n "$dir" ] || exit "$status"
 # The same bytes again, from the raw files alone: a report that measured or guessed would differ.
-before=$(cat "$dir"/summary.* | sha256sum)
+before=$(cat "$dir"/summary* | sha256sum)
 target/release/ipcost report "$dir"
-after=$(cat "$dir"/summary.* | sha256sum)
+after=$(cat "$dir"/summary* | sha256sum)
 if [ "$before" != "$after" ]; then
   echo "the regenerated tables differ from the first ones" >&2
   exit 1

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Gives an enum of plain words `Display`, `FromStr`, serde as text, and a list of all its words.
 macro_rules! words {
@@ -283,6 +284,16 @@ impl fmt::Display for Offered {
         match self.rate {
             Some(rate) => write!(f, "{}/s {}", show_rate(rate), self.arrivals),
             None => write!(f, "sweep {}", self.arrivals),
+        }
+    }
+}
+
+impl Span {
+    /// The time that it is meant to take; a count of messages does not say.
+    pub fn planned(self) -> Duration {
+        match self {
+            Span::Messages(_) => Duration::ZERO,
+            Span::Millis(ms) => Duration::from_millis(ms),
         }
     }
 }

@@ -24,7 +24,7 @@ fn stderr(output: &Output) -> String {
 fn small(out: &Path, rounds: &str) -> Command {
     let mut command = ipcost();
     let args = ["compare", "--mechanism", "pipe,shm-ring", "--workload", "ping-pong", "--wait", "block"];
-    command.args(args).args(["--placement", "same-cpu", "--budget", "2s", "--seed", "7", "--rounds", rounds]);
+    command.args(args).args(["--placement", "same-cpu", "--budget", "4s", "--seed", "7", "--rounds", rounds]);
     command.arg("--out").arg(out).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -138,6 +138,8 @@ fn wrong_requests_end_with_two_and_one_line_that_says_what_to_do() {
             (&["compare", "--mechanism", "heap-ring", "--parties", "process"], "does not connect"),
             (&["compare", "--mechanism", "pipe", "--out", &under], "choose another --out"),
             (&["compare", "--mechanism", "file", "--dir", "/nonexistent"], "choose a folder"),
+            (&["compare", "--budget", "1s"], "more than the budget"),
+            (&["compare", "--resume", "/nonexistent"], "holds no results"),
             (&["show", "/nonexistent"], "holds no results"),
             (&["report", "/nonexistent"], "holds no results"),
             (&["report"], "required"),
@@ -203,6 +205,83 @@ fn a_killed_comparer_takes_its_cells_along_and_its_journal_can_be_read() {
         let shown = run(&["show", out.to_str().unwrap()]);
         assert!(shown.status.success(), "{}", stderr(&shown));
         assert!(String::from_utf8_lossy(&shown.stdout).contains("is cut and was ignored"));
+    });
+}
+
+/// Round, position and cell of every run in the journal.
+fn positions(out: &Path) -> Vec<(u64, u64, String)> {
+    let text = fs::read_to_string(out.join("cells.jsonl")).unwrap();
+    let runs = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    runs.map(|r| {
+        let cell = format!("{} {} {}", r["mechanism"], r["parties"], r["run"]["label"]);
+        (r["run"]["round"].as_u64().unwrap(), r["run"]["order"].as_u64().unwrap(), cell)
+    })
+    .collect()
+}
+
+#[test]
+fn a_killed_campaign_goes_on_where_it_was_and_runs_what_an_unbroken_one_runs() {
+    watched(Duration::from_secs(180), || {
+        let dir = tempfile::tempdir().unwrap();
+        let (unbroken, out) = (dir.path().join("unbroken"), dir.path().join("results"));
+        assert!(small(&unbroken, "3").output().unwrap().status.success());
+        let mut child = small(&out, "3").spawn().unwrap();
+        let pid = child.id();
+        wait_until("a cell in the fourth run", || lines(&out) >= 3 && cells_of(pid) > 0);
+        let second = run(&["compare", "--resume", out.to_str().unwrap()]);
+        assert_eq!(second.status.code(), Some(2));
+        assert!(stderr(&second).contains("another program is writing"), "{}", stderr(&second));
+        signal(&child, nix::sys::signal::Signal::SIGKILL);
+        child.wait().unwrap();
+        wait_until("the end of the cells", || cells_of(pid) == 0);
+        let finished = lines(&out);
+        assert!(finished < positions(&unbroken).len(), "it was killed too late");
+        // As if it had been killed in the middle of a line.
+        let mut journal = fs::OpenOptions::new().append(true).open(out.join("cells.jsonl")).unwrap();
+        std::io::Write::write_all(&mut journal, b"{\"schema\":1,\"mechanism\":\"pi").unwrap();
+        drop(journal);
+        let before = fs::read_to_string(out.join("cells.jsonl")).unwrap();
+        let resumed = run(&["compare", "--resume", out.to_str().unwrap()]);
+        assert!(resumed.status.success(), "{}", stderr(&resumed));
+        assert!(stderr(&resumed).contains("was cut and has been removed"), "{}", stderr(&resumed));
+        let after = fs::read_to_string(out.join("cells.jsonl")).unwrap();
+        let kept: Vec<_> = before.lines().take(finished).collect();
+        assert_eq!(after.lines().take(finished).collect::<Vec<_>>(), kept, "a finished run changed");
+        assert_eq!(positions(&out), positions(&unbroken));
+        let table = String::from_utf8(resumed.stdout).unwrap();
+        assert!(table.contains(&format!("after {finished} launches")), "{table}");
+        // And once more, when it is over.
+        let over = run(&["compare", "--resume", out.to_str().unwrap()]);
+        assert!(over.status.success() && stderr(&over).contains("nothing was left to do"), "{}", stderr(&over));
+        assert_eq!(String::from_utf8(over.stdout).unwrap(), table);
+        assert_eq!(fs::read_to_string(out.join("cells.jsonl")).unwrap(), after);
+    });
+}
+
+#[test]
+fn a_folder_that_cannot_be_continued_is_refused() {
+    watched(Duration::from_secs(60), || {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("results");
+        assert!(small(&out, "1").output().unwrap().status.success());
+        let path = out.to_str().unwrap().to_string();
+        let refused = |args: &[&str], words: &str| {
+            let output = run(&[&["compare", "--resume", &path], args].concat());
+            assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+            assert!(stderr(&output).contains(words), "{}", stderr(&output));
+        };
+        refused(&["--mechanism", "pipe"], "cannot be used with");
+        refused(&["--seed", "7"], "cannot be used with");
+        let change = |file: &str, edit: &dyn Fn(&mut serde_json::Value)| {
+            let path = out.join(file);
+            let mut value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+            edit(&mut value);
+            fs::write(&path, value.to_string()).unwrap();
+        };
+        change("host.json", &|host| host["kernel"] = "another".into());
+        refused(&[], "another kernel");
+        change("campaign.json", &|campaign| drop(campaign.as_object_mut().unwrap().remove("terms")));
+        refused(&[], "an older version made it");
     });
 }
 

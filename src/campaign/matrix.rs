@@ -13,11 +13,12 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// How thorough a campaign is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// Six rounds of five classes: the answer within 90 s.
     Quick,
-    /// Twenty rounds of all waits and four sizes.
+    /// Twenty rounds of all waits and four sizes, and up to forty of headline rows with wide intervals.
     Full,
 }
 

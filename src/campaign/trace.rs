@@ -97,6 +97,11 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// What makes two traces the same cell.
+    pub fn cell(&self) -> (&str, Workload, usize, Wait, Parties, Placement, Touch) {
+        (&self.mechanism, self.workload, self.size, self.wait, self.parties, self.placement, self.touch)
+    }
+
     fn empty(plan: &Plan, messages: u64) -> Self {
         Self {
             mechanism: plan.mechanism.clone(),
@@ -351,14 +356,21 @@ pub fn messages_for(size: usize) -> u64 {
     ((4 << 20) / size as u64).clamp(10, 100)
 }
 
-/// Traces every unlabelled cell with two parties once and appends the results to a results folder, until `limit` has
+/// Traces every unlabelled cell with two parties once, unless that was done before, and appends the results to a results folder, until `limit` has
 /// passed or `interrupted` says so; cells that were not reached say that.
 ///
 /// # Errors
 /// When the folder cannot be written.
 pub fn all(cells: &[Plan], dir: &Path, limit: Duration, interrupted: &dyn Fn() -> bool) -> Result<()> {
     let end = Instant::now() + limit;
-    for plan in cells.iter().filter(|plan| plan.run.label.is_none() && plan.parties != Parties::Solo) {
+    let known: Vec<Trace> = read(dir)?;
+    let traced = |plan: &Plan| {
+        let blank = Trace::empty(plan, 0);
+        known.iter().any(|trace| trace.cell() == blank.cell())
+    };
+    // An offered load makes the calls of a stream, as many as its schedule leaves it.
+    let one = |plan: &&Plan| plan.workload != Workload::OfferedLoad && plan.parties != Parties::Solo;
+    for plan in cells.iter().filter(one).filter(|plan| plan.run.label.is_none() && !traced(plan)) {
         let left = end.saturating_duration_since(Instant::now());
         let found = match left {
             left if left < SHORTEST => Trace::without(plan, "the campaign's budget left no time for it".into()),

@@ -4,8 +4,8 @@
 //! must be those that are computed here from the lines of `cells.jsonl`, read as plain JSON.
 
 use super::{Bench, Sabotage, one_cpu, tried};
-use crate::campaign::journal::{Campaign, Journal};
-use crate::campaign::runner::{self, Budget, Progress};
+use crate::campaign::journal::{Campaign, Done, Journal};
+use crate::campaign::runner::{Budget, Progress, Runner};
 use crate::cell::Outcome;
 use crate::error::{Context, Error, Phase, Result};
 use crate::host::Host;
@@ -61,11 +61,18 @@ fn measure(bench: &mut Bench<'_>, dir: &Path) -> Result<()> {
         cell("shm-ring", Parties::Process),
         cell("null", Parties::Solo),
     ];
-    let campaign = Campaign { seed: 1, rounds: ROUNDS, cells, unsupported: vec![] };
-    let budget = Budget { run: model.span, total: None };
+    let campaign = Campaign { seed: 1, rounds: ROUNDS, cells, terms: None, unsupported: vec![] };
     let mut journal = Journal::create(dir, &Host::read(), &campaign)?;
-    let mut launch = |plan: &Plan| bench.launch(plan);
-    let tally = runner::run(&campaign, budget, &mut journal, &mut Silent, &mut launch, &super::interrupted)?;
+    let mut runner = Runner {
+        campaign: &campaign,
+        budget: Budget { run: model.span, total: None },
+        done: Done::default(),
+        progress: &mut Silent,
+        launch: &mut |plan: &Plan| bench.launch(plan),
+        extend: &mut |_| Ok(vec![]),
+        interrupted: &super::interrupted,
+    };
+    let tally = runner.run(&mut journal)?;
     if tally.bad > 0 {
         return Err(Error::failed(Phase::Measure, format!("{} of {} runs are bad", tally.bad, tally.runs)));
     }

@@ -3,19 +3,22 @@
 use super::options::{LoadOptions, writable_dir};
 use super::print;
 use super::signals::{Duty, watch};
-use crate::campaign::journal::{Campaign, Journal};
+use crate::campaign::journal::{Campaign, Done, Journal, Terms, read};
 use crate::campaign::launch::{INTERRUPTED, deadline_for, launch};
 use crate::campaign::matrix::{Profile, Request, add_controls, require_cells};
-use crate::campaign::runner::{self, Budget, Progress};
+use crate::campaign::runner::{Budget, FEWEST_ROUNDS, Progress, Runner, Tally};
 use crate::campaign::trace;
 use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
 use crate::host::{Host, folder_name};
+use crate::measure::limits::Limits;
 use crate::plan::{
     Offered, Parties, Placement, Plan, Span, Touch, Wait, Workload, parse_cpus, parse_millis, parse_placement,
     parse_size, show_size,
 };
-use crate::report::{self, table};
+use crate::report::headline::wide_cells;
+use crate::report::rows::Which;
+use crate::report::{self, Report, table};
 use crate::sys::cpu;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -33,10 +36,30 @@ enum Format {
     Markdown,
 }
 
+/// What the folder of a campaign decides when it is continued.
+const DECIDED: [&str; 16] = [
+    "rate",
+    "arrivals",
+    "profile",
+    "mechanism",
+    "workload",
+    "size",
+    "wait",
+    "parties",
+    "placement",
+    "cpus",
+    "touch",
+    "rounds",
+    "budget",
+    "seed",
+    "out",
+    "dir",
+];
+
 /// Its options.
 #[derive(Debug, Args)]
 pub struct Compare {
-    /// quick answers within 90 s; full takes every wait, four sizes and twenty rounds
+    /// quick answers within 90 s; full takes every wait, four sizes and twenty rounds, and up to forty of the best rows
     #[arg(long, value_enum, default_value_t = Profile::Quick)]
     profile: Profile,
     /// Mechanisms, or all
@@ -65,7 +88,7 @@ pub struct Compare {
     /// How much of each message is written and verified
     #[arg(long, default_value = "whole")]
     touch: Touch,
-    /// Fresh launches of every cell [default: 6, full: 20]
+    /// Fresh launches of every cell, exactly [default: 6, full: 20, and up to 40 of the best rows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: Option<u32>,
     /// Length of the whole campaign [default: 70s, full: 20m]
@@ -77,6 +100,9 @@ pub struct Compare {
     /// Folder for the results [default: results/<host>/<date-time>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Go on with the campaign in this folder, which says all the rest
+    #[arg(long, value_name = "DIR", conflicts_with_all = DECIDED)]
+    resume: Option<PathBuf>,
     /// Folder for mechanisms that need a file
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -85,11 +111,50 @@ pub struct Compare {
     format: Format,
 }
 
+/// A campaign that is about to run, or to go on.
+struct Sitting {
+    campaign: Campaign,
+    terms: Terms,
+    journal: Journal,
+    done: Done,
+}
+
 /// Runs the campaign and prints its tables.
 ///
 /// # Errors
 /// When nothing of what was asked for can run, or the results cannot be written.
 pub fn compare(args: &Compare) -> Result<ExitCode> {
+    let mut sitting = match &args.resume {
+        Some(dir) => resume(dir)?,
+        None => begin(args)?,
+    };
+    let total = Duration::from_millis(sitting.terms.budget_ms);
+    let tally = run(&mut sitting, total)?;
+    let dir = sitting.journal.dir();
+    let (report, _) = report::regenerate(dir)?;
+    print_report(&report, dir, args.format)?;
+    eprintln!("results in {}", dir.display());
+    if tally.interrupted {
+        eprintln!(
+            "interrupted after {} of {} launches; finished ones are kept, and `ipcost compare --resume {}` goes on",
+            tally.runs,
+            tally.total,
+            dir.display()
+        );
+        return Ok(ExitCode::from(super::INTERRUPTED));
+    }
+    if args.resume.is_some() && tally.fresh == 0 {
+        eprintln!("nothing was left to do: the campaign was over");
+    }
+    if tally.out_of_time {
+        let (blocks, most) = (sitting.campaign.rounds, sitting.terms.most_rounds);
+        let planned = if tally.rounds < blocks { blocks.to_string() } else { format!("up to {most}") };
+        eprintln!("the budget of {} s ended the campaign after {} of {planned} rounds", total.as_secs(), tally.rounds);
+    }
+    Ok(if tally.bad > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn begin(args: &Compare) -> Result<Sitting> {
     let allowed = cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?;
     let request = Request {
         profile: args.profile,
@@ -111,48 +176,75 @@ pub fn compare(args: &Compare) -> Result<ExitCode> {
     add_controls(&mut matrix.cells);
     let full = args.profile == Profile::Full;
     let rounds = args.rounds.unwrap_or(if full { 20 } else { 6 });
-    let total = Duration::from_millis(args.budget.unwrap_or(if full { 20 * 60_000 } else { 70_000 }));
+    let most_rounds = if full && args.rounds.is_none() { 2 * rounds } else { rounds };
+    let budget_ms = args.budget.unwrap_or(if full { 20 * 60_000 } else { 70_000 });
+    require_time(args.budget, budget_ms, matrix.cells.len(), rounds)?;
+    // An extension needs time of its own.
+    let for_blocks = if most_rounds > rounds { budget_ms * 2 / 3 } else { budget_ms };
+    let run = run_span(for_blocks, matrix.cells.len(), rounds);
+    let terms = Terms { profile: args.profile, run, budget_ms, most_rounds };
     let host = Host::read();
     let out = args.out.clone().unwrap_or_else(|| Path::new("results").join(&host.slug).join(folder_name()));
     let seed = args.seed.unwrap_or_else(|| crate::sys::clock::now() % 1_000_000);
-    let campaign = Campaign { seed, rounds, cells: matrix.cells, unsupported: matrix.unsupported };
-    let budget = Budget { run: run_span(total, campaign.cells.len(), rounds), total: Some(total) };
-    let mut journal = Journal::create(&out, &host, &campaign)?;
+    let campaign = Campaign { seed, rounds, terms: Some(terms), cells: matrix.cells, unsupported: matrix.unsupported };
+    let journal = Journal::create(&out, &host, &campaign)?;
+    Ok(Sitting { campaign, terms, journal, done: Done::default() })
+}
+
+fn resume(dir: &Path) -> Result<Sitting> {
+    let (journal, saved, done) = Journal::resume(dir, &Host::read())?;
+    for remark in &saved.remarks {
+        eprintln!("remark: {remark}");
+    }
+    let campaign = saved.campaign;
+    let terms = campaign.terms.ok_or_else(|| Error::usage("the folder does not say how to go on"))?;
+    Ok(Sitting { campaign, terms, journal, done })
+}
+
+fn run(sitting: &mut Sitting, total: Duration) -> Result<Tally> {
     watch(Duty::StopCampaign);
-    super::limits::record(&campaign.cells, &allowed, &out);
-    let mut bar = Bar::new(&campaign, total);
-    let mut start = |plan: &Plan| launch(plan, deadline_for(plan));
+    let Sitting { campaign, terms, journal, done } = sitting;
+    let dir = journal.dir().to_path_buf();
+    if Limits::read(&dir).is_none() {
+        let allowed = cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?;
+        super::limits::record(&campaign.cells, &allowed, &dir);
+    }
     let interrupted = || INTERRUPTED.load(Ordering::SeqCst);
-    let mut tally = runner::run(&campaign, budget, &mut journal, &mut bar, &mut start, &interrupted)?;
+    let mut bar = Bar::new(campaign, total);
+    let mut runner = Runner {
+        campaign,
+        budget: Budget { run: terms.run, total: Some(total) },
+        done: std::mem::take(done),
+        progress: &mut bar,
+        launch: &mut |plan: &Plan| launch(plan, deadline_for(plan)),
+        extend: &mut |round| wide_cells(&dir, campaign, round),
+        interrupted: &interrupted,
+    };
+    let mut tally = runner.run(journal)?;
     bar.finish();
     if !tally.interrupted {
-        trace::all(&campaign.cells, &out, (total / TRACING).max(LEAST_TRACING), &interrupted)?;
+        trace::all(&campaign.cells, &dir, (total / TRACING).max(LEAST_TRACING), &interrupted)?;
         tally.interrupted = interrupted();
     }
-    let (saved, _) = report::regenerate(&out)?;
-    match args.format {
-        Format::Table => print(&table::page(&saved, table::Style::Terminal))?,
-        Format::Markdown => print(&table::page(&saved, table::Style::Markdown))?,
-        Format::Csv => print(&report::csv(&saved)?)?,
+    Ok(tally)
+}
+
+fn print_report(report: &Report, dir: &Path, format: Format) -> Result<()> {
+    match format {
+        Format::Table => print(&table::page(report, Which::All, table::Style::Terminal)),
+        Format::Markdown => print(&table::page(report, Which::All, table::Style::Markdown)),
+        Format::Csv => print(&report::csv(report)?),
         Format::Json => {
-            for run in &saved.runs {
-                print(&(serde_json::to_string(run).context(Phase::Report, "cannot write JSON")? + "\n"))?;
-            }
+            let mut result = Ok(());
+            read(dir, &mut |run| {
+                if result.is_ok() {
+                    let line = serde_json::to_string(&run).context(Phase::Report, "cannot write JSON");
+                    result = line.and_then(|line| print(&(line + "\n")));
+                }
+            })?;
+            result
         }
     }
-    eprintln!("results in {}", out.display());
-    if tally.interrupted {
-        eprintln!(
-            "interrupted after {} of {} launches; finished ones are kept",
-            tally.runs,
-            campaign.cells.len() * rounds as usize
-        );
-        return Ok(ExitCode::from(super::INTERRUPTED));
-    }
-    if tally.out_of_time {
-        eprintln!("the budget of {} s ended the campaign after {} of {rounds} rounds", total.as_secs(), tally.rounds);
-    }
-    Ok(if tally.bad > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// The load that rows are compared at. One rate for all of them: a share of each one's own saturation would be another
@@ -169,19 +261,36 @@ fn offered(args: &Compare) -> Result<Option<Offered>> {
     }
 }
 
+/// The part of the campaign's time that traced runs may take after it, and what they may take of the shortest one.
+const TRACING: u32 = 15;
+const LEAST_TRACING: Duration = Duration::from_secs(2);
+
 /// Shortest and longest run that a campaign plans, and what launching one costs besides, ms.
 const SHORTEST_MS: u64 = 60;
 const LONGEST_MS: u64 = 2000;
 const LAUNCH_MS: u64 = 12;
 
-/// The part of the campaign's time that traced runs may take after it, and what they may take of the shortest one.
-const TRACING: u32 = 15;
-const LEAST_TRACING: Duration = Duration::from_secs(2);
-
-/// The length of a run that makes the campaign fit its budget.
-fn run_span(total: Duration, cells: usize, rounds: u32) -> Span {
-    let each = total.as_millis() as u64 / (cells as u64 * u64::from(rounds)).max(1);
+/// The length of a run that makes the complete blocks fit their time.
+fn run_span(total_ms: u64, cells: usize, rounds: u32) -> Span {
+    let each = total_ms / (cells as u64 * u64::from(rounds)).max(1);
     Span::Millis(each.saturating_sub(LAUNCH_MS).clamp(SHORTEST_MS, LONGEST_MS))
+}
+
+/// Refuses a budget that was asked for and that the fewest rounds would overrun to twice its length.
+fn require_time(asked: Option<u64>, budget_ms: u64, cells: usize, rounds: u32) -> Result<()> {
+    let fewest = rounds.min(FEWEST_ROUNDS);
+    let least = cells as u64 * u64::from(fewest) * (SHORTEST_MS + LAUNCH_MS);
+    let about = least.div_ceil(1000);
+    if asked.is_some() && least > 2 * budget_ms {
+        return Err(Error::usage(format!(
+            "{fewest} rounds of {cells} cells take about {about} s, more than the budget"
+        ))
+        .hint(format!("use --budget {about}s, or fewer cells (--mechanism, --workload, --size, --wait)")));
+    }
+    if least > budget_ms {
+        eprintln!("remark: {fewest} rounds of {cells} cells take about {about} s, a little more than the budget");
+    }
+    Ok(())
 }
 
 /// Progress on standard error; silent when that is no terminal.
@@ -217,7 +326,8 @@ impl Bar {
 }
 
 impl Progress for Bar {
-    fn starts(&mut self, done: usize, _: usize, plan: &Plan) {
+    fn starts(&mut self, done: usize, total: usize, plan: &Plan) {
+        self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
         let Plan { mechanism, workload, size, wait, .. } = plan;
         let doubts = format!("{} with doubts, {} bad", self.flagged, self.bad);
@@ -232,5 +342,39 @@ impl Progress for Bar {
             let line = format!("{} {}: {reason}", outcome.mechanism, report::text::status(outcome.status));
             self.bar.suspend(|| eprintln!("{line}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[derive(Debug, clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        compare: Compare,
+    }
+
+    #[test]
+    fn a_continued_campaign_takes_no_option_that_its_folder_decides() {
+        let command = Cli::command();
+        for arg in command.get_arguments().filter(|arg| !matches!(arg.get_id().as_str(), "resume" | "format" | "help"))
+        {
+            assert!(DECIDED.contains(&arg.get_id().as_str()), "--{} says nothing about --resume", arg.get_id());
+        }
+        assert_eq!(
+            command.get_arguments().filter(|arg| DECIDED.contains(&arg.get_id().as_str())).count(),
+            DECIDED.len()
+        );
+    }
+
+    #[test]
+    fn a_budget_that_cannot_be_kept_is_refused_with_the_one_that_can() {
+        assert!(require_time(Some(70_000), 70_000, 81, 6).is_ok());
+        let refused = require_time(Some(10_000), 10_000, 81, 20).unwrap_err();
+        assert_eq!(refused.exit_code(), 2);
+        assert!(refused.to_string().contains("--budget 35s"), "{refused}");
+        assert!(require_time(None, 10_000, 81, 20).is_ok(), "nobody asked for that budget");
     }
 }

@@ -7,9 +7,9 @@ use super::host::{HostArgs, host};
 use super::limits::{LimitsArgs, limits};
 use super::options::writable_dir;
 use super::{complain, print};
-use crate::campaign::journal::read;
 use crate::error::{Context, Phase, Result};
-use crate::report::{self, table};
+use crate::report::rows::Which;
+use crate::report::{self, Report, table};
 use crate::transport::{ALL, Meeting, Spec};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -42,6 +42,9 @@ enum Command {
     Show {
         /// Results folder
         dir: PathBuf,
+        /// Count only launches without a reason for doubt
+        #[arg(long)]
+        unflagged: bool,
     },
     /// Regenerate every table of saved runs from their raw files, measuring nothing
     Report {
@@ -85,9 +88,7 @@ pub fn comparer() -> ExitCode {
         Command::Compare(args) => compare(&args),
         Command::Check(args) => check(&args),
         Command::List { format } => list(format),
-        Command::Show { dir } => {
-            read(&dir).and_then(|saved| print(&table::page(&saved, table::Style::Terminal))).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Show { dir, unflagged } => show(&dir, if unflagged { Which::Unflagged } else { Which::All }),
         Command::Report { dirs } => regenerate(&dirs),
         Command::Limits(args) => limits(&args),
         Command::Host(args) => host(&args),
@@ -103,10 +104,14 @@ fn to_json(value: &impl serde::Serialize) -> Result<String> {
     Ok(serde_json::to_string_pretty(value).context(Phase::Report, "cannot write JSON")? + "\n")
 }
 
+fn show(dir: &Path, which: Which) -> Result<ExitCode> {
+    print(&table::page(&Report::load(dir)?, which, table::Style::Terminal)).map(|()| ExitCode::SUCCESS)
+}
+
 fn regenerate(dirs: &[PathBuf]) -> Result<ExitCode> {
     for dir in dirs {
-        let (saved, written) = report::regenerate(dir)?;
-        for remark in &saved.remarks {
+        let (report, written) = report::regenerate(dir)?;
+        for remark in &report.saved.remarks {
             eprintln!("{}: {remark}", dir.display());
         }
         for path in written {

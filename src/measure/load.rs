@@ -50,13 +50,6 @@ impl Latencies {
             histogram: histogram.to_pairs(),
         }
     }
-
-    /// The samples of several windows together.
-    pub fn merged<'a>(all: impl IntoIterator<Item = &'a Latencies>) -> Histogram {
-        let mut histogram = Histogram::default();
-        all.into_iter().for_each(|one| histogram.merge(&Histogram::from_pairs(&one.histogram)));
-        histogram
-    }
 }
 
 /// One rate, offered for one window.
@@ -189,12 +182,5 @@ mod tests {
     fn a_message_that_arrives_before_it_was_sent_is_counted() {
         let point = window(|sent| if sent == 60_000 { sent - 1 } else { sent });
         assert_eq!((point.early, point.from_actual.max), (1, 0));
-    }
-
-    #[test]
-    fn histograms_of_windows_merge() {
-        let merged = Latencies::merged([&window(|at| at + 100).from_intended, &window(|at| at + 900).from_intended]);
-        assert_eq!(merged.len(), 10_000);
-        assert!(merged.min() < 110 && merged.max() >= 900);
     }
 }

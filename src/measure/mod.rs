@@ -6,4 +6,4 @@ pub mod limits;
 pub mod load;
 pub mod stats;
 
-pub use histogram::Histogram;
+pub use histogram::{Histogram, Merged};

@@ -1,14 +1,19 @@
 //! The one definition of what a row shows; every format is made from it.
 //!
-//! Key decision: a column is a name, a unit, one line of meaning and a function. The terminal and markdown tables show
+//! Key decision: a column is a name, a unit, one line of meaning and a function, which either asks each run for a number,
+//! of which the row shows the median, or asks the row. The terminal and markdown tables show
 //! scaled values of the columns that suit the workload; the CSV file has all columns in plain units; the documentation
 //! lists them. Rejected: a struct per format, kept in step by hand.
 
-use super::summary::Row;
+use super::flags;
+use super::rows::Row;
 use super::text::{bytes_per_s, digits, nanos, per_second};
 use crate::cell::{CpuCost, Outcome};
-use crate::measure::load::{Latencies, LoadPoint};
+use crate::measure::Merged;
+use crate::measure::load::LoadPoint;
+use crate::measure::stats::Estimate;
 use crate::plan::{Workload, show_size};
+use crate::transport::find;
 
 /// A value, before it is formatted.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,8 +80,31 @@ pub struct Column {
     pub shown: Shown,
     /// What it means.
     pub doc: &'static str,
-    /// The value of a row.
-    pub value: fn(&Row) -> Value,
+    /// Where its value comes from.
+    pub source: Source,
+}
+
+/// Where the value of a row comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Source {
+    /// From the row. Numbers that other columns ask of each run are in [`Row::each`].
+    Row(fn(&Row) -> Value),
+    /// The median of what the runs say.
+    Runs(fn(&Outcome) -> Option<f64>),
+}
+
+/// The number that each column of [`Source::Runs`] asks of this run, in order; not a number where it says none.
+pub fn facts(run: &Outcome) -> Box<[f64]> {
+    let ask = |column: &Column| match column.source {
+        Source::Row(_) => None,
+        Source::Runs(of) => Some(of(run).unwrap_or(f64::NAN)),
+    };
+    COLUMNS.iter().filter_map(ask).collect()
+}
+
+/// The place of a column's number among the [`facts`].
+pub fn place_of_fact(key: &str) -> Option<usize> {
+    COLUMNS.iter().filter(|column| matches!(column.source, Source::Runs(_))).position(|column| column.key == key)
 }
 
 const PING_PONG: Shown = Shown::In(Workload::PingPong);
@@ -84,102 +112,127 @@ const STREAM: Shown = Shown::In(Workload::Stream);
 const OFFERED: Shown = Shown::In(Workload::OfferedLoad);
 
 macro_rules! columns {
-    ($($key:literal, $title:literal, $unit:ident, $shown:expr, $doc:literal, $value:expr;)+) => {
+    ($($key:literal, $title:literal, $unit:ident, $shown:expr, $doc:literal, $source:ident $of:expr;)+) => {
         /// Every column, in order.
         pub static COLUMNS: &[Column] = &[$(Column {
-            key: $key, title: $title, unit: Unit::$unit, shown: $shown, doc: $doc, value: $value,
+            key: $key, title: $title, unit: Unit::$unit, shown: $shown, doc: $doc, source: Source::$source($of),
         }),+];
     };
 }
 
 columns! {
     "workload", "workload", None, Shown::Csv, "ping-pong (a message each way), stream (one direction) or offered-load (one direction, on schedule)",
-        |r| r.class.workload.to_string().into();
-    "size", "size", Bytes, Shown::Csv, "bytes per message", |r| Value::Count(r.class.size as u64);
+        Row |r| r.class.workload.to_string().into();
+    "size", "size", Bytes, Shown::Csv, "bytes per message", Row |r| Value::Count(r.class.size as u64);
     "offered", "offered", None, Shown::Csv, "messages per second and rhythm of an offered load",
-        |r| r.class.offered.map_or(Value::Absent, |offered| offered.to_string().into());
-    "wait", "wait", None, Shown::Csv, "how both parties wait for each other", |r| r.class.wait.to_string().into();
-    "placement", "placement", None, Shown::Csv, "CPUs of the parties", |r| r.class.placement.to_string().into();
+        Row |r| r.class.offered.map_or(Value::Absent, |offered| offered.to_string().into());
+    "wait", "wait", None, Shown::Csv, "how both parties wait for each other", Row |r| r.class.wait.to_string().into();
+    "placement", "placement", None, Shown::Csv, "CPUs of the parties", Row |r| r.class.placement.to_string().into();
     "touch", "touch", None, Shown::Csv, "how much of each message is written and verified",
-        |r| r.class.touch.to_string().into();
+        Row |r| r.class.touch.to_string().into();
     "rank", "#", None, Shown::Always, "rank within the class; rows that cannot be told apart share one",
-        |r| r.rank.map_or(Value::Absent, |n| Value::Count(n as u64));
-    "mechanism", "mechanism", None, Shown::Always, "what carried the messages", |r| r.mechanism.clone().into();
+        Row |r| r.rank.map_or(Value::Absent, |n| Value::Count(n as u64));
+    "mechanism", "mechanism", None, Shown::Always, "what carried the messages", Row |r| r.mechanism.clone().into();
     "parties", "between", None, Shown::Always, "two processes, two threads, or one party (the controls)",
-        |r| match r.parties {
+        Row |r| match r.parties {
             crate::plan::Parties::Solo => "control".to_string().into(),
             other => other.to_string().into(),
         };
-    "n", "n", None, Shown::Always, "fresh launches that count", |r| Value::Count(r.runs.len() as u64);
+    "n", "n", None, Shown::Always, "fresh launches that count", Row |r| Value::Count(r.runs.len() as u64);
     "flagged", "flagged", None, Shown::Csv, "of these, launches with a reason for doubt",
-        |r| Value::Count(r.flagged() as u64);
+        Row |r| Value::Count(r.flagged() as u64);
     "bad", "bad", None, Shown::Csv, "launches that failed, hung or were not believed",
-        |r| Value::Count(r.bad.len() as u64);
+        Row |r| Value::Count(r.bad.len() as u64);
     "bytes_per_s", "throughput", BytesPerS, STREAM, "payload bytes per second in one direction, median over launches",
-        |r| r.median(|o| o.throughput.as_ref().map(|t| t.bytes_per_s)).into();
+        Runs |o| o.throughput.as_ref().map(|t| t.bytes_per_s);
     "achieved_per_s", "achieved", PerS, OFFERED, "messages per second of an offered load, median over launches",
-        |r| r.median(|o| only_point(o).map(|p| p.achieved_per_s)).into();
+        Runs |o| only_point(o).map(|p| p.achieved_per_s);
     "ns", "round trip", Nanos, PING_PONG,
         "time per message (stream) or round trip (ping-pong) in the batch window, median over launches",
-        |r| r.time.map(|t| t.median).into();
+        Row |r| r.time.map(|t| t.median).into();
     "ns_low", "low", Nanos, Shown::Csv, "lower end of the 95 % order-statistic interval for that median",
-        |r| r.time.and_then(|t| t.interval).map(|i| i.0).into();
-    "ns_high", "high", Nanos, Shown::Csv, "upper end", |r| r.time.and_then(|t| t.interval).map(|i| i.1).into();
+        Row |r| r.time.and_then(|t| t.interval).map(|i| i.0).into();
+    "ns_high", "high", Nanos, Shown::Csv, "upper end", Row |r| r.time.and_then(|t| t.interval).map(|i| i.1).into();
     "interval", "95 % interval", None, Shown::Always, "the interval in words, in the unit of the median",
-        |r| interval(r).map_or(Value::Absent, Value::Text);
+        Row |r| interval(r).map_or(Value::Absent, Value::Text);
+    "n_unflagged", "unflagged", None, Shown::Csv, "of the launches that count, those without a flag",
+        Row |r| Value::Count((r.runs.len() - r.flagged()) as u64);
     "ns_unflagged", "unflagged", Nanos, Shown::Csv, "the median over launches without flags",
-        |r| r.unflagged().map(|t| t.median).into();
+        Row |r| r.unflagged().map(|t| t.median).into();
+    "ns_unflagged_low", "low", Nanos, Shown::Csv, "lower end of the 95 % interval for that median",
+        Row |r| r.unflagged().and_then(|t| t.interval).map(|i| i.0).into();
+    "ns_unflagged_high", "high", Nanos, Shown::Csv, "upper end",
+        Row |r| r.unflagged().and_then(|t| t.interval).map(|i| i.1).into();
+    "drift", "drift", Ratio, Shown::Csv,
+        "rank correlation of the time with the order of the launches: 1 when each took longer than the one before",
+        Row |r| r.drift.map(|drift| drift.rho).into();
+    "drift_p", "p", Ratio, Shown::Csv, "its p-value, not corrected for the number of rows",
+        Row |r| r.drift.map(|drift| drift.p).into();
     "messages_per_s", "messages", PerS, STREAM, "messages (round trips) per second, median over launches",
-        |r| r.median(|o| o.throughput.as_ref().map(|t| t.messages_per_s)).into();
+        Runs |o| o.throughput.as_ref().map(|t| t.messages_per_s);
+    "reached_share", "reached", Ratio, Shown::Csv, "share of the launches that reached the offered rate",
+        Runs |o| only_point(o).map(|p| f64::from(u8::from(p.reached)));
     "reached", "reached", None, OFFERED, "launches that reached the offered rate, of all; the latencies of the others grow with their length",
-        |r| reached(r).map_or(Value::Absent, Value::Text);
+        Row |r| reached(r).map_or(Value::Absent, Value::Text);
     "load_p50", "p50", Nanos, OFFERED, "median latency from the intended send time, all launches together",
-        |r| load_quantile(r, |p| &p.from_intended, 0.5);
+        Row |r| quantile(&r.samples.intended, 0.5);
     "load_p99", "p99", Nanos, OFFERED, "99th percentile; absent with fewer than ten beyond",
-        |r| load_quantile(r, |p| &p.from_intended, 0.99);
-    "load_p999", "p99.9", Nanos, OFFERED, "99.9th percentile", |r| load_quantile(r, |p| &p.from_intended, 0.999);
+        Row |r| quantile(&r.samples.intended, 0.99);
+    "load_p999", "p99.9", Nanos, OFFERED, "99.9th percentile", Row |r| quantile(&r.samples.intended, 0.999);
     "load_max", "max", Nanos, Shown::Csv, "largest latency from the intended send time",
-        |r| r.runs.iter().filter_map(only_point).map(|p| p.from_intended.max as f64).reduce(f64::max).into();
+        Row |r| r.samples.intended.max().map(|ns| ns as f64).into();
     "load_actual_p99", "p99 once sent", Nanos, OFFERED, "99th percentile from the actual send time: without the waiting to be sent",
-        |r| load_quantile(r, |p| &p.from_actual, 0.99);
-    "backlog_max", "backlog", None, Shown::Csv, "largest number of messages due and not yet received in any launch",
-        |r| r.runs.iter().filter_map(only_point).map(|p| p.backlog_max).max().map_or(Value::Absent, Value::Count);
+        Row |r| quantile(&r.samples.actual, 0.99);
+    "backlog_max", "backlog", Ratio, Shown::Csv, "largest number of messages due and not yet received, median over launches",
+        Runs |o| only_point(o).map(|p| p.backlog_max as f64);
     "rtt_p50", "p50", Nanos, Shown::Csv, "median stamped round trip of all launches together",
-        |r| quantile(r, 0.5);
-    "rtt_p90", "p90", Nanos, Shown::Csv, "90th percentile", |r| quantile(r, 0.9);
+        Row |r| quantile(&r.samples.rtt, 0.5);
+    "rtt_p90", "p90", Nanos, Shown::Csv, "90th percentile", Row |r| quantile(&r.samples.rtt, 0.9);
     "rtt_p99", "p99", Nanos, PING_PONG, "99th percentile of the stamped round trips; absent with fewer than ten beyond",
-        |r| quantile(r, 0.99);
-    "rtt_p999", "p99.9", Nanos, Shown::Csv, "99.9th percentile", |r| quantile(r, 0.999);
+        Row |r| quantile(&r.samples.rtt, 0.99);
+    "rtt_p999", "p99.9", Nanos, Shown::Csv, "99.9th percentile", Row |r| quantile(&r.samples.rtt, 0.999);
     "rtt_max", "max", Nanos, Shown::Csv, "largest stamped round trip",
-        |r| (!r.histogram.is_empty()).then(|| r.histogram.max() as f64).into();
+        Row |r| r.samples.rtt.max().map(|ns| ns as f64).into();
     "floor_multiple", "x floor", Ratio, PING_PONG,
         "round trip as a multiple of the bare hand-over (cache line, sched_yield or futex) between the same parties",
-        |r| r.median(|o| o.floor.as_ref()?.multiple).into();
+        Runs |o| o.floor.as_ref()?.multiple;
+    "memcpy_multiple", "x floor", Ratio, STREAM,
+        "time per message as a multiple of one memcpy of its bytes, as `limits` measured it",
+        Row |r| times_memcpy(r).into();
+    "copies", "copies", None, Shown::Csv, "copies of each byte between producer and consumer, by the mechanism's model",
+        Row |r| find(&r.mechanism).map_or(Value::Absent, |m| Value::Count(u64::from(m.spec().copies)));
     "line_rtt_ns", "cache line", Nanos, Shown::Csv, "bare cache-line round trip between the parties",
-        |r| r.median(|o| mean(&o.floor.as_ref()?.line_rtt_ns)).into();
+        Runs |o| mean(&o.floor.as_ref()?.line_rtt_ns);
     "handover_rtt_ns", "hand-over", Nanos, Shown::Csv, "bare hand-over with the row's way of waiting",
-        |r| r.median(|o| mean(&o.floor.as_ref()?.handover_rtt_ns)).into();
+        Runs |o| mean(&o.floor.as_ref()?.handover_rtt_ns);
     "cpu_ns", "CPU/msg", Nanos, Shown::Always,
         "CPU time of both parties per message or round trip; of an offered load the consumer's, as its producer always spins",
-        |r| r.median(cpu).into();
+        Runs cpu;
     "cpu_user_ns", "user", Nanos, Shown::Csv, "of this in user mode",
-        |r| r.median(|o| sum(costs(o).map(|c| c.user))).into();
+        Runs |o| sum(costs(o).map(|c| c.user));
     "cpu_system_ns", "system", Nanos, Shown::Csv, "of this in the kernel",
-        |r| r.median(|o| sum(costs(o).map(|c| c.system))).into();
+        Runs |o| sum(costs(o).map(|c| c.system));
     "switches", "switches", Ratio, Shown::Csv, "context switches of both parties per message or round trip",
-        |r| r.median(|o| sum(o.switches_per_message.iter().map(|s| s.voluntary + s.involuntary))).into();
+        Runs |o| sum(o.switches_per_message.iter().map(|s| s.voluntary + s.involuntary));
     "faults", "faults", Ratio, Shown::Csv, "page faults of both parties in the batch window",
-        |r| r.median(|o| sum(o.faults.iter().map(|f| (f.minor + f.major) as f64))).into();
+        Runs |o| sum(o.faults.iter().map(|f| (f.minor + f.major) as f64));
+    "syscalls", "calls", Ratio, Shown::Csv,
+        "system calls of both parties per message or round trip, from an untimed traced run",
+        Row |r| r.calls.into();
+    "memory_bytes", "memory", Bytes, Shown::Csv, "bytes in which messages lie on their way, both directions",
+        Runs |o| o.memory_bytes.map(|bytes| bytes as f64);
     "setup_ns", "set-up", Nanos, Shown::Csv, "time to create the transport",
-        |r| r.median(|o| o.setup_ns.map(|ns| ns as f64)).into();
+        Runs |o| o.setup_ns.map(|ns| ns as f64);
+    "teardown_ns", "tear-down", Nanos, Shown::Csv, "time for the leader to let go of the transport",
+        Runs |o| o.teardown_ns.map(|ns| ns as f64);
     "first_message_ns", "first", Nanos, Shown::Csv, "the cold first message or round trip",
-        |r| r.median(|o| o.first_message_ns.map(|ns| ns as f64)).into();
+        Runs |o| o.first_message_ns.map(|ns| ns as f64);
     "flags", "flags", None, Shown::Csv, "the reasons for doubt, with how many launches had each",
-        |r| flags(r).map_or(Value::Absent, Value::Text);
+        Row |r| flag_counts(r).map_or(Value::Absent, Value::Text);
 }
 
-fn quantile(row: &Row, q: f64) -> Value {
-    row.histogram.quantile(q).map(|ns| ns as f64).into()
+fn quantile(samples: &Merged, q: f64) -> Value {
+    samples.quantile(q).map(|ns| ns as f64).into()
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
@@ -204,16 +257,16 @@ fn only_point(run: &Outcome) -> Option<&LoadPoint> {
     if let [point] = &run.load[..] { Some(point) } else { None }
 }
 
-/// A percentile of all launches' samples together: percentiles are never averaged.
-fn load_quantile(row: &Row, latencies: fn(&LoadPoint) -> &Latencies, q: f64) -> Value {
-    let merged = Latencies::merged(row.runs.iter().filter_map(only_point).map(latencies));
-    merged.quantile(q).map(|ns| ns as f64).into()
+fn reached(row: &Row) -> Option<String> {
+    let points: Vec<f64> = row.each("reached_share").collect();
+    let reached: f64 = points.iter().sum();
+    (!points.is_empty()).then(|| if reached == 0.0 { "NO".into() } else { format!("{reached}/{}", points.len()) })
 }
 
-fn reached(row: &Row) -> Option<String> {
-    let points: Vec<_> = row.runs.iter().filter_map(only_point).collect();
-    let reached = points.iter().filter(|point| point.reached).count();
-    (!points.is_empty()).then(|| if reached == 0 { "NO".into() } else { format!("{reached}/{}", points.len()) })
+/// How many times longer than a memcpy of its bytes a message took.
+fn times_memcpy(row: &Row) -> Option<f64> {
+    let time = row.time.filter(|_| row.class.workload == Workload::Stream)?;
+    Some(time.median * row.memcpy? / (1e9 * row.class.size as f64))
 }
 
 /// The interval as people read it: of the throughput for a stream, of the rate for an offered load, of the round trip for
@@ -238,11 +291,8 @@ fn range(low: &str, high: &str) -> String {
     }
 }
 
-fn flags(row: &Row) -> Option<String> {
-    let mut counts = std::collections::BTreeMap::new();
-    for flag in row.runs.iter().flat_map(|run| &run.flags) {
-        *counts.entry(flag).or_insert(0) += 1;
-    }
+fn flag_counts(row: &Row) -> Option<String> {
+    let counts = flags::counts(std::iter::once(row));
     let words: Vec<_> = counts.iter().map(|(flag, count)| format!("{flag}:{count}")).collect();
     (!words.is_empty()).then(|| words.join(" "))
 }
@@ -257,9 +307,17 @@ impl Column {
         }
     }
 
+    /// The value of a row.
+    pub fn value(&self, row: &Row) -> Value {
+        match self.source {
+            Source::Row(of) => of(row),
+            Source::Runs(_) => Estimate::of(row.each(self.key)).map(|estimate| estimate.median).into(),
+        }
+    }
+
     /// The value as people read it.
     pub fn pretty(&self, row: &Row) -> String {
-        match ((self.value)(row), self.unit) {
+        match (self.value(row), self.unit) {
             (Value::Absent, _) => String::new(),
             (Value::Text(text), _) => text,
             (Value::Count(count), Unit::Bytes) => show_size(count as usize),
@@ -273,7 +331,7 @@ impl Column {
 
     /// The value in plain units, with as many digits as mean something.
     pub fn plain(&self, row: &Row) -> String {
-        match (self.value)(row) {
+        match self.value(row) {
             Value::Absent => String::new(),
             Value::Text(text) => text,
             Value::Count(count) => count.to_string(),

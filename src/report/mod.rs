@@ -1,31 +1,89 @@
 //! Tables from a journal. A pure function: the same input gives the same bytes, and nothing is measured.
 //!
-//! - [`summary`]: from runs to rows, with ranks and paired ratios
+//! - [`rows`]: from a stream of runs to rows
+//! - [`summary`]: ranks, paired ratios, noise and drift
+//! - [`flags`]: what each flag means, and what leaving flagged runs out would change
+//! - [`headline`]: which rows a full campaign looks at longer
 //! - [`columns`]: the one definition of what a row shows
 //! - [`table`]: for people, on a terminal or in markdown
 //! - [`text`]: a single run, and units
 //! - [`load`]: the load points of a single run
 
 pub mod columns;
+pub mod flags;
+pub mod headline;
 pub mod load;
+pub mod rows;
 pub mod summary;
 pub mod table;
 pub mod text;
 
 use crate::campaign::journal::{Saved, read};
+use crate::cell::Outcome;
 use crate::error::{Context, Error, Phase, Result};
+use flags::Effect;
+use rows::{Beside, Gathered, Which};
 use std::path::{Path, PathBuf};
 use summary::Summary;
+
+/// Everything that a results folder says.
+#[derive(Debug)]
+pub struct Report {
+    /// Where and what was measured.
+    pub saved: Saved,
+    /// Runs in all.
+    pub launches: usize,
+    /// Rounds in which any cell ran.
+    pub rounds: u32,
+    /// Cells that could not run here, with the reason.
+    pub unsupported: Vec<Outcome>,
+    /// Rows from all runs.
+    pub all: Summary,
+    /// Rows from runs without a flag.
+    pub unflagged: Summary,
+    /// What lies between the two.
+    pub effect: Effect,
+}
+
+impl Report {
+    /// Reads a results folder.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn load(dir: &Path) -> Result<Self> {
+        let mut gathered = Gathered::default();
+        gathered.beside = Beside::read(dir)?;
+        let saved = read(dir, &mut |run| gathered.add(run))?;
+        Ok(Self::of(saved, gathered))
+    }
+
+    /// Sums up runs that have been read.
+    pub fn of(saved: Saved, gathered: Gathered) -> Self {
+        let [all, unflagged] = [Which::All, Which::Unflagged].map(|which| Summary::of(&gathered, which));
+        let effect = Effect::of(&all, &unflagged);
+        let unsupported = saved.campaign.unsupported.iter().chain(&gathered.unsupported).cloned().collect();
+        let Gathered { launches, rounds, .. } = gathered;
+        Self { saved, launches, rounds, unsupported, all, unflagged, effect }
+    }
+
+    /// The rows from these runs.
+    pub fn summary(&self, which: Which) -> &Summary {
+        match which {
+            Which::All => &self.all,
+            Which::Unflagged => &self.unflagged,
+        }
+    }
+}
 
 /// The CSV file: every row, every column, plain units.
 ///
 /// # Errors
 /// When memory is all that is written to and even that fails.
-pub fn csv(saved: &Saved) -> Result<String> {
+pub fn csv(report: &Report) -> Result<String> {
     let cannot = "cannot write CSV";
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(columns::COLUMNS.iter().map(|c| c.key)).context(Phase::Report, cannot)?;
-    for row in Summary::of(saved).groups.iter().flat_map(|group| &group.rows) {
+    for row in report.all.rows() {
         writer.write_record(columns::COLUMNS.iter().map(|c| c.plain(row))).context(Phase::Report, cannot)?;
     }
     let bytes = writer.into_inner().context(Phase::Report, cannot)?;
@@ -36,9 +94,14 @@ pub fn csv(saved: &Saved) -> Result<String> {
 ///
 /// # Errors
 /// As [`read`], and when the folder cannot be written.
-pub fn regenerate(dir: &Path) -> Result<(Saved, Vec<PathBuf>)> {
-    let saved = read(dir)?;
-    let files = [("summary.csv", csv(&saved)?), ("summary.md", table::page(&saved, table::Style::Markdown))];
+pub fn regenerate(dir: &Path) -> Result<(Report, Vec<PathBuf>)> {
+    let report = Report::load(dir)?;
+    let markdown = |which| table::page(&report, which, table::Style::Markdown);
+    let files = [
+        ("summary.csv", csv(&report)?),
+        ("summary.md", markdown(Which::All)),
+        ("summary-unflagged.md", markdown(Which::Unflagged)),
+    ];
     let mut written = Vec::new();
     for (name, text) in files {
         let path = dir.join(name);
@@ -46,5 +109,5 @@ pub fn regenerate(dir: &Path) -> Result<(Saved, Vec<PathBuf>)> {
             .map_err(|error| Error::failed(Phase::Report, format!("cannot write {}", path.display())).because(error))?;
         written.push(path);
     }
-    Ok((saved, written))
+    Ok((report, written))
 }

@@ -1,109 +1,18 @@
 //! From runs to rows: medians over runs with intervals, ranks with ties, paired ratios.
 //!
-//! Key decision: rows are ranked only within their *class* (workload, offered rate, size, wait, placement, touch), and two rows whose
+//! Key decision: rows are ranked only within their *class* (workload, size, wait, placement, touch), and two rows whose
 //! paired ratio cannot be told from one, or lies inside the noise that the null pair shows, share a rank. A mechanism's
 //! process and thread rows stand next to each other, ordered by the better of the two.
 
-use crate::campaign::journal::Saved;
+use super::rows::{Class, Gathered, Row, Run, Which};
 use crate::campaign::matrix::{DELAY_LABEL, NULL_LABEL};
-use crate::cell::{Outcome, Status};
-use crate::measure::Histogram;
-use crate::measure::stats::Estimate;
-use crate::plan::{Offered, Parties, Placement, Touch, Wait, Workload};
-use crate::transport::{Family, find};
+use crate::measure::stats::{Estimate, Trend, Trends, discoveries};
 use std::collections::BTreeMap;
-
-/// What makes rows comparable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Class {
-    /// Ping-pong, stream or offered load.
-    pub workload: Workload,
-    /// What was offered, if that was the workload.
-    pub offered: Option<Offered>,
-    /// Bytes per message.
-    pub size: usize,
-    /// How the parties waited.
-    pub wait: Wait,
-    /// Where they ran.
-    pub placement: Placement,
-    /// Whole payload or header only.
-    pub touch: Touch,
-}
-
-/// One row: a cell over all its runs.
-#[derive(Debug)]
-pub struct Row {
-    /// Its class.
-    pub class: Class,
-    /// Name of the mechanism.
-    pub mechanism: String,
-    /// Processes, threads or one party.
-    pub parties: Parties,
-    /// Second name of a control cell.
-    pub label: Option<String>,
-    /// Rank within the class; rows that tie share one. Controls and rows without a result have none.
-    pub rank: Option<usize>,
-    /// The runs that count.
-    pub runs: Vec<Outcome>,
-    /// Runs that were not believed, failed or hung.
-    pub bad: Vec<Outcome>,
-    /// Time per message or round trip, ns.
-    pub time: Option<Estimate>,
-    /// All stamped round trips of all runs.
-    pub histogram: Histogram,
-}
-
-impl Row {
-    fn new(runs: Vec<Outcome>) -> Self {
-        let first = &runs[0];
-        let class = class_of(first);
-        let (mechanism, parties, label) = (first.mechanism.clone(), first.parties, first.run.label.clone());
-        let (runs, bad): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| run.status == Status::Ok);
-        let mut histogram = Histogram::default();
-        for rtt in runs.iter().filter_map(|run| run.rtt_ns.as_ref()) {
-            histogram.merge(&Histogram::from_pairs(&rtt.histogram));
-        }
-        let time = Estimate::of(runs.iter().filter_map(Outcome::per_message_ns));
-        Self { class, mechanism, parties, label, rank: None, runs, bad, time, histogram }
-    }
-
-    /// The median over runs of something that each run has.
-    pub fn median(&self, value: impl Fn(&Outcome) -> Option<f64>) -> Option<f64> {
-        Estimate::of(self.runs.iter().filter_map(value)).map(|estimate| estimate.median)
-    }
-
-    /// Runs that carry a flag.
-    pub fn flagged(&self) -> usize {
-        self.runs.iter().filter(|run| !run.flags.is_empty()).count()
-    }
-
-    /// Whether this row is a control that moves nothing between parties.
-    pub fn is_control(&self) -> bool {
-        self.parties == Parties::Solo || find(&self.mechanism).is_ok_and(|r| r.spec().family == Family::Control)
-    }
-
-    /// The same estimate from runs without flags only.
-    pub fn unflagged(&self) -> Option<Estimate> {
-        Estimate::of(self.runs.iter().filter(|run| run.flags.is_empty()).filter_map(Outcome::per_message_ns))
-    }
-}
-
-fn class_of(run: &Outcome) -> Class {
-    Class {
-        workload: run.workload,
-        offered: run.offered,
-        size: run.size,
-        wait: run.wait,
-        placement: run.placement.requested,
-        touch: run.touch,
-    }
-}
 
 /// The paired ratio of two rows' times, over the rounds in which both ran.
 pub fn ratio(a: &Row, b: &Row) -> Option<Estimate> {
-    let times = |row: &Row| -> BTreeMap<u32, f64> {
-        row.runs.iter().filter_map(|run| Some((run.run.round, run.per_message_ns()?))).collect()
-    };
+    let times =
+        |row: &Row| -> BTreeMap<u32, f64> { row.runs.iter().filter_map(|run| Some((run.round, run.ns?))).collect() };
     let (a, b) = (times(a), times(b));
     Estimate::of_ratio(a.iter().filter_map(|(round, time)| Some((*time, *b.get(round)?))))
 }
@@ -160,6 +69,51 @@ fn noise_of(null: Option<&NullPair>) -> f64 {
     null.and_then(NullPair::noise).unwrap_or(0.0).max(LEAST_NOISE)
 }
 
+/// Which rows, and whether all of them together, follow the order in which the runs were made.
+#[derive(Debug, Default)]
+pub struct Drift {
+    /// Rows with enough runs to tell.
+    pub tested: usize,
+    /// Names of those that move.
+    pub moving: Vec<String>,
+    /// The trend of all runs together, each as a multiple of its row's median.
+    pub whole: Option<Trend>,
+    /// These multiples in the last fifth of the runs against those in the first, by their medians.
+    pub last_to_first: Option<f64>,
+}
+
+/// Largest share of rows without drift among those that are named for it.
+const FALSE_DRIFT: f64 = 0.05;
+
+impl Drift {
+    /// Gives each row its trend, and sums up.
+    fn of(groups: &mut [Group]) -> Self {
+        let mut trends = Trends::default();
+        let mut paces: Vec<(u32, f64)> = Vec::new();
+        for row in groups.iter_mut().flat_map(|group| &mut group.rows) {
+            let Some(time) = row.time else { continue };
+            let times: Vec<_> = row.runs.iter().filter_map(|run| Some((run.order, run.ns?))).collect();
+            row.drift = trends.of(&times.iter().map(|(_, ns)| *ns).collect::<Vec<_>>());
+            paces.extend(times.into_iter().map(|(order, ns)| (order, ns / time.median)));
+        }
+        paces.sort_by_key(|(order, _)| *order);
+        let paces: Vec<f64> = paces.into_iter().map(|(_, pace)| pace).collect();
+        let tested = || groups.iter().flat_map(|group| &group.rows).filter_map(|row| Some((row, row.drift?.p)));
+        let limit = discoveries(tested().map(|(_, p)| p), FALSE_DRIFT);
+        let moves = |p: f64| limit.is_some_and(|limit| p <= limit);
+        let fifth = paces.len() / 5;
+        let middle = |paces: &[f64]| Some(Estimate::of(paces.iter().copied())?.median);
+        Self {
+            tested: tested().count(),
+            moving: tested().filter(|(_, p)| moves(*p)).map(|(row, _)| row.full_name()).collect(),
+            whole: trends.of(&paces),
+            last_to_first: middle(&paces[paces.len() - fifth..])
+                .zip(middle(&paces[..fifth]))
+                .map(|(last, first)| last / first),
+        }
+    }
+}
+
 /// A results folder as rows, class by class.
 #[derive(Debug)]
 pub struct Summary {
@@ -167,25 +121,14 @@ pub struct Summary {
     pub groups: Vec<Group>,
     /// The planted delay of the campaign.
     pub planted: Option<Planted>,
-    /// Cells that could not run here, with the reason.
-    pub unsupported: Vec<Outcome>,
+    /// What moved while the campaign ran.
+    pub drift: Drift,
 }
 
 impl Summary {
-    /// Sorts and ranks what was saved.
-    pub fn of(saved: &Saved) -> Self {
-        let mut cells: BTreeMap<(Class, String, Parties, Option<String>), Vec<Outcome>> = BTreeMap::new();
-        let mut unsupported = saved.campaign.unsupported.clone();
-        for run in &saved.runs {
-            if run.status == Status::Unsupported {
-                unsupported.push(run.clone());
-            } else {
-                let key = (class_of(run), run.mechanism.clone(), run.parties, run.run.label.clone());
-                cells.entry(key).or_default().push(run.clone());
-            }
-        }
-        let (labelled, plain): (Vec<_>, Vec<_>) =
-            cells.into_values().map(Row::new).partition(|row| row.label.is_some());
+    /// Ranks what was gathered.
+    pub fn of(gathered: &Gathered, which: Which) -> Self {
+        let (labelled, plain): (Vec<_>, Vec<_>) = gathered.rows(which).partition(|row| row.label.is_some());
         let planted = labelled.iter().find_map(|row| planted(row, &plain));
         let mut nulls: BTreeMap<Class, NullPair> =
             labelled.iter().filter_map(|row| Some((row.class, null_pair(row, &plain)?))).collect();
@@ -197,7 +140,14 @@ impl Summary {
             let null = nulls.remove(&class);
             Group { class, rows: ranked(rows, noise_of(null.as_ref())), null }
         };
-        Self { groups: classes.into_iter().map(group).collect(), planted, unsupported }
+        let mut groups: Vec<Group> = classes.into_iter().map(group).collect();
+        let drift = Drift::of(&mut groups);
+        Self { groups, planted, drift }
+    }
+
+    /// Every row of every class.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.groups.iter().flat_map(|group| &group.rows)
     }
 }
 
@@ -207,31 +157,22 @@ fn subject<'a>(row: &Row, plain: &'a [Row]) -> Option<&'a Row> {
     plain.iter().find(|other| cell(other) == cell(row))
 }
 
-fn name(row: &Row) -> String {
-    let parties = match row.parties {
-        Parties::Process => " between processes",
-        Parties::Thread => " between threads",
-        Parties::Solo => "",
-    };
-    format!("{}{parties}", row.mechanism)
-}
-
 fn null_pair(row: &Row, plain: &[Row]) -> Option<NullPair> {
     let first = subject(row, plain).filter(|_| row.label.as_deref() == Some(NULL_LABEL))?;
-    Some(NullPair { subject: name(first), ratio: ratio(row, first)? })
+    Some(NullPair { subject: first.name(), ratio: ratio(row, first)? })
 }
 
 fn planted(row: &Row, plain: &[Row]) -> Option<Planted> {
     let first = subject(row, plain).filter(|_| row.label.as_deref() == Some(DELAY_LABEL))?;
     let ns = row.runs.first()?.delay_ns;
-    Some(Planted { subject: name(first), ns, seen: difference(row, first)? })
+    Some(Planted { subject: first.name(), ns, seen: difference(row, first)? })
 }
 
 /// The paired difference of two rows' times, ns.
 fn difference(a: &Row, b: &Row) -> Option<Estimate> {
-    let time = |run: &Outcome| Some((run.run.round, run.per_message_ns()?));
-    let b: BTreeMap<u32, f64> = b.runs.iter().filter_map(time).collect();
-    Estimate::of(a.runs.iter().filter_map(time).filter_map(|(round, t)| Some(t - b.get(&round)?)))
+    let time = |run: &Run| Some((run.round, run.ns?));
+    let b: BTreeMap<u32, f64> = b.runs.iter().filter_map(|run| time(run)).collect();
+    Estimate::of(a.runs.iter().filter_map(|run| time(run)).filter_map(|(round, t)| Some(t - b.get(&round)?)))
 }
 
 /// Best first, twins together, controls last; ranks with ties.
@@ -282,10 +223,8 @@ pub fn apart(ratio: Option<Estimate>, noise: f64) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::campaign::journal::Campaign;
-    use crate::cell::Rtt;
-    use crate::host::Host;
-    use crate::plan::{Plan, RunId};
+    use crate::cell::{Outcome, Rtt, Status};
+    use crate::plan::{Parties, Plan, RunId};
 
     /// A journal line with a known round trip.
     pub fn run(mechanism: &str, parties: Parties, round: u32, ns: f64, label: Option<&str>) -> Outcome {
@@ -314,10 +253,8 @@ pub(crate) mod tests {
         outcome
     }
 
-    /// A saved folder of those lines.
-    pub fn saved(runs: Vec<Outcome>) -> Saved {
-        let campaign = Campaign { seed: 1, rounds: 6, cells: vec![], unsupported: vec![] };
-        Saved { host: Host::default(), campaign, runs, remarks: vec![] }
+    fn summary(runs: Vec<Outcome>) -> Summary {
+        Summary::of(&runs.into_iter().collect(), Which::All)
     }
 
     /// Six rounds of a drifting machine on which `fast` takes `a`, and `slow` takes `b`.
@@ -329,7 +266,7 @@ pub(crate) mod tests {
             runs.push(run("pipe", Parties::Process, round, a * drift, None));
             runs.push(run("unix-stream", Parties::Process, round, b * drift * (1.0 + sign * wobble), None));
         }
-        Summary::of(&saved(runs)).groups.remove(0).rows
+        summary(runs).groups.remove(0).rows
     }
 
     #[test]
@@ -356,7 +293,7 @@ pub(crate) mod tests {
             runs.push(run("pipe", Parties::Process, round, 1000.0 * wobble, Some(NULL_LABEL)));
             runs.push(run("unix-stream", Parties::Process, round, 1100.0, None));
         }
-        let summary = Summary::of(&saved(runs));
+        let summary = summary(runs);
         assert!((summary.groups[0].noise() - 0.2).abs() < 1e-9);
         assert!(summary.groups[0].rows.iter().all(|row| row.rank == Some(1)), "a tenth is inside a noise of a fifth");
     }
@@ -369,7 +306,7 @@ pub(crate) mod tests {
             runs.push(run("pipe", Parties::Process, round, base, None));
             runs.push(run("pipe", Parties::Process, round, base + 1003.0, Some(DELAY_LABEL)));
         }
-        let recovered = Summary::of(&saved(runs)).planted.unwrap().seen;
+        let recovered = summary(runs).planted.unwrap().seen;
         assert_eq!(recovered.median, 1003.0);
     }
 
@@ -384,7 +321,7 @@ pub(crate) mod tests {
         let mut wrong = run("unix-stream", Parties::Process, 6, 1.0, None);
         wrong.status = Status::Invalid;
         runs.push(wrong);
-        let rows = Summary::of(&saved(runs)).groups.remove(0).rows;
+        let rows = summary(runs).groups.remove(0).rows;
         let shown: Vec<_> = rows.iter().map(|r| (r.mechanism.as_str(), r.parties, r.rank.unwrap())).collect();
         assert_eq!(
             shown,

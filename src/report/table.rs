@@ -1,11 +1,13 @@
 //! Tables for people, on a terminal and in markdown, and what is said around them.
 
+use super::Report;
 use super::columns::{COLUMNS, Column};
-use super::summary::{Class, Group, Planted, Row, Summary, apart, ratio};
+use super::flags::{Effect, counts, meaning};
+use super::rows::{Class, Row, Which};
+use super::summary::{Drift, Group, Planted, apart, ratio};
 use super::text::{digits, nanos};
-use crate::campaign::journal::Saved;
 use crate::measure::stats::Estimate;
-use crate::plan::{Parties, Touch, Workload, show_size};
+use crate::plan::{Parties, Touch, Workload};
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write;
 
@@ -18,17 +20,20 @@ pub enum Style {
     Markdown,
 }
 
-/// Everything that a results folder says, for people.
-pub fn page(saved: &Saved, style: Style) -> String {
-    let summary = Summary::of(saved);
+/// Everything that a results folder says, for people, from all runs or from unflagged ones.
+pub fn page(report: &Report, which: Which, style: Style) -> String {
+    let (saved, summary) = (&report.saved, report.summary(which));
     let mut text = String::new();
     if style == Style::Markdown {
         let host = &saved.host;
         let _ = writeln!(text, "# What communication costs on {}\n", host.slug);
         let _ =
             writeln!(text, "{}, {} CPUs, hypervisor {}, kernel {}.", host.cpu, host.cpus, host.hypervisor, host.kernel);
-        let rounds = saved.runs.iter().map(|run| run.run.round + 1).max().unwrap_or(0);
-        let _ = writeln!(text, "{} launches in {rounds} rounds, seed {}.\n", saved.runs.len(), saved.campaign.seed);
+        let (launches, rounds, seed) = (report.launches, report.rounds, saved.campaign.seed);
+        let _ = writeln!(text, "{launches} launches in {rounds} rounds, seed {seed}.\n");
+    }
+    if which == Which::Unflagged {
+        let _ = writeln!(text, "From launches without a flag only.\n");
     }
     for group in &summary.groups {
         text.push_str(&class_table(&group.class, &group.rows, style));
@@ -38,21 +43,19 @@ pub fn page(saved: &Saved, style: Style) -> String {
         }
         text.push('\n');
     }
-    text.push_str(&footer(&summary, saved));
+    text.push_str(&footer(report, which, style));
     text
 }
 
 /// The heading of a class: everything that its rows have in common.
 pub fn heading(class: &Class) -> String {
-    let Class { workload, offered, size, wait, placement, touch } = class;
-    let what = match workload {
+    let what = match class.workload {
         Workload::PingPong => "round trip of one message each way",
         Workload::Stream => "one direction, until verified by the consumer",
         Workload::OfferedLoad => "one direction, latency from the intended send time",
     };
-    let offered = offered.map(|offered| format!(" at {offered}")).unwrap_or_default();
-    let touch = if *touch == Touch::Header { ", HEADER ONLY touched" } else { "" };
-    format!("{workload} {}{offered}, wait {wait}, {placement}: {what}{touch}", show_size(*size))
+    let touch = if class.touch == Touch::Header { ", HEADER ONLY touched" } else { "" };
+    format!("{class}: {what}{touch}")
 }
 
 fn class_table(class: &Class, rows: &[Row], style: Style) -> String {
@@ -63,7 +66,8 @@ fn class_table(class: &Class, rows: &[Row], style: Style) -> String {
     for row in rows {
         let mut cells: Vec<String> = columns.iter().map(|c| c.pretty(row)).collect();
         if row.time.is_none() {
-            let status = row.bad.first().map_or("no result", |o| super::text::status(o.status));
+            let flagged_only = if row.runs.is_empty() { "all flagged" } else { "no result" };
+            let status = row.bad.first().map_or(flagged_only, |o| super::text::status(o.status));
             if let Some(cell) = columns.iter().position(|c| matches!(c.key, "ns" | "bytes_per_s" | "achieved_per_s")) {
                 cells[cell] = status.into();
             }
@@ -153,44 +157,101 @@ fn found_again(planted: &Planted) -> &'static str {
     }
 }
 
-fn footer(summary: &Summary, saved: &Saved) -> String {
+/// Most names in one line below the tables.
+const MOST_NAMES: usize = 12;
+
+/// `: a, b, c and 4 more`, or nothing.
+fn names(names: &[String]) -> String {
+    let shown = names.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join("; ");
+    match names.len() {
+        0 => String::new(),
+        n if n > MOST_NAMES => format!(": {shown}; and {} more", n - MOST_NAMES),
+        _ => format!(": {shown}"),
+    }
+}
+
+fn drift_lines(drift: &Drift) -> Vec<String> {
+    let mut lines = vec![match (drift.tested, drift.moving.len()) {
+        (0, _) => "not looked for: no row has six runs".into(),
+        (tested, 0) => format!("none found in {tested} rows"),
+        (tested, moving) => format!("{moving} of {tested} rows move with run order{}", names(&drift.moving)),
+    }];
+    if let (Some(whole), Some(pace)) = (drift.whole, drift.last_to_first) {
+        let p = if whole.p < 0.001 { "p below 0.001".into() } else { format!("p {:.3}", whole.p) };
+        lines.push(format!(
+            "all runs together: rank correlation {:.2}, {p}; the last fifth took {} x the first",
+            whole.rho,
+            digits(pace)
+        ));
+    }
+    lines
+}
+
+fn effect_lines(effect: &Effect) -> Vec<String> {
+    let Effect { rows, moved, reranked, thin } = effect;
+    let count = |list: &[String]| format!("{} of {rows} rows", list.len());
+    let mut lines = vec![
+        format!("{} would move by more than the noise{}", count(moved), names(moved)),
+        format!("{} would change rank{}", count(reranked), names(reranked)),
+    ];
+    if *thin > 0 {
+        lines.push(format!("{thin} of {rows} rows would keep fewer than six runs, and no interval"));
+    }
+    lines
+}
+
+fn footer(report: &Report, which: Which, style: Style) -> String {
+    let (summary, saved) = (report.summary(which), &report.saved);
     let mut text = String::new();
+    let mut line = |label: &str, what: &str| {
+        let _ = match (style, label) {
+            (Style::Terminal, _) => writeln!(text, "{label:<9}{what}"),
+            (Style::Markdown, "") => writeln!(text, "  - {what}"),
+            (Style::Markdown, _) => writeln!(text, "- {label}: {what}"),
+        };
+    };
     if let Some(planted) = &summary.planted {
         let seen = interval(&planted.seen, nanos);
         let (ns, subject) = (nanos(planted.ns as f64), &planted.subject);
-        let _ =
-            writeln!(text, "control  a delay of {ns} planted in {subject} shows as {seen}: {}", found_again(planted));
+        line("control", &format!("a delay of {ns} planted in {subject} shows as {seen}: {}", found_again(planted)));
     }
-    let rows = || summary.groups.iter().flat_map(|group| &group.rows);
-    let flagged: usize = rows().map(Row::flagged).sum();
-    let bad: usize = rows().map(|row| row.bad.len()).sum();
-    let _ = writeln!(
-        text,
-        "runs     {} launches, {flagged} with doubts (see flags in summary.csv), {bad} without a result",
-        saved.runs.len()
-    );
-    for row in rows() {
+    if which == Which::All {
+        let flagged: usize = summary.rows().map(Row::flagged).sum();
+        let bad: usize = summary.rows().map(|row| row.bad.len()).sum();
+        line("runs", &format!("{} launches, {flagged} with doubts, {bad} without a result", report.launches));
+        for (flag, count) in counts(summary.rows()) {
+            line("", &format!("{flag} {count}: {}", meaning(flag)));
+        }
+        if flagged > 0 {
+            line("without", "those with doubts (summary-unflagged.md, ipcost show --unflagged)");
+            effect_lines(&report.effect).iter().for_each(|what| line("", what));
+        }
+        let mut drift = drift_lines(&summary.drift).into_iter();
+        drift.next().iter().for_each(|what| line("drift", what));
+        drift.for_each(|what| line("", &what));
+    }
+    for row in summary.rows() {
         if let Some(bad) = row.bad.first() {
-            let reason = bad.reason.as_deref().unwrap_or("no reason given");
-            let _ = writeln!(
-                text,
-                "{:<9}{} {}: {reason}",
-                super::text::status(bad.status),
-                row.mechanism,
-                heading(&row.class)
-            );
+            let what = format!("{} {}: {}", row.mechanism, heading(&row.class), bad.reason);
+            line(super::text::status(bad.status), &what);
         }
     }
-    let mut reasons: Vec<String> = Vec::new();
-    for cell in &summary.unsupported {
-        let reason = cell.reason.clone().unwrap_or_default();
+    let mut reasons: Vec<&str> = Vec::new();
+    for cell in &report.unsupported {
+        let reason = cell.reason.as_deref().unwrap_or_default();
         if !reasons.contains(&reason) {
-            let _ = writeln!(text, "not here {}: {reason}", cell.mechanism);
+            line("not here", &format!("{}: {reason}", cell.mechanism));
             reasons.push(reason);
         }
     }
-    for remark in &saved.remarks {
-        let _ = writeln!(text, "remark   {remark}");
+    let complete = saved.campaign.rounds;
+    if complete > 0 && report.rounds > complete {
+        let most = report.rounds;
+        line(
+            "extended",
+            &format!("headline rows with wide intervals, and null pairs, from {complete} to {most} rounds"),
+        );
     }
+    saved.remarks.iter().for_each(|remark| line("remark", remark));
     text
 }
