@@ -154,7 +154,7 @@ mod tests {
 
     /// A lump, a shoulder and a tail.
     fn latency(i: u64) -> u64 {
-        80 + i % 700 * 7 + if i % 50 == 0 { i * 13 } else { 0 }
+        80 + i % 700 * 7 + if i.is_multiple_of(50) { i * 13 } else { 0 }
     }
 
     #[test]

@@ -179,7 +179,7 @@ fn each_permutation(items: &mut [i64], look: &mut impl FnMut(&[i64])) {
         for i in 0..k {
             step(k - 1, items, look);
             if i + 1 < k {
-                items.swap(if k % 2 == 0 { i } else { 0 }, k - 1);
+                items.swap(if k.is_multiple_of(2) { i } else { 0 }, k - 1);
             }
         }
     }
