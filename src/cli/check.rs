@@ -102,7 +102,8 @@ fn line(finding: &Finding) -> String {
         Verdict::Fail => "FAIL",
         Verdict::Skipped => "skipped",
     };
-    format!("{verdict:<7} {check:<9} {subject:<34} {found}  (expected: {expected})\n")
+    let expected = if found == expected { String::new() } else { format!("  (expected: {expected})") };
+    format!("{verdict:<7} {check:<9} {subject:<30} {found}{expected}\n")
 }
 
 /// What is being done, on standard error if that is a terminal.
