@@ -359,6 +359,11 @@ pub trait Conductor {
     /// # Errors
     /// What the windows say.
     fn conduct(&mut self, plan: &Plan, two_cpus: bool, windows: &mut dyn Windows) -> Result<Numbers>;
+
+    /// Whether time and context switches of the run mean anything; not when it is stopped at every system call.
+    fn timed(&self) -> bool {
+        true
+    }
 }
 
 /// Refuses what the mechanism or this machine cannot do, before anything is created.
@@ -460,7 +465,7 @@ pub fn run<T: Transport>(plan: &Plan, conductor: &mut dyn Conductor) -> Result<O
     }
     enter(&mut outcome, plan, numbers, timer);
     outcome.flags.extend(crate::audit::flags(&outcome));
-    if let Some(doubt) = crate::audit::doubt(&outcome, T::SPEC) {
+    if let Some(doubt) = crate::audit::doubt(&outcome, T::SPEC, conductor.timed()) {
         outcome.status = Status::Invalid;
         outcome.invalid = Some(doubt.clone());
         outcome.reason = Some(doubt);

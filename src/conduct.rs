@@ -203,6 +203,10 @@ impl Conductor for Traced {
         windows.messages(self.0, None)?;
         Ok(Numbers { first_ns, warm_up: 1 + self.0, batch: windows.messages(2 * self.0, None)?, ..Numbers::default() })
     }
+
+    fn timed(&self) -> bool {
+        false
+    }
 }
 
 /// Serves a bench: prints `ready`, then for each line with a number carries that many messages and prints how many

@@ -351,13 +351,13 @@ fn summed(plan: &Plan, n: u64, leader: u32, sight: Sight, outcome: Outcome) -> R
     Ok(trace)
 }
 
-/// Messages by which the windows of a traced run differ: enough for a tenth of a call to show, and few megabytes.
+/// Messages by which the windows of a traced run differ: enough for a twenty-fifth of a call to show, and few megabytes.
 pub fn messages_for(size: usize) -> u64 {
-    ((4 << 20) / size as u64).clamp(10, 100)
+    ((4 << 20) / size as u64).clamp(10, 25)
 }
 
-/// Traces every unlabelled cell with two parties once, unless that was done before, and appends the results to a results folder, until `limit` has
-/// passed or `interrupted` says so; cells that were not reached say that.
+/// Traces every unlabelled cell with two parties once, unless that was done before, and appends the results to a results
+/// folder, until `limit` has passed or `interrupted` says so; cells that were not reached say that.
 ///
 /// # Errors
 /// When the folder cannot be written.

@@ -265,10 +265,10 @@ fn offered(args: &Compare) -> Result<Option<Offered>> {
 const TRACING: u32 = 15;
 const LEAST_TRACING: Duration = Duration::from_secs(2);
 
-/// Shortest and longest run that a campaign plans, and what launching one costs besides, ms.
+/// Shortest and longest run that a campaign plans, and what launching one and its last floor cost besides, ms.
 const SHORTEST_MS: u64 = 60;
 const LONGEST_MS: u64 = 2000;
-const LAUNCH_MS: u64 = 12;
+const LAUNCH_MS: u64 = 30;
 
 /// The length of a run that makes the complete blocks fit their time.
 fn run_span(total_ms: u64, cells: usize, rounds: u32) -> Span {
