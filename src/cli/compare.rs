@@ -374,7 +374,7 @@ mod tests {
         assert!(require_time(Some(70_000), 70_000, 81, 6).is_ok());
         let refused = require_time(Some(10_000), 10_000, 81, 20).unwrap_err();
         assert_eq!(refused.exit_code(), 2);
-        assert!(refused.to_string().contains("--budget 35s"), "{refused}");
+        assert!(refused.to_string().contains("--budget 44s"), "{refused}");
         assert!(require_time(None, 10_000, 81, 20).is_ok(), "nobody asked for that budget");
     }
 }
