@@ -3,8 +3,9 @@
 //!
 //! # Layout
 //! One breath: [`plan`] says what one run is; [`campaign`] decides in which order and how often, launches each run as a
-//! fresh process and writes its outcome to a journal; [`cell`] is that run; [`report`] turns a journal into tables and
-//! measures nothing. Nothing flows back.
+//! fresh process and writes its outcome to a journal; [`cell`] is that run; [`audit`] says whether to believe it;
+//! [`report`] turns a journal into tables and measures nothing. One thing flows back: [`report::headline`] names the rows
+//! that a full campaign looks at longer.
 //!
 //! - [`transport`]: the [`Transport`](transport::Transport) trait, one file per mechanism, and the one list
 //! - [`shm`]: lock-free layouts without system calls (ring, slot, wait protocol), model-checked
@@ -12,7 +13,8 @@
 //! - [`party`], [`session`]: who runs the other end, and how both stay in step
 //! - [`workload`]: the timed loops and the payload that they write and verify
 //! - [`check`]: the instrument checks itself, with planted faults and known answers
-//! - [`measure`]: histogram, floors, statistics over runs
+//! - [`measure`]: histogram, floors, the machine's limits, statistics over runs
+//! - [`host`]: the environment record, and whether the machine changed under a run
 //!
 //! # Timing model
 //! A run's *batch* window lies between two readings of `CLOCK_MONOTONIC` and yields the mean; its *stamped* window reads

@@ -1,8 +1,8 @@
 //! From runs to rows: medians over runs with intervals, ranks with ties, paired ratios.
 //!
-//! Key decision: rows are ranked only within their *class* (workload, size, wait, placement, touch), and two rows whose
-//! paired ratio cannot be told from one, or lies inside the noise that the null pair shows, share a rank. A mechanism's
-//! process and thread rows stand next to each other, ordered by the better of the two.
+//! Key decision: rows are ranked only within their *class* (workload, offered load, size, wait, placement, touch), and two
+//! rows whose paired ratio cannot be told from one, or lies inside the noise that the null pair shows, share a rank. A
+//! mechanism's process and thread rows stand next to each other, ordered by the better of the two.
 
 use super::rows::{Class, Gathered, Row, Run, Which};
 use crate::campaign::matrix::{DELAY_LABEL, NULL_LABEL};
