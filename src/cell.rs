@@ -177,6 +177,9 @@ pub struct Outcome {
     /// What was offered, if that was the workload.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub offered: Option<Offered>,
+    /// Planted fault, when there was one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub plant: Option<Plant>,
     /// Where.
     pub placement: Placed,
     /// Position in the campaign.
@@ -276,6 +279,7 @@ impl Outcome {
             parties: plan.parties,
             touch: plan.touch,
             delay_ns: plan.delay_ns,
+            plant: plan.plant,
             stall_ms: plan.stall_ms,
             offered: plan.offered.filter(|_| plan.workload == Workload::OfferedLoad),
             placement,

@@ -68,7 +68,9 @@ pub fn own_command(name: &str) -> Command {
 /// Runs one cell and returns its outcome, whatever became of it.
 pub fn launch(plan: &Plan, deadline: Duration) -> Outcome {
     // Wrong CPUs are the cell's to report.
-    let cpus = cpu::allowed().ok().and_then(|allowed| plan.placement.resolve(&allowed).ok()).flatten();
+    let allowed = cpu::allowed().unwrap_or_default();
+    let placed = plan.placement.resolve(&allowed).ok().flatten();
+    let cpus = placed.map_or(allowed, |cpus| cpus.to_vec());
     let watch = host::Watch::start();
     let surroundings = Surroundings::look(cpus);
     match ask_timed::<Outcome>(cell_command(), plan, deadline) {

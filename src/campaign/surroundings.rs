@@ -2,7 +2,7 @@
 //!
 //! Key decision: the orchestrator looks before it launches a cell and after it has collected it, never while it runs.
 //! What others took *flags* the run, because the machine is to blame and a second summary can leave the run out; what
-//! the harness itself took makes it *invalid*, because then the instrument measured itself. Rejected: sampling during
+//! the harness itself took makes it *invalid* when it is much, because then the instrument measured itself. Rejected: sampling during
 //! the run (a sampler is a third program on two CPUs). Source: proc(5), getrusage(2).
 
 use crate::cell::{Outcome, Status};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// What others took while a run was under way.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Disturbance {
-    /// CPU time that the hypervisor gave to others, on all CPUs, ns; absent where the kernel does not tell.
+    /// CPU time that the hypervisor gave to others, on the CPUs of the run, ns; absent where the kernel does not tell.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub steal_ns: Option<u64>,
     /// CPU time of other programs on the CPUs of the run, ns, in steps of a clock tick.
@@ -25,34 +25,38 @@ pub struct Disturbance {
     pub wall_ns: u64,
 }
 
-/// Most CPU that the harness may take while a cell runs, as a share of that time; and how much it may take in any case,
-/// since a run of a few milliseconds is shorter than what starting and reading it costs.
-const HARNESS: (f64, u64) = (0.01, 1_000_000);
+/// CPU of the harness while a cell runs, as a share of that time, from which on the run is flagged, and from which on it
+/// is not believed; and how much it may take in any case, since a run of a few milliseconds is shorter than what starting
+/// and reading it costs. The harness sleeps meanwhile and takes 0.05 %. One run in two thousand was charged 1.5 % on a
+/// virtual machine whose CPUs were wanted elsewhere: that is no fault of the run.
+const HARNESS_FLAGGED: f64 = 0.01;
+const HARNESS_INVALID: f64 = 0.05;
+const HARNESS_FREE_NS: u64 = 1_000_000;
 /// Foreign CPU time that flags a run: as a share of its length, and at least this much, since the kernel counts in ticks.
 const FOREIGN: (f64, u64) = (0.10, 30_000_000);
 
 /// Counters before a run.
 #[derive(Debug)]
 pub struct Surroundings {
-    cpus: Option<[usize; 2]>,
+    cpus: Vec<usize>,
     busy: Option<u64>,
     steal: Option<u64>,
     ours: u64,
 }
 
 impl Surroundings {
-    /// Looks before a run on these CPUs; `None` stands for all.
-    pub fn look(cpus: Option<[usize; 2]>) -> Self {
-        let (busy, steal) = read(cpus);
-        Self { cpus, busy, steal, ours: usage::process_and_children() }
+    /// Looks before something happens on these CPUs.
+    pub fn look(cpus: Vec<usize>) -> Self {
+        let (busy, steal) = read(&cpus);
+        Self { cpus, busy, steal, ours: usage::of_family() }
     }
 
     /// Looks again after the cell was collected. `harness` is the CPU time and the wall time between handing over the
     /// plan and reading the result, ns.
     pub fn since(&self, (harness_cpu_ns, wall_ns): (u64, u64)) -> Disturbance {
-        let (busy, steal) = read(self.cpus);
+        let (busy, steal) = read(&self.cpus);
         let grown = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));
-        let ours = usage::process_and_children().saturating_sub(self.ours);
+        let ours = usage::of_family().saturating_sub(self.ours);
         Disturbance {
             steal_ns: grown(steal, self.steal),
             foreign_cpu_ns: grown(busy, self.busy).map(|busy| busy.saturating_sub(ours)),
@@ -62,31 +66,26 @@ impl Surroundings {
     }
 }
 
-/// Busy time of these CPUs and stolen time of all, ns.
-fn read(cpus: Option<[usize; 2]>) -> (Option<u64>, Option<u64>) {
+/// Busy and stolen time of these CPUs, ns.
+fn read(cpus: &[usize]) -> (Option<u64>, Option<u64>) {
     let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     parse(&text, cpus)
 }
 
-fn parse(text: &str, cpus: Option<[usize; 2]>) -> (Option<u64>, Option<u64>) {
+fn parse(text: &str, cpus: &[usize]) -> (Option<u64>, Option<u64>) {
     let (mut busy, mut steal) = (None, None);
     for line in text.lines().take_while(|line| line.starts_with("cpu")) {
         let mut words = line.split_whitespace();
-        let name = words.next().unwrap_or_default();
+        let number = words.next().and_then(|name| name[3..].parse::<usize>().ok());
+        if !number.is_some_and(|number| cpus.contains(&number)) {
+            continue;
+        }
         // user nice system idle iowait irq softirq steal; the time of guests is part of user.
         let ticks: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
         let [user, nice, system, _, _, irq, softirq, stolen, ..] = ticks[..] else { continue };
         let ns = clock::tick_ns();
-        if name == "cpu" {
-            steal = Some(stolen * ns);
-        }
-        let wanted = match cpus {
-            None => name == "cpu",
-            Some(cpus) => name[3..].parse().is_ok_and(|cpu: usize| cpus.contains(&cpu)),
-        };
-        if wanted {
-            *busy.get_or_insert(0) += (user + nice + system + irq + softirq) * ns;
-        }
+        *steal.get_or_insert(0) += stolen * ns;
+        *busy.get_or_insert(0) += (user + nice + system + irq + softirq) * ns;
     }
     (busy, steal)
 }
@@ -100,8 +99,12 @@ pub fn enter(outcome: &mut Outcome, seen: Disturbance) {
     if seen.foreign_cpu_ns.is_some_and(|ns| ns > FOREIGN.1 && ns as f64 > FOREIGN.0 * wall) {
         outcome.flags.push("foreign-cpu".into());
     }
-    if seen.harness_cpu_ns > HARNESS.1 && seen.harness_cpu_ns as f64 > HARNESS.0 * wall {
-        distrust(outcome, "the harness took more than 1 % of a CPU while the cell ran".into());
+    let harness = seen.harness_cpu_ns as f64 / wall.max(1.0);
+    if seen.harness_cpu_ns > HARNESS_FREE_NS && harness > HARNESS_FLAGGED {
+        outcome.flags.push("harness-cpu".into());
+        if harness > HARNESS_INVALID {
+            distrust(outcome, format!("the harness took {:.0} % of a CPU while the cell ran", 100.0 * harness));
+        }
     }
     outcome.disturbance = Some(seen);
 }
@@ -134,12 +137,12 @@ mod tests {
         "cpu  100 1 50 9000 7 3 2 40 5 0\ncpu0 60 1 20 4500 3 1 1 20 5 0\ncpu1 40 0 30 4500 4 2 1 20 0 0\nintr 1";
 
     #[test]
-    fn busy_time_is_that_of_the_runs_cpus_and_steal_that_of_all() {
+    fn busy_and_stolen_time_are_those_of_the_runs_cpus() {
         let ns = clock::tick_ns();
-        assert_eq!(parse(STAT, None), (Some(156 * ns), Some(40 * ns)));
-        assert_eq!(parse(STAT, Some([1, 1])), (Some(73 * ns), Some(40 * ns)));
-        assert_eq!(parse(STAT, Some([0, 1])), (Some(156 * ns), Some(40 * ns)));
-        assert_eq!(parse("", None), (None, None));
+        assert_eq!(parse(STAT, &[1, 1]), (Some(73 * ns), Some(20 * ns)));
+        assert_eq!(parse(STAT, &[0, 1]), (Some(156 * ns), Some(40 * ns)));
+        assert_eq!(parse(STAT, &[10]), (None, None));
+        assert_eq!(parse("", &[0]), (None, None));
     }
 
     fn entered(seen: Disturbance) -> Outcome {
@@ -162,7 +165,9 @@ mod tests {
         let stolen = entered(Disturbance { steal_ns: Some(10_000_000), foreign_cpu_ns: Some(50_000_000), ..QUIET });
         assert_eq!((stolen.status, &stolen.flags[..]), (Status::Ok, &["steal".to_string(), "foreign-cpu".into()][..]));
         let busy = entered(Disturbance { harness_cpu_ns: 2_000_000, ..QUIET });
-        assert!(busy.invalid.is_some_and(|why| why.contains("harness")));
+        assert_eq!((busy.status, &busy.flags[..]), (Status::Ok, &["harness-cpu".to_string()][..]));
+        let worse = entered(Disturbance { harness_cpu_ns: 6_000_000, ..QUIET });
+        assert!(worse.invalid.is_some_and(|why| why.contains("6 %")));
         let mut switched = entered(QUIET);
         changed(&mut switched, "pages swapped in: 7 became 8");
         assert_eq!((switched.status, &switched.flags[..]), (Status::Ok, &["swap".to_string()][..]));

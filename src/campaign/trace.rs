@@ -55,7 +55,7 @@ pub struct Mapping {
     pub bytes: u64,
 }
 
-/// What a traced run showed; the journal's row that it belongs to has the same first eight fields.
+/// What a traced run showed. The row that it belongs to has the same first seven fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
     /// Name of the mechanism.

@@ -4,8 +4,8 @@
 //! - *floor*: the round trip is at least the bare hand-over between the same parties, the lower of the two probes of
 //!   that launch, less the 10 % by which a probe may move before a run is flagged. It fails if every launch is below: one
 //!   may be, when the machine moved a CPU between a probe and the window; all of them cannot.
-//! - *little*: a ping-pong between two parties has one message in flight, so round trips per second (batch window) times the mean round trip
-//!   (stamped window) is 1 within 20 % and a clock reading. The median over the launches counts; if it does not lie
+//! - *little*: a ping-pong between two parties has one message in flight, so round trips per second (batch window) times
+//!   the mean round trip (stamped window) is 1 within 20 % and a clock reading. The median over the launches counts; if it does not lie
 //!   there, three launches more, and the median of all. The messages in flight of a *stream* need a one-way latency,
 //!   which a closed loop does not have.
 //! - *bandwidth*: bytes per second times the copies of the mechanism's model are no more than two CPUs can copy out of

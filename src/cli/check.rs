@@ -23,7 +23,7 @@ pub struct Check {
     /// Mechanisms to check [default: all]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     mechanism: Vec<String>,
-    /// Checks to run: boundary, faults, doubling, physics, cpu, controls, tables [default: all]
+    /// Checks to run: boundary, faults, doubling, physics, cpu, controls, stall, tables [default: all]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     only: Vec<String>,
     /// What to print on standard output

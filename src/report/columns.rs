@@ -170,7 +170,7 @@ columns! {
         Row |r| r.drift.map(|drift| drift.p).into();
     "messages_per_s", "messages", PerS, STREAM, "messages (round trips) per second, median over launches",
         Runs |o| o.throughput.as_ref().map(|t| t.messages_per_s);
-    "reached_share", "reached", Ratio, Shown::Csv, "share of the launches that reached the offered rate",
+    "reached_share", "reached", Ratio, Shown::Csv, "1 if more launches reached the offered rate than did not, 0 if fewer, one half if as many",
         Runs |o| only_point(o).map(|p| f64::from(u8::from(p.reached)));
     "reached", "reached", None, OFFERED, "launches that reached the offered rate, of all; the latencies of the others grow with their length",
         Row |r| reached(r).map_or(Value::Absent, Value::Text);

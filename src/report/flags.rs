@@ -1,7 +1,7 @@
 //! Reasons for doubt: what each flag means, and what leaving flagged runs out would change.
 //!
 //! Key decision: this table is the one place where a flag is explained; the tables' footer and `docs/FLAGS.md` print it.
-//! A flag is set without a look at the result, the run counts, and both summaries exist; which of the two is right is the
+//! A flag is set without a look at the result (but for a rate that was not reached), the run counts, and both summaries exist; which of the two is right is the
 //! reader's decision, so the difference between them is named row by row. Rejected: leaving flagged runs out by itself.
 
 use super::rows::Row;
@@ -16,6 +16,7 @@ pub const FLAGS: &[(&str, &str)] = &[
     ("few-messages", "fewer than 1000 messages in a batch shorter than 100 ms"),
     ("foreign-cpu", "other programs took over 10 % of a CPU on the parties' CPUs, and at least 30 ms"),
     ("handover-floor-moved", "the bare hand-over took over 10 % more or less after the run than before it"),
+    ("harness-cpu", "the program that launches the runs used over 1 % of a CPU meanwhile"),
     ("line-floor-moved", "the cache-line round trip took over 10 % more or less after the run than before it"),
     ("major-faults", "a party waited for a page from a device"),
     ("rate-not-reached", "the offered rate was not reached, so the latencies grow with the length of the run"),

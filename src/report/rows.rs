@@ -167,7 +167,8 @@ impl Samples {
 pub struct Beside {
     /// The machine's limits.
     pub limits: Option<Limits>,
-    traces: Vec<Trace>,
+    /// System calls per message.
+    calls: BTreeMap<Key, f64>,
 }
 
 impl Beside {
@@ -176,13 +177,12 @@ impl Beside {
     /// # Errors
     /// When a trace in the middle of the file is damaged.
     pub fn read(dir: &Path) -> Result<Self> {
-        Ok(Self { limits: Limits::read(dir), traces: trace::read(dir)? })
-    }
-
-    fn calls(&self, class: &Class, mechanism: &str, parties: Parties) -> Option<f64> {
-        let Class { workload, offered, size, wait, placement, touch } = *class;
-        let cell = (mechanism, workload, size, wait, parties, placement, touch);
-        self.traces.iter().find(|trace| offered.is_none() && trace.cell() == cell)?.calls_per_message()
+        let calls = trace::read(dir)?.into_iter().filter_map(|trace| {
+            let Trace { workload, size, wait, placement, touch, .. } = trace;
+            let class = Class { workload, offered: None, size, wait, placement, touch };
+            Some(((class, trace.mechanism.clone(), trace.parties, None), trace.calls_per_message()?))
+        });
+        Ok(Self { limits: Limits::read(dir), calls: calls.collect() })
     }
 }
 
@@ -252,7 +252,8 @@ impl Cell {
         self.runs.push(Rc::new(Run::of(run)));
     }
 
-    fn row(&self, (class, mechanism, parties, label): &Key, which: Which, beside: &Beside) -> Row {
+    fn row(&self, key: &Key, which: Which, beside: &Beside) -> Row {
+        let (class, mechanism, parties, label) = key;
         let counts = |run: &&Rc<Run>| which == Which::All || run.flags.is_empty();
         let runs: Vec<_> = self.runs.iter().filter(counts).cloned().collect();
         let all = self.all.as_ref().filter(|_| which == Which::All);
@@ -267,7 +268,7 @@ impl Cell {
             runs,
             bad: self.bad.clone(),
             samples: all.unwrap_or(&self.clean).clone(),
-            calls: beside.calls(class, mechanism, *parties),
+            calls: beside.calls.get(key).copied(),
             memcpy: beside.limits.as_ref().and_then(|limits| limits.memcpy_bytes_per_s(class.size)),
         }
     }

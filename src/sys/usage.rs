@@ -30,14 +30,6 @@ pub struct Usage {
     pub major_faults: u64,
 }
 
-/// CPU time of this process and of the children it has collected, with theirs, ns.
-pub fn process_and_children() -> u64 {
-    let cpu = |who| {
-        getrusage(who).map_or(0, |u| 1000 * (u.user_time().num_microseconds() + u.system_time().num_microseconds()))
-    };
-    (cpu(UsageWho::RUSAGE_SELF) + cpu(UsageWho::RUSAGE_CHILDREN)) as u64
-}
-
 impl Usage {
     /// The calling thread's counters now.
     pub fn now() -> Self {
