@@ -99,7 +99,7 @@ fn main() {
                     placement,
                     ..Plan::default()
                 };
-                if admit(&plan, runner.spec()).is_err() {
+                if admit(&plan, runner.spec(), &runner.bound()).is_err() {
                     continue;
                 }
                 let mut cell = None;

@@ -19,7 +19,7 @@ use crate::session::{Alone, Books, Leader, Measured, OpenLoop, Windows, Witness,
 use crate::shm::ledger::Ledger;
 use crate::shm::stamps::{self, Stamps};
 use crate::sys::{clock, cpu, map};
-use crate::transport::{Config, MEMORY_NOTE, Spec, Transport};
+use crate::transport::{Bound, Config, MEMORY_NOTE, Spec, Transport};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -374,12 +374,15 @@ pub trait Conductor {
 ///
 /// # Errors
 /// `unsupported`, with what to choose instead.
-pub fn admit(plan: &Plan, spec: &Spec) -> Result<Option<[usize; 2]>> {
+pub fn admit(plan: &Plan, spec: &Spec, bound: &Bound) -> Result<Option<[usize; 2]>> {
     let words = |words: Vec<&str>| words.join(", ");
     let no = |what: String, choice: String| Err(Error::unsupported(what).hint(choice));
-    if plan.size == 0 || plan.size > spec.max_size {
-        let what = format!("{} carries 1 to {} bytes, not {}", spec.name, spec.max_size, plan.size);
-        return no(what, "choose another --size".into());
+    if plan.size == 0 || plan.size > bound.size {
+        let what = format!("{} carries 1 to {} bytes, not {}", spec.name, bound.size, plan.size);
+        return match &bound.set_by {
+            Some(setting) if plan.size <= spec.max_size && plan.size > 0 => no(what, format!("the limit is {setting}")),
+            _ => no(what, "choose another --size".into()),
+        };
     }
     if !spec.parties.contains(&plan.parties) {
         let choice = words(spec.parties.iter().map(|p| p.word()).collect());
@@ -425,7 +428,7 @@ pub fn admit(plan: &Plan, spec: &Spec) -> Result<Option<[usize; 2]>> {
 /// # Errors
 /// `unsupported`, `failed` or `invalid`; a process that has several threads cannot run a plan with processes.
 pub fn run<T: Transport>(plan: &Plan, conductor: &mut dyn Conductor) -> Result<Outcome> {
-    let cpus = admit(plan, T::SPEC)?;
+    let cpus = admit(plan, T::SPEC, &T::bound())?;
     let timer = clock::Timer::measure();
     let cfg = Config::new(plan);
     let start = clock::now();

@@ -193,6 +193,18 @@ words! {
     }
 }
 
+impl WaitKind {
+    /// The wait of this kind that is taken when nothing more is said.
+    pub fn typical(self) -> Wait {
+        match self {
+            WaitKind::Block => Wait::Block,
+            WaitKind::Hybrid => Wait::Hybrid(Wait::HYBRID_LOOKS),
+            WaitKind::Yield => Wait::Yield,
+            WaitKind::Spin => Wait::Spin,
+        }
+    }
+}
+
 /// Which CPUs the two parties run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Placement {

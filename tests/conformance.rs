@@ -7,8 +7,12 @@ use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn run(spec: &'static transport::Spec, topic: conformance::Topic) {
+fn run<T: Transport>(topic: conformance::Topic) {
+    let spec = T::SPEC;
     common::watched(LIMIT, move || {
+        if let Err(why) = conformance::usable::<T>() {
+            return eprintln!("skipped, {} cannot be used here: {why}", spec.name);
+        }
         if let Err(how) = conformance::every_wait(spec, topic) {
             panic!("{}: {how}", spec.name);
         }
@@ -44,7 +48,7 @@ macro_rules! topics {
     ($($sentence:ident: $topic:ident),+ $(,)?) => {
         $(#[test]
         fn $sentence() {
-            run(T::SPEC, conformance::$topic::<T>);
+            run::<T>(conformance::$topic::<T>);
         })+
         #[test]
         fn no_topic_of_the_suite_is_missing_here() {

@@ -66,6 +66,22 @@ const QUICK: &[Class] = &[
     (Workload::Stream, 64 << 10, Wait::Block, Placement::CrossCpu),
 ];
 
+/// The mechanisms of the quick profile when none is named: one or two of every kind, so that it ends in time.
+const QUICK_MECHANISMS: &[&str] = &[
+    "pipe",
+    "file",
+    "mmap-file",
+    "unix-stream",
+    "local-socket",
+    "shm-ring",
+    "shm-slot",
+    "posix-shm",
+    "heap-ring",
+    "mutex-queue",
+    "null",
+    "copy",
+];
+
 /// Mechanisms whose thread twins the quick profile includes: one per family.
 const QUICK_TWINS: &[&str] = &["pipe", "unix-stream", "shm-ring"];
 
@@ -92,13 +108,16 @@ impl Request {
         let runners = self.runners()?;
         let mut matrix = Matrix::default();
         let mut seen = HashSet::new();
+        // Asked once, and before the first launch: a mechanism that this kernel does not have would fail in every round.
+        let unusable: Vec<Option<Error>> = runners.iter().map(|runner| runner.usable().err()).collect();
         for class in self.classes(allowed_cpus) {
-            for runner in &runners {
+            for (runner, unusable) in runners.iter().zip(&unusable) {
                 for plan in self.plans(*runner, class) {
                     if seen.insert(plan.cell_key()) {
-                        match admit(&plan, runner.spec()) {
-                            Ok(_) => matrix.cells.push(plan),
-                            Err(error) => matrix.unsupported.push(Outcome::from_error(&plan, &error)),
+                        match (unusable, admit(&plan, runner.spec(), &runner.bound())) {
+                            (None, Ok(_)) => matrix.cells.push(plan),
+                            (Some(error), _) => matrix.unsupported.push(Outcome::from_error(&plan, error)),
+                            (None, Err(error)) => matrix.unsupported.push(Outcome::from_error(&plan, &error)),
                         }
                     }
                 }
@@ -108,7 +127,10 @@ impl Request {
     }
 
     fn runners(&self) -> Result<Vec<&'static dyn Runner>> {
-        if self.mechanisms.is_empty() || self.mechanisms.iter().any(|name| name == "all") {
+        if self.mechanisms.is_empty() && self.profile == Profile::Quick {
+            return QUICK_MECHANISMS.iter().map(|name| find(name)).collect();
+        }
+        if self.mechanisms.is_empty() || self.named("all") {
             return Ok(ALL.to_vec());
         }
         let mut runners = Vec::new();

@@ -10,7 +10,7 @@ use super::{complain, print};
 use crate::error::{Context, Phase, Result};
 use crate::report::rows::Which;
 use crate::report::{self, Report, table};
-use crate::transport::{ALL, Meeting, Spec};
+use crate::transport::{ALL, ALL_WAITS, Bound, Meeting, Spec};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -121,32 +121,63 @@ fn regenerate(dirs: &[PathBuf]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A mechanism as `ipcost list` shows it: what it is, and what of that works here.
+#[derive(serde::Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    spec: &'static Spec,
+    /// The largest message here.
+    bound: Bound,
+    /// Why it cannot be used here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unusable: Option<String>,
+}
+
 fn list(format: ListFormat) -> Result<ExitCode> {
-    let specs: Vec<&Spec> = ALL.iter().map(|runner| runner.spec()).collect();
+    let listed: Vec<Listed> = ALL
+        .iter()
+        .map(|runner| Listed {
+            spec: runner.spec(),
+            bound: runner.bound(),
+            unusable: runner.usable().err().map(|error| error.to_string()),
+        })
+        .collect();
     let text = match format {
-        ListFormat::Json => to_json(&specs)?,
-        ListFormat::Table => list_table(&specs),
+        ListFormat::Json => to_json(&listed)?,
+        ListFormat::Table => list_table(&listed),
     };
     print(&text).map(|()| ExitCode::SUCCESS)
 }
 
-fn list_table(specs: &[&Spec]) -> String {
+fn list_table(listed: &[Listed]) -> String {
     let mut text = String::new();
-    for spec in specs {
+    for Listed { spec, bound, unusable } in listed {
         let parties: Vec<_> = spec.parties.iter().map(|p| p.word()).collect();
         let meeting = match spec.meeting {
             Meeting::Stdio => "; two terminals: standard streams",
             Meeting::Path => "; two terminals: --at PATH",
-            Meeting::ShmName => "; two terminals: --at NAME",
+            Meeting::ShmName | Meeting::QueueName => "; two terminals: --at NAME",
+            Meeting::Address => "; two terminals: --at ADDRESS:PORT",
+            Meeting::Key => "; two terminals: --at KEY",
             Meeting::Never => "",
         };
-        text.push_str(&format!("{:<13} {}\n", spec.name, spec.summary));
-        text.push_str(&format!("{:<13} between: {}; copies: {}{meeting}\n", "", parties.join(", "), spec.copies));
-        text.push_str(&format!("{:<13} peer death: {}\n", "", spec.peer_death));
+        text.push_str(&format!("{:<14} {}\n", spec.name, spec.summary));
+        let mut say = |line: String| text.push_str(&format!("{:<14} {line}\n", ""));
+        say(format!("between: {}; copies: {}{meeting}", parties.join(", "), spec.copies));
+        if spec.waits.len() < ALL_WAITS.len() {
+            let waits: Vec<_> = spec.waits.iter().map(|wait| wait.word()).collect();
+            say(format!("waits: {} only", waits.join(", ")));
+        }
+        say(format!("peer death: {}", spec.peer_death));
+        if let Some(setting) = &bound.set_by {
+            say(format!("at most {} bytes a message here: {setting}", bound.size));
+        }
+        if let Some(why) = unusable {
+            say(format!("NOT USABLE HERE: {why}"));
+        }
     }
-    text.push_str(
-        "\nEach is a program of its own: ipc-<name> --help. All honour the waits block, spin, yield and hybrid.\n",
-    );
+    text.push_str("\nEach is a program of its own: ipc-<name> --help.\n");
+    text.push_str("All honour the waits block, spin, yield and hybrid where nothing else is said.\n");
     text
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Parties, Plan, Span, Touch, Wait, Workload, parse_millis, parse_size};
 use crate::report::text;
 use crate::role::{STOP, Speech};
-use crate::transport::{Config, Meeting, Notes, Runner, Spec, find};
+use crate::transport::{Bound, Config, Meeting, Notes, Runner, Spec, find};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -147,7 +147,7 @@ fn after_help(spec: &Spec) -> String {
     let words = |words: Vec<&str>| words.join(", ");
     let meeting = match spec.meeting {
         Meeting::Stdio => format!("ipc-{0} producer | ipc-{0} consumer", spec.name),
-        Meeting::Path | Meeting::ShmName => {
+        Meeting::Path | Meeting::ShmName | Meeting::Address | Meeting::QueueName | Meeting::Key => {
             format!("ipc-{0} consumer --at NAME   and in another terminal   ipc-{0} producer --at NAME", spec.name)
         }
         Meeting::Never => "none: it connects threads of one process, or was made for one launch".into(),
@@ -164,7 +164,7 @@ fn after_help(spec: &Spec) -> String {
 
 fn measure(runner: &dyn Runner, plan: Plan, format: Format) -> Result<ExitCode> {
     // What cannot be done at all is the command's fault, not the run's.
-    admit(&plan, runner.spec()).map_err(|error| Error::usage(error.to_string()))?;
+    admit(&plan, runner.spec(), &runner.bound()).map_err(|error| Error::usage(error.to_string()))?;
     if let Some(dir) = &plan.dir {
         super::options::writable_dir(dir)?;
     }
@@ -197,14 +197,15 @@ fn show(outcome: &Outcome, format: Format) -> Result<()> {
     }
 }
 
-fn config(spec: &Spec, meet: &Meet, size: usize) -> Result<(Config, String)> {
+fn config(spec: &Spec, bound: Bound, meet: &Meet, size: usize) -> Result<(Config, String)> {
     if spec.meeting == Meeting::Never {
         let what = format!("{} does not connect two programs that are started separately", spec.name);
         return Err(Error::usage(what).hint("measure it with ping-pong or stream"));
     }
-    if size > spec.max_size {
-        let what = format!("{} carries at most {} bytes", spec.name, spec.max_size);
-        return Err(Error::usage(what).hint("choose a smaller --size"));
+    if size > bound.size {
+        let what = format!("{} carries at most {} bytes", spec.name, bound.size);
+        let hint = bound.set_by.map_or("choose a smaller --size".into(), |setting| format!("the limit is {setting}"));
+        return Err(Error::usage(what).hint(hint));
     }
     let at = meet.at.clone().unwrap_or_else(|| default_name(spec));
     let cfg = Config {
@@ -220,18 +221,22 @@ fn config(spec: &Spec, meet: &Meet, size: usize) -> Result<(Config, String)> {
 
 /// Where the two programs meet when nobody says: a name with the user in it.
 fn default_name(spec: &Spec) -> String {
-    let name = format!("ipcost-{}-{}", nix::unistd::geteuid(), spec.name);
+    let user = nix::unistd::geteuid().as_raw();
+    let name = format!("ipcost-{user}-{}", spec.name);
     match spec.meeting {
         Meeting::Path => {
             let dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
             dir.unwrap_or_else(std::env::temp_dir).join(name).to_string_lossy().into_owned()
         }
+        // A port and a key out of the user's number, so that two users do not meet by accident.
+        Meeting::Address => format!("127.0.0.1:{}", 20_000 + user % 10_000),
+        Meeting::Key => format!("{:#x}", 0x1bc0_0000 + user % (1 << 20)),
         _ => name,
     }
 }
 
 fn produce(runner: &dyn Runner, args: &Produce) -> Result<ExitCode> {
-    let (cfg, at) = config(runner.spec(), &args.meet, args.size)?;
+    let (cfg, at) = config(runner.spec(), runner.bound(), &args.meet, args.size)?;
     watch(Duty::StopRole);
     let millis = args.duration.or_else(|| args.messages.is_none().then_some(2000));
     let sent = runner.produce(&cfg, &at, &Speech { messages: args.messages, millis, touch: Touch::Whole })?;
@@ -241,7 +246,7 @@ fn produce(runner: &dyn Runner, args: &Produce) -> Result<ExitCode> {
 }
 
 fn consume(runner: &dyn Runner, args: &Consume) -> Result<ExitCode> {
-    let (cfg, at) = config(runner.spec(), &args.meet, 1)?;
+    let (cfg, at) = config(runner.spec(), runner.bound(), &args.meet, 1)?;
     watch(Duty::StopRole);
     let heard = runner.consume(&cfg, &at)?;
     match args.format {

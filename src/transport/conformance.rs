@@ -46,6 +46,19 @@ pub fn topics<T: Transport>() -> [(&'static str, Topic); 10] {
     ]
 }
 
+/// Whether the mechanism works here at all; where it does not, the suite has nothing to say.
+///
+/// # Errors
+/// Why not.
+pub fn usable<T: Transport>() -> Verdict {
+    T::usable().map_err(|error| error.to_string())
+}
+
+/// A size, or the largest that the mechanism carries here.
+fn fit<T: Transport>(size: usize) -> usize {
+    size.min(T::bound().size)
+}
+
 /// Everything: each topic under each wait that the mechanism honours. Takes seconds.
 ///
 /// # Errors
@@ -150,7 +163,9 @@ pub fn both_ways<T: Transport>(wait: Wait) -> Verdict {
 /// What was wrong, and at which size.
 pub fn sizes<T: Transport>(wait: Wait) -> Verdict {
     let largest = if matches!(wait, Wait::Block | Wait::Yield) { usize::MAX } else { 1 << 20 };
-    for &size in SIZES.iter().filter(|size| **size <= largest) {
+    let bound = T::bound().size;
+    let around = [bound.saturating_sub(1), bound].into_iter().filter(|size| *size < 16 << 20);
+    for size in SIZES.iter().copied().chain(around).filter(|size| (1..=largest.min(bound)).contains(size)) {
         stream::<T>(wait, size, if size > 1 << 20 { 3 } else { 7 }).map_err(|how| format!("{size} B: {how}"))?;
     }
     Ok(())
@@ -161,7 +176,7 @@ pub fn sizes<T: Transport>(wait: Wait) -> Verdict {
 /// # Errors
 /// What was wrong.
 pub fn wrap_around<T: Transport>(wait: Wait) -> Verdict {
-    for (size, n) in [(32 << 10, 100), (48 << 10, 40)] {
+    for (size, n) in [(fit::<T>(32 << 10), 100), (fit::<T>(48 << 10), 40)] {
         stream::<T>(wait, size, few_if_slow(wait, n)).map_err(|how| format!("{size} B: {how}"))?;
     }
     // A ring of 64-byte messages has thousands of slots: only where a message costs no time slice.
@@ -173,7 +188,8 @@ pub fn wrap_around<T: Transport>(wait: Wait) -> Verdict {
 /// # Errors
 /// What was wrong.
 pub fn full<T: Transport>(wait: Wait) -> Verdict {
-    let (size, n) = (64 << 10, 64);
+    let size = fit::<T>(64 << 10);
+    let n = ((4 << 20) / size) as u64;
     if !crosses_threads(T::SPEC) {
         return Ok(());
     }
@@ -302,7 +318,7 @@ pub fn receiver_leaves<T: Transport>(wait: Wait) -> Verdict {
     if !crosses_threads(T::SPEC) {
         return Ok(());
     }
-    let size = 4 << 10;
+    let size = fit::<T>(4 << 10);
     let (mut tx, mut rx) = made(T::one_way(&config(wait, size)))?;
     let (going, gone) = mpsc::channel::<()>();
     let first = between(
@@ -321,7 +337,7 @@ pub fn receiver_leaves<T: Transport>(wait: Wait) -> Verdict {
     );
     first.map_err(|how| format!("a receiver that left before: {how}"))?;
 
-    let size = 64 << 10;
+    let size = fit::<T>(64 << 10);
     let (mut tx, mut rx) = made(T::one_way(&config(wait, size)))?;
     let progress = AtomicU64::new(0);
     let sent = &progress;

@@ -1,7 +1,6 @@
 //! The one list of mechanisms. Registry, help, docs, conformance suite and benches all read it.
 
-use super::{Config, Met, Role, Spec, Transport, Unix};
-use super::{Copy, FileRing, HeapRing, LocalSocket, MmapFile, MutexQueue, Null, Pipe, PosixShm, ShmRing, ShmSlot};
+use super::{Bound, Config, Met, Role, Spec, Transport};
 use crate::cell::{self, Conductor, Outcome};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
@@ -12,6 +11,15 @@ use std::marker::PhantomData;
 pub trait Runner: Sync {
     /// What it is.
     fn spec(&self) -> &'static Spec;
+
+    /// See [`Transport::bound`].
+    fn bound(&self) -> Bound;
+
+    /// See [`Transport::usable`].
+    ///
+    /// # Errors
+    /// Why it cannot be used here.
+    fn usable(&self) -> Result<()>;
 
     /// One run in this process, which must be freshly launched and single-threaded.
     ///
@@ -40,6 +48,14 @@ impl<T: Transport> Runner for Erased<T> {
         T::SPEC
     }
 
+    fn bound(&self) -> Bound {
+        T::bound()
+    }
+
+    fn usable(&self) -> Result<()> {
+        T::usable()
+    }
+
     fn run(&self, plan: &Plan, conductor: &mut dyn Conductor) -> Result<Outcome> {
         cell::run::<T>(plan, conductor)
     }
@@ -64,8 +80,20 @@ macro_rules! list {
 }
 
 /// Every mechanism, in the order in which it is listed.
-pub static ALL: &[&dyn Runner] =
-    list![Pipe, FileRing, MmapFile, Unix, LocalSocket, ShmRing, ShmSlot, PosixShm, HeapRing, MutexQueue, Null, Copy,];
+pub static ALL: &[&dyn Runner] = list![
+    super::Pipe,
+    super::FileRing,
+    super::MmapFile,
+    super::Unix,
+    super::LocalSocket,
+    super::ShmRing,
+    super::ShmSlot,
+    super::PosixShm,
+    super::HeapRing,
+    super::MutexQueue,
+    super::Null,
+    super::Copy,
+];
 
 /// The mechanism of that name.
 ///

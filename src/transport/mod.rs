@@ -60,8 +60,23 @@ pub enum Meeting {
     Path,
     /// A name in the POSIX shared memory name space.
     ShmName,
+    /// An address and port of this machine.
+    Address,
+    /// A name of a POSIX message queue.
+    QueueName,
+    /// A System V key.
+    Key,
     /// They cannot: the mechanism lives within one process.
     Never,
+}
+
+/// The largest message on this machine as it is configured, which may be less than [`Spec::max_size`].
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Bound {
+    /// In bytes.
+    pub size: usize,
+    /// The setting that keeps it below what the mechanism could do: its name, its value, and how to raise it.
+    pub set_by: Option<String>,
 }
 
 /// What a mechanism is, for people and for audits. The list, the help, the docs and the conformance suite read this.
@@ -79,7 +94,7 @@ pub struct Spec {
     pub waits: &'static [WaitKind],
     /// Copies of each payload byte between the producer's write and the consumer's read, by the mechanism's model.
     pub copies: u32,
-    /// Largest message in bytes.
+    /// Largest message in bytes, whatever the machine's settings; see [`Transport::bound`].
     pub max_size: usize,
     /// What the survivor sees when its peer dies.
     pub peer_death: &'static str,
@@ -183,6 +198,21 @@ pub trait Transport: Sized + 'static {
     /// # Errors
     /// `unsupported` when this machine cannot do it as configured, `failed` when a call fails.
     fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)>;
+
+    /// The largest message here and now. To be overridden where a setting of the kernel decides.
+    fn bound() -> Bound {
+        Bound { size: Self::SPEC.max_size, set_by: None }
+    }
+
+    /// Whether it works here at all: makes a link for small messages and lets go of it.
+    ///
+    /// # Errors
+    /// `unsupported` with the reason, or what else [`link`](Self::link) says.
+    fn usable() -> Result<()> {
+        let processes = Self::SPEC.parties.contains(&Parties::Process);
+        let wait = Self::SPEC.waits.first().map_or(Wait::Block, |kind| kind.typical());
+        Self::link(&Config { processes, ..Config::new(&Plan { wait, ..Plan::default() }) }).map(drop)
+    }
 
     /// Both directions: two one-way transports, unless the mechanism has one object for both.
     ///
