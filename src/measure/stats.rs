@@ -53,16 +53,17 @@ impl Estimate {
 /// probability: `1 - 2 * P(Binomial(n, 1/2) < k) >= 0.95`. `None` below six values, where even the extremes do not.
 pub fn interval_rank(n: usize) -> Option<usize> {
     let mut below = 0.0;
-    let mut probability = 0.5_f64.powi(i32::try_from(n).ok()?);
+    // As a logarithm: half to the power of a thousand and more is zero for a double.
+    let mut log_probability = -(n as f64) * std::f64::consts::LN_2;
     let mut rank = None;
     for k in 1..=n / 2 {
-        // `probability` is P(X = k - 1); `below` becomes P(X < k).
-        below += probability;
+        // That is P(X = k - 1); `below` becomes P(X < k).
+        below += log_probability.exp();
         if 1.0 - 2.0 * below < 0.95 {
             break;
         }
         rank = Some(k);
-        probability *= (n - k + 1) as f64 / k as f64;
+        log_probability += ((n - k + 1) as f64 / k as f64).ln();
     }
     rank
 }
