@@ -284,7 +284,8 @@ fn scan(file: &File, each: &mut dyn FnMut(Outcome)) -> Result<Ending> {
                 let what = format!("line {number} of {CELLS} has schema {}", outcome.schema);
                 return Err(Error::failed(Phase::Report, what).hint("read it with the version that wrote it"));
             }
-            Err(_) if reader.fill_buf().context(Phase::Report, cannot())?.is_empty() => {
+            // A whole line that cannot be read was not cut by a kill, wherever it stands.
+            Err(_) if line.last() != Some(&b'\n') => {
                 ending.cut = true;
                 break;
             }
@@ -342,6 +343,7 @@ mod tests {
     fn a_damaged_line_in_the_middle_is_an_error() {
         let (_dir, mut journal) = folder();
         journal.cells.write_all(b"nonsense\n").unwrap();
+        assert!(read_all(journal.dir()).is_err(), "it is the last line, but it is whole");
         journal.append(&outcome(0)).unwrap();
         assert!(read_all(journal.dir()).is_err());
     }

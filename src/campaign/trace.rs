@@ -357,17 +357,17 @@ pub fn messages_for(size: usize) -> u64 {
 }
 
 /// Traces every unlabelled cell with two parties once, unless that was done before, and appends the results to a results
-/// folder, until `limit` has passed or `interrupted` says so; cells that were not reached say that.
+/// folder, until `limit` has passed or `interrupted` says so; cells that were not reached say that. What was unavailable
+/// before is tried again. Returns how many traces there are now that were not there before.
 ///
 /// # Errors
-/// When the folder cannot be written.
-pub fn all(cells: &[Plan], dir: &Path, limit: Duration, interrupted: &dyn Fn() -> bool) -> Result<()> {
+/// When the folder cannot be read or written.
+pub fn all(cells: &[Plan], dir: &Path, limit: Duration, interrupted: &dyn Fn() -> bool) -> Result<usize> {
     let end = Instant::now() + limit;
-    let known: Vec<Trace> = read(dir)?;
-    let traced = |plan: &Plan| {
-        let blank = Trace::empty(plan, 0);
-        known.iter().any(|trace| trace.cell() == blank.cell())
-    };
+    mend(dir)?;
+    let (known, mut fresh) = (read(dir)?, 0);
+    let before = |cell: &Trace| known.iter().rfind(|trace| trace.cell() == cell.cell());
+    let traced = |plan: &Plan| before(&Trace::empty(plan, 0)).is_some_and(|trace| trace.unavailable.is_none());
     // An offered load makes the calls of a stream, as many as its schedule leaves it.
     let one = |plan: &&Plan| plan.workload != Workload::OfferedLoad && plan.parties != Parties::Solo;
     for plan in cells.iter().filter(one).filter(|plan| plan.run.label.is_none() && !traced(plan)) {
@@ -380,9 +380,25 @@ pub fn all(cells: &[Plan], dir: &Path, limit: Duration, interrupted: &dyn Fn() -
         if interrupted() {
             break;
         }
-        append(dir, &found)?;
+        if before(&found).is_none_or(|before| before.unavailable != found.unavailable) {
+            fresh += usize::from(found.unavailable.is_none());
+            append(dir, &found)?;
+        }
     }
-    Ok(())
+    Ok(fresh)
+}
+
+/// Removes a last line that was cut, so that the next one does not continue it.
+fn mend(dir: &Path) -> Result<()> {
+    let path = dir.join(TRACES);
+    let Ok(text) = std::fs::read(&path) else { return Ok(()) };
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    if whole == text.len() {
+        return Ok(());
+    }
+    let file = OpenOptions::new().write(true).open(&path);
+    file.and_then(|file| file.set_len(whole as u64))
+        .context(Phase::Report, format!("cannot remove the cut last line of {}", path.display()))
 }
 
 /// Appends one trace to a results folder.
@@ -452,7 +468,10 @@ mod tests {
         let path = dir.path().join(TRACES);
         let whole = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{whole}{{\"mechanism\":")).unwrap();
-        assert_eq!(read(dir.path()).unwrap(), [trace]);
+        assert_eq!(read(dir.path()).unwrap(), std::slice::from_ref(&trace));
+        mend(dir.path()).unwrap();
+        append(dir.path(), &trace).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), [trace.clone(), trace]);
         std::fs::write(&path, format!("nonsense\n{whole}")).unwrap();
         assert!(read(dir.path()).is_err());
     }

@@ -129,7 +129,7 @@ pub fn compare(args: &Compare) -> Result<ExitCode> {
         None => begin(args)?,
     };
     let total = Duration::from_millis(sitting.terms.budget_ms);
-    let tally = run(&mut sitting, total)?;
+    let (tally, traced) = run(&mut sitting, total)?;
     let dir = sitting.journal.dir();
     let (report, _) = report::regenerate(dir)?;
     print_report(&report, dir, args.format)?;
@@ -144,7 +144,10 @@ pub fn compare(args: &Compare) -> Result<ExitCode> {
         return Ok(ExitCode::from(super::INTERRUPTED));
     }
     if args.resume.is_some() && tally.fresh == 0 {
-        eprintln!("nothing was left to do: the campaign was over");
+        match traced {
+            0 => eprintln!("nothing was left to do: the campaign was over"),
+            n => eprintln!("the launches were over; the system calls of {n} cells were traced"),
+        }
     }
     if tally.out_of_time {
         let (blocks, most) = (sitting.campaign.rounds, sitting.terms.most_rounds);
@@ -166,7 +169,8 @@ fn begin(args: &Compare) -> Result<Sitting> {
         parties: args.parties.clone(),
         placements: args.cpus.map_or_else(|| args.placement.clone(), |cpus| vec![cpus]),
         touch: args.touch,
-        dir: args.dir.clone(),
+        // What goes on from another folder means the same place.
+        dir: args.dir.as_ref().map(|dir| std::path::absolute(dir).unwrap_or_else(|_| dir.clone())),
     };
     let mut matrix = request.matrix(allowed.len())?;
     require_cells(&matrix)?;
@@ -197,11 +201,14 @@ fn resume(dir: &Path) -> Result<Sitting> {
         eprintln!("remark: {remark}");
     }
     let campaign = saved.campaign;
+    for dir in campaign.cells.iter().filter_map(|plan| plan.dir.as_ref()).collect::<std::collections::BTreeSet<_>>() {
+        writable_dir(dir)?;
+    }
     let terms = campaign.terms.ok_or_else(|| Error::usage("the folder does not say how to go on"))?;
     Ok(Sitting { campaign, terms, journal, done })
 }
 
-fn run(sitting: &mut Sitting, total: Duration) -> Result<Tally> {
+fn run(sitting: &mut Sitting, total: Duration) -> Result<(Tally, usize)> {
     watch(Duty::StopCampaign);
     let Sitting { campaign, terms, journal, done } = sitting;
     let dir = journal.dir().to_path_buf();
@@ -222,11 +229,12 @@ fn run(sitting: &mut Sitting, total: Duration) -> Result<Tally> {
     };
     let mut tally = runner.run(journal)?;
     bar.finish();
+    let mut traced = 0;
     if !tally.interrupted {
-        trace::all(&campaign.cells, &dir, (total / TRACING).max(LEAST_TRACING), &interrupted)?;
+        traced = trace::all(&campaign.cells, &dir, (total / TRACING).max(LEAST_TRACING), &interrupted)?;
         tally.interrupted = interrupted();
     }
-    Ok(tally)
+    Ok((tally, traced))
 }
 
 fn print_report(report: &Report, dir: &Path, format: Format) -> Result<()> {

@@ -79,7 +79,7 @@ impl Effect {
 fn moves(row: &Row, group: &Group) -> bool {
     let (Some(all), Some(without)) = (row.time, row.unflagged()) else { return false };
     let ratio = without.median / all.median;
-    ratio.max(1.0 / ratio) > 1.0 + group.noise()
+    ratio.max(1.0 / ratio) > 1.0 + group.noise
 }
 
 #[cfg(test)]

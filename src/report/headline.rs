@@ -41,9 +41,10 @@ pub fn wide_cells(dir: &Path, campaign: &Campaign, round: u32) -> Result<Vec<usi
 fn choose(blocks: &Gathered, before: &Gathered, campaign: &Campaign) -> Vec<usize> {
     let key = |row: &Row| (row.class, row.mechanism.clone(), row.parties, row.label.clone());
     let best = |row: &&Row| row.rank == Some(1) && row.parties != Parties::Solo;
-    let headlines: HashSet<Key> = Summary::of(blocks, Which::All).rows().filter(best).map(key).collect();
+    let headlines: HashSet<Key> = Summary::of(blocks).rows().filter(best).map(key).collect();
+    let goes_on = |row: &Row| wide(row) && !dropped(row);
     let mut keys: HashSet<Key> =
-        before.rows(Which::All).filter(wide).map(|row| key(&row)).filter(|key| headlines.contains(key)).collect();
+        before.rows(Which::All).filter(goes_on).map(|row| key(&row)).filter(|key| headlines.contains(key)).collect();
     let cells: Vec<Key> = campaign.cells.iter().map(|plan| key_of(&Outcome::empty(plan, Status::Ok))).collect();
     let classes: HashSet<_> = keys.iter().map(|(class, ..)| *class).collect();
     for (class, mechanism, parties, label) in &cells {
@@ -57,6 +58,11 @@ fn choose(blocks: &Gathered, before: &Gathered, campaign: &Campaign) -> Vec<usiz
 /// Whether a row has an interval that is wider than it should be.
 fn wide(row: &Row) -> bool {
     row.time.is_some_and(|time| time.interval.is_some_and(|(low, high)| high - low > NARROW * time.median))
+}
+
+/// Whether the campaign gave the cell up: one that failed or hung is not launched again.
+fn dropped(row: &Row) -> bool {
+    row.bad.iter().any(|bad| bad.status != Status::Invalid)
 }
 
 #[cfg(test)]

@@ -52,14 +52,16 @@ impl Report {
     /// As [`read`].
     pub fn load(dir: &Path) -> Result<Self> {
         let mut gathered = Gathered::default();
-        gathered.beside = Beside::read(dir)?;
-        let saved = read(dir, &mut |run| gathered.add(run))?;
+        gathered.beside = Beside::read(dir);
+        let mut saved = read(dir, &mut |run| gathered.add(run))?;
+        saved.remarks.append(&mut gathered.beside.remarks);
         Ok(Self::of(saved, gathered))
     }
 
     /// Sums up runs that have been read.
     pub fn of(saved: Saved, gathered: Gathered) -> Self {
-        let [all, unflagged] = [Which::All, Which::Unflagged].map(|which| Summary::of(&gathered, which));
+        let all = Summary::of(&gathered);
+        let unflagged = Summary::unflagged(&gathered, &all);
         let effect = Effect::of(&all, &unflagged);
         let unsupported = saved.campaign.unsupported.iter().chain(&gathered.unsupported).cloned().collect();
         let Gathered { launches, rounds, .. } = gathered;

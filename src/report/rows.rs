@@ -8,7 +8,6 @@
 use super::columns;
 use crate::campaign::trace::{self, Trace};
 use crate::cell::{Outcome, Status};
-use crate::error::Result;
 use crate::measure::Merged;
 use crate::measure::limits::Limits;
 use crate::measure::stats::{Estimate, Trend};
@@ -86,6 +85,8 @@ pub struct Run {
     pub ns: Option<f64>,
     /// Planted delay, ns.
     pub delay_ns: u64,
+    /// Cost of reading the clock, ns.
+    pub reading_ns: f64,
     /// Reasons for doubt.
     pub flags: Vec<String>,
     /// What [`columns::facts`] found in it.
@@ -96,7 +97,8 @@ impl Run {
     fn of(outcome: Outcome) -> Self {
         let RunId { round, order, .. } = outcome.run;
         let (ns, facts) = (outcome.per_message_ns(), columns::facts(&outcome));
-        Self { round, order, ns, delay_ns: outcome.delay_ns, flags: outcome.flags, facts }
+        let reading_ns = outcome.timer.map_or(0.0, |timer| timer.cost_ns);
+        Self { round, order, ns, delay_ns: outcome.delay_ns, reading_ns, flags: outcome.flags, facts }
     }
 }
 
@@ -167,22 +169,26 @@ impl Samples {
 pub struct Beside {
     /// The machine's limits.
     pub limits: Option<Limits>,
+    /// What of it could not be read.
+    pub remarks: Vec<String>,
     /// System calls per message.
     calls: BTreeMap<Key, f64>,
 }
 
 impl Beside {
-    /// Reads a results folder; what is not there is absent.
-    ///
-    /// # Errors
-    /// When a trace in the middle of the file is damaged.
-    pub fn read(dir: &Path) -> Result<Self> {
-        let calls = trace::read(dir)?.into_iter().filter_map(|trace| {
+    /// Reads a results folder; what is not there is absent, and what is damaged leaves a remark: the runs tell enough
+    /// without it.
+    pub fn read(dir: &Path) -> Self {
+        let (traces, remarks) = match trace::read(dir) {
+            Ok(traces) => (traces, vec![]),
+            Err(error) => (vec![], vec![format!("system calls are not shown: {error}")]),
+        };
+        let calls = traces.into_iter().filter_map(|trace| {
             let Trace { workload, size, wait, placement, touch, .. } = trace;
             let class = Class { workload, offered: None, size, wait, placement, touch };
             Some(((class, trace.mechanism.clone(), trace.parties, None), trace.calls_per_message()?))
         });
-        Ok(Self { limits: Limits::read(dir), calls: calls.collect() })
+        Self { limits: Limits::read(dir), remarks, calls: calls.collect() }
     }
 }
 

@@ -7,6 +7,8 @@
 use super::rows::{Class, Gathered, Row, Run, Which};
 use crate::campaign::matrix::{DELAY_LABEL, NULL_LABEL};
 use crate::measure::stats::{Estimate, Trend, Trends, discoveries};
+use crate::plan::Workload;
+use crate::workload::longest_delay;
 use std::collections::BTreeMap;
 
 /// The paired ratio of two rows' times, over the rounds in which both ran.
@@ -40,6 +42,8 @@ pub struct Planted {
     pub subject: String,
     /// Planted, ns.
     pub ns: u64,
+    /// The most that it may look like, ns.
+    pub most_ns: f64,
     /// Seen, ns.
     pub seen: Estimate,
 }
@@ -53,20 +57,22 @@ pub struct Group {
     pub rows: Vec<Row>,
     /// What the same cell against itself shows.
     pub null: Option<NullPair>,
+    /// The distance from one that a ratio in this class must exceed to be a difference; infinite where it is not known.
+    pub noise: f64,
 }
 
 /// Least noise that is assumed, whatever the null pair shows: one per cent.
 const LEAST_NOISE: f64 = 0.01;
 
-impl Group {
-    /// The distance from one that a ratio in this class must exceed to be a difference.
-    pub fn noise(&self) -> f64 {
-        noise_of(self.null.as_ref())
-    }
-}
-
-fn noise_of(null: Option<&NullPair>) -> f64 {
-    null.and_then(NullPair::noise).unwrap_or(0.0).max(LEAST_NOISE)
+/// The noise of a class. `least` is what a larger sample of the same runs showed: fewer runs never make it smaller. A
+/// pair that is missing or has no interval leaves it unknown, and then nothing may be told apart; an offered load has no
+/// pair, because it is ranked by the rate that was carried.
+fn noise_of(class: &Class, null: Option<&NullPair>, least: Option<f64>) -> f64 {
+    let known = match null.and_then(NullPair::noise) {
+        None if class.workload == Workload::OfferedLoad => Some(LEAST_NOISE),
+        of_pair => of_pair,
+    };
+    known.or(least).unwrap_or(f64::INFINITY).max(least.unwrap_or(LEAST_NOISE)).max(LEAST_NOISE)
 }
 
 /// Which rows, and whether all of them together, follow the order in which the runs were made.
@@ -121,13 +127,25 @@ pub struct Summary {
     pub groups: Vec<Group>,
     /// The planted delay of the campaign.
     pub planted: Option<Planted>,
+    /// The rows behind null pairs and the planted delay, which stand in no class.
+    pub labelled: Vec<Row>,
     /// What moved while the campaign ran.
     pub drift: Drift,
 }
 
 impl Summary {
-    /// Ranks what was gathered.
-    pub fn of(gathered: &Gathered, which: Which) -> Self {
+    /// Ranks all runs that were gathered.
+    pub fn of(gathered: &Gathered) -> Self {
+        Self::build(gathered, Which::All, &BTreeMap::new())
+    }
+
+    /// Ranks those without a flag, with no less noise than all of them have.
+    pub fn unflagged(gathered: &Gathered, all: &Self) -> Self {
+        let known = all.groups.iter().filter(|group| group.noise.is_finite());
+        Self::build(gathered, Which::Unflagged, &known.map(|group| (group.class, group.noise)).collect())
+    }
+
+    fn build(gathered: &Gathered, which: Which, least: &BTreeMap<Class, f64>) -> Self {
         let (labelled, plain): (Vec<_>, Vec<_>) = gathered.rows(which).partition(|row| row.label.is_some());
         let planted = labelled.iter().find_map(|row| planted(row, &plain));
         let mut nulls: BTreeMap<Class, NullPair> =
@@ -138,11 +156,17 @@ impl Summary {
         }
         let group = |(class, rows)| {
             let null = nulls.remove(&class);
-            Group { class, rows: ranked(rows, noise_of(null.as_ref())), null }
+            let noise = noise_of(&class, null.as_ref(), least.get(&class).copied());
+            Group { class, rows: ranked(rows, noise), null, noise }
         };
         let mut groups: Vec<Group> = classes.into_iter().map(group).collect();
         let drift = Drift::of(&mut groups);
-        Self { groups, planted, drift }
+        Self { groups, planted, labelled, drift }
+    }
+
+    /// Every row, those of the controls included.
+    pub fn all_rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows().chain(&self.labelled)
     }
 
     /// Every row of every class.
@@ -165,7 +189,8 @@ fn null_pair(row: &Row, plain: &[Row]) -> Option<NullPair> {
 fn planted(row: &Row, plain: &[Row]) -> Option<Planted> {
     let first = subject(row, plain).filter(|_| row.label.as_deref() == Some(DELAY_LABEL))?;
     let ns = row.runs.first()?.delay_ns;
-    Some(Planted { subject: first.name(), ns, seen: difference(row, first)? })
+    let reading_ns = Estimate::of(row.runs.iter().map(|run| run.reading_ns))?.median;
+    Some(Planted { subject: first.name(), ns, most_ns: longest_delay(ns, reading_ns), seen: difference(row, first)? })
 }
 
 /// The paired difference of two rows' times, ns.
@@ -254,7 +279,7 @@ pub(crate) mod tests {
     }
 
     fn summary(runs: Vec<Outcome>) -> Summary {
-        Summary::of(&runs.into_iter().collect(), Which::All)
+        Summary::of(&runs.into_iter().collect())
     }
 
     /// Six rounds of a drifting machine on which `fast` takes `a`, and `slow` takes `b`.
@@ -265,6 +290,7 @@ pub(crate) mod tests {
             let sign = if round % 2 == 0 { 1.0 } else { -1.0 };
             runs.push(run("pipe", Parties::Process, round, a * drift, None));
             runs.push(run("unix-stream", Parties::Process, round, b * drift * (1.0 + sign * wobble), None));
+            runs.push(run("pipe", Parties::Process, round, a * drift, Some(NULL_LABEL)));
         }
         summary(runs).groups.remove(0).rows
     }
@@ -294,8 +320,42 @@ pub(crate) mod tests {
             runs.push(run("unix-stream", Parties::Process, round, 1100.0, None));
         }
         let summary = summary(runs);
-        assert!((summary.groups[0].noise() - 0.2).abs() < 1e-9);
+        assert!((summary.groups[0].noise - 0.2).abs() < 1e-9);
         assert!(summary.groups[0].rows.iter().all(|row| row.rank == Some(1)), "a tenth is inside a noise of a fifth");
+    }
+
+    #[test]
+    fn without_a_null_pair_nothing_is_told_apart_except_by_the_rate_of_an_offered_load() {
+        let runs = |workload| {
+            let mut runs = Vec::new();
+            for round in 0..6 {
+                runs.push(run("pipe", Parties::Process, round, 100.0, None));
+                runs.push(run("unix-stream", Parties::Process, round, 900.0, None));
+            }
+            runs.iter_mut().for_each(|run| run.workload = workload);
+            summary(runs).groups.remove(0).rows.iter().map(|row| row.rank).collect::<Vec<_>>()
+        };
+        assert_eq!(runs(Workload::PingPong), [Some(1), Some(1)]);
+        assert_eq!(runs(Workload::OfferedLoad), [Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn fewer_runs_never_have_less_noise() {
+        let mut runs = Vec::new();
+        for round in 0..6 {
+            let wobble = if round % 2 == 0 { 1.2 } else { 0.9 };
+            runs.push(run("pipe", Parties::Process, round, 1000.0, None));
+            let mut again = run("pipe", Parties::Process, round, 1000.0 * wobble, Some(NULL_LABEL));
+            // Without these the pair has no interval.
+            again.flags.extend((round == 0).then(|| "steal".into()));
+            runs.push(again);
+            runs.push(run("unix-stream", Parties::Process, round, 1100.0, None));
+        }
+        let gathered = runs.into_iter().collect();
+        let all = Summary::of(&gathered);
+        let unflagged = Summary::unflagged(&gathered, &all);
+        assert_eq!(unflagged.groups[0].noise, all.groups[0].noise);
+        assert!(unflagged.groups[0].rows.iter().all(|row| row.rank == Some(1)));
     }
 
     #[test]
@@ -317,6 +377,7 @@ pub(crate) mod tests {
             runs.push(run("pipe", Parties::Process, round, 300.0, None));
             runs.push(run("unix-stream", Parties::Process, round, 200.0, None));
             runs.push(run("pipe", Parties::Thread, round, 100.0, None));
+            runs.push(run("pipe", Parties::Thread, round, 100.0, Some(NULL_LABEL)));
         }
         let mut wrong = run("unix-stream", Parties::Process, 6, 1.0, None);
         wrong.status = Status::Invalid;

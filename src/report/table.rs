@@ -99,7 +99,7 @@ fn trimmed(text: &str) -> String {
 
 /// What is said below a table: twins against each other, and the noise.
 fn remarks(group: &Group) -> Vec<String> {
-    let (rows, noise) = (&group.rows, group.noise());
+    let (rows, noise) = (&group.rows, group.noise);
     let mut lines = Vec::new();
     if group.class.workload == Workload::OfferedLoad {
         // At one rate, the time per message is the rate's and compares nothing that a reader could use.
@@ -120,14 +120,14 @@ fn remarks(group: &Group) -> Vec<String> {
     {
         lines.push(format!("shm-ring (processes) / heap-ring (threads) = {}", verdict(&estimate, noise)));
     }
-    if let Some(null) = &group.null {
-        let found = interval(&null.ratio, digits);
-        let percent = digits(100.0 * noise);
-        lines.push(format!(
-            "noise: {} against itself = {found}; ratios within {percent} % are no difference",
-            null.subject
-        ));
-    }
+    let pair = group.null.as_ref();
+    let pair = pair.map(|null| format!("{} against itself = {}", null.subject, interval(&null.ratio, digits)));
+    lines.push(match (pair, noise.is_finite()) {
+        (Some(pair), true) => format!("noise: {pair}; ratios within {} % are no difference", digits(100.0 * noise)),
+        (None, true) => format!("noise: as in all runs; ratios within {} % are no difference", digits(100.0 * noise)),
+        (Some(pair), false) => format!("noise: {pair}, which is not enough: all rows share a rank"),
+        (None, false) => "noise: unknown, because nothing ran against itself: all rows share a rank".into(),
+    });
     lines
 }
 
@@ -151,8 +151,7 @@ fn found_again(planted: &Planted) -> &'static str {
     match planted.seen.interval {
         None => "no interval below 6 rounds",
         Some((low, _)) if low <= 0.0 => "lost in the noise: do not trust differences of this size",
-        // The wait ends at the first clock reading beyond it, so a little more than was planted is right.
-        Some((low, high)) if low <= 1.1 * ns && high >= 0.9 * ns => "found again",
+        Some((low, high)) if low <= planted.most_ns && high >= 0.9 * ns => "found again",
         Some(_) => "NOT what was planted: do not trust this campaign",
     }
 }
@@ -216,10 +215,10 @@ fn footer(report: &Report, which: Which, style: Style) -> String {
         line("control", &format!("a delay of {ns} planted in {subject} shows as {seen}: {}", found_again(planted)));
     }
     if which == Which::All {
-        let flagged: usize = summary.rows().map(Row::flagged).sum();
-        let bad: usize = summary.rows().map(|row| row.bad.len()).sum();
+        let flagged: usize = summary.all_rows().map(Row::flagged).sum();
+        let bad: usize = summary.all_rows().map(|row| row.bad.len()).sum();
         line("runs", &format!("{} launches, {flagged} with doubts, {bad} without a result", report.launches));
-        for (flag, count) in counts(summary.rows()) {
+        for (flag, count) in counts(summary.all_rows()) {
             line("", &format!("{flag} {count}: {}", meaning(flag)));
         }
         if flagged > 0 {
@@ -230,9 +229,10 @@ fn footer(report: &Report, which: Which, style: Style) -> String {
         drift.next().iter().for_each(|what| line("drift", what));
         drift.for_each(|what| line("", &what));
     }
-    for row in summary.rows() {
+    for row in summary.all_rows() {
         if let Some(bad) = row.bad.first() {
-            let what = format!("{} {}: {}", row.mechanism, heading(&row.class), bad.reason);
+            let label = row.label.as_ref().map(|label| format!(" ({label})")).unwrap_or_default();
+            let what = format!("{}{label} {}: {}", row.mechanism, heading(&row.class), bad.reason);
             line(super::text::status(bad.status), &what);
         }
     }

@@ -64,6 +64,14 @@ fn delay(ns: u64) {
     }
 }
 
+/// The longest that a planted delay of `ns` may appear on a quiet machine whose clock takes `reading_ns`: the loop above
+/// starts after one reading, ends with one that is up to a look too late, and a tenth is the machine's.
+pub fn longest_delay(ns: u64, reading_ns: f64) -> f64 {
+    /// A pause between two looks, on the processors that take longest for it, ns.
+    const PAUSE_NS: f64 = 60.0;
+    1.1 * ns as f64 + 2.0 * reading_ns + PAUSE_NS
+}
+
 /// Why a loop stopped early.
 #[derive(Debug)]
 pub enum Fault {
