@@ -8,7 +8,7 @@
 //! - `cgroup`: what the control group of the process allows
 //! - `watch`: whether something of all this changed under a run
 
-mod cgroup;
+pub(crate) mod cgroup;
 pub mod topology;
 mod watch;
 
@@ -373,6 +373,8 @@ mod tests {
         let home = user.dir.to_string_lossy();
         assert!(home == "/" || !has(&home), "{values:?}");
         let mut words = values.iter().flat_map(|value| value.split(|c: char| !c.is_alphanumeric()));
-        assert!(!words.any(|word| word == user.name), "{values:?}");
+        // A generic name is a word of the record whoever runs this.
+        let generic = ["root", "user", "linux", "build"].contains(&user.name.as_str()) || user.name.len() < 3;
+        assert!(generic || !words.any(|word| word == user.name), "{values:?}");
     }
 }

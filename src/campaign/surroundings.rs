@@ -23,6 +23,9 @@ pub struct Disturbance {
     pub harness_cpu_ns: u64,
     /// Length of that time.
     pub wall_ns: u64,
+    /// How many CPUs the run could use: what others may take before it tells grows with them.
+    #[serde(default)]
+    pub cpus: usize,
 }
 
 /// CPU of the harness while a cell runs, as a share of that time, from which on the run is flagged, and from which on it
@@ -32,7 +35,8 @@ pub struct Disturbance {
 const HARNESS_FLAGGED: f64 = 0.01;
 const HARNESS_INVALID: f64 = 0.05;
 const HARNESS_FREE_NS: u64 = 1_000_000;
-/// Foreign CPU time that flags a run: as a share of its length, and at least this much, since the kernel counts in ticks.
+/// Foreign CPU time that flags a run: as a share of its length, for each two CPUs that it could use (two parties are on
+/// two of them at most), and at least this much, since the kernel counts in ticks.
 const FOREIGN: (f64, u64) = (0.10, 30_000_000);
 
 /// Counters before a run.
@@ -62,6 +66,7 @@ impl Surroundings {
             foreign_cpu_ns: grown(busy, self.busy).map(|busy| busy.saturating_sub(ours)),
             harness_cpu_ns,
             wall_ns,
+            cpus: self.cpus.len(),
         }
     }
 }
@@ -96,7 +101,8 @@ pub fn enter(outcome: &mut Outcome, seen: Disturbance) {
     if seen.steal_ns.is_some_and(|ns| ns > 0) {
         outcome.flags.push("steal".into());
     }
-    if seen.foreign_cpu_ns.is_some_and(|ns| ns > FOREIGN.1 && ns as f64 > FOREIGN.0 * wall) {
+    let pairs = seen.cpus.div_ceil(2).max(1) as f64;
+    if seen.foreign_cpu_ns.is_some_and(|ns| ns > FOREIGN.1 && ns as f64 > FOREIGN.0 * wall * pairs) {
         outcome.flags.push("foreign-cpu".into());
     }
     let harness = seen.harness_cpu_ns as f64 / wall.max(1.0);
@@ -156,6 +162,7 @@ mod tests {
         foreign_cpu_ns: Some(20_000_000),
         harness_cpu_ns: 500_000,
         wall_ns: 100_000_000,
+        cpus: 2,
     };
 
     #[test]
@@ -164,6 +171,8 @@ mod tests {
         assert_eq!((quiet.status, quiet.flags.len()), (Status::Ok, 0));
         let stolen = entered(Disturbance { steal_ns: Some(10_000_000), foreign_cpu_ns: Some(50_000_000), ..QUIET });
         assert_eq!((stolen.status, &stolen.flags[..]), (Status::Ok, &["steal".to_string(), "foreign-cpu".into()][..]));
+        let among_many = entered(Disturbance { foreign_cpu_ns: Some(50_000_000), cpus: 16, ..QUIET });
+        assert_eq!(among_many.flags.len(), 0);
         let busy = entered(Disturbance { harness_cpu_ns: 2_000_000, ..QUIET });
         assert_eq!((busy.status, &busy.flags[..]), (Status::Ok, &["harness-cpu".to_string()][..]));
         let worse = entered(Disturbance { harness_cpu_ns: 6_000_000, ..QUIET });

@@ -9,9 +9,9 @@
 use super::{Bench, EVERY, Sabotage, Tried, Verdict, one_cpu, tried};
 use crate::campaign::trace::{LIMIT, Mapping, Trace, trace};
 use crate::plan::{Parties, Plan, Span, Workload};
+use crate::shm::ledger::Ledger;
 use crate::transport::{Family, Spec};
 
-/// Longer than the ledger that all cells share, so that a mapping that holds a message is not the ledger.
 const SIZE: usize = 16 << 10;
 const MESSAGES: u64 = 40;
 /// Bytes per message of wake-ups that go through a descriptor (eventfd: eight each way).
@@ -19,23 +19,25 @@ const WAKE_UPS: f64 = 16.0;
 
 /// See the [module](self).
 pub fn run(bench: &mut Bench<'_>) {
-    let size = if bench.sabotaged(Sabotage::Bytes) { SIZE / 2 } else { SIZE };
-    let model = Plan { size, ..one_cpu(Workload::Stream, Span::Messages(MESSAGES)) };
+    let model = Plan { size: SIZE, ..one_cpu(Workload::Stream, Span::Messages(MESSAGES)) };
+    let part = if bench.sabotaged(Sabotage::Bytes) { 2 } else { 1 };
     for (spec, plan) in bench.cells(EVERY, &model) {
         let subject = super::subject(&plan);
         (bench.begins)(&subject);
-        let found = tried(trace(&plan, MESSAGES, LIMIT)).and_then(|trace| judge(&trace, spec));
-        bench.report("boundary", subject, &expected(spec, plan.parties), found);
+        let sent = Plan { size: plan.size / part, ..plan.clone() };
+        let found = tried(trace(&sent, MESSAGES, LIMIT)).and_then(|trace| judge(&trace, spec, plan.size));
+        bench.report("boundary", subject, &expected(spec, &plan), found);
     }
 }
 
-fn expected(spec: &Spec, parties: Parties) -> String {
+fn expected(spec: &Spec, plan: &Plan) -> String {
+    let size = plan.size;
     let bytes = match spec.family {
-        Family::Kernel if spec.copies >= 2 => format!("{SIZE} B out, {SIZE} B in"),
-        Family::Kernel => format!("{SIZE} B out or in"),
+        Family::Kernel if spec.copies >= 2 => format!("{size} B out, {size} B in"),
+        Family::Kernel => format!("{size} B out or in"),
         _ => "0 B by system calls".into(),
     };
-    let place = match (spec.family, parties) {
+    let place = match (spec.family, plan.parties) {
         (Family::SharedMemory, Parties::Process) => "two address spaces, an object in both",
         (_, Parties::Process) => "two address spaces, no object in both",
         (_, Parties::Thread) => "one address space",
@@ -44,21 +46,21 @@ fn expected(spec: &Spec, parties: Parties) -> String {
     format!("{bytes}; {place}")
 }
 
-fn judge(trace: &Trace, spec: &Spec) -> Tried<(bool, String)> {
+fn judge(trace: &Trace, spec: &Spec, size: usize) -> Tried<(bool, String)> {
     if trace.calls.iter().any(|calls| calls.contains_key("io_uring_enter")) {
         return Err((Verdict::Skipped, "the payload moves by io_uring, where a tracer sees no bytes".into()));
     }
-    let (carried, how) = bytes(trace, spec);
+    let (carried, how) = bytes(trace, spec, size);
     let (placed, place) = place(trace, spec);
     Ok((carried && placed, format!("{how}; {place}")))
 }
 
-fn bytes(trace: &Trace, spec: &Spec) -> (bool, String) {
+fn bytes(trace: &Trace, spec: &Spec, size: usize) -> (bool, String) {
     let (out, into) = match trace.bytes[..] {
         [producer, consumer] => (producer.most_out, consumer.most_in),
         _ => (0.0, 0.0),
     };
-    let whole = |bytes: f64| bytes == SIZE as f64;
+    let whole = |bytes: f64| bytes == size as f64;
     match spec.family {
         Family::Kernel if spec.copies >= 2 => (whole(out) && whole(into), format!("{out} B out, {into} B in")),
         Family::Kernel => (whole(out) || whole(into), format!("{out} B out, {into} B in")),
@@ -91,6 +93,8 @@ fn place(trace: &Trace, spec: &Spec) -> (bool, String) {
 /// An object that both parties map and that can hold a message.
 fn shared(trace: &Trace) -> Option<&str> {
     let [producer, consumer] = &trace.maps[..] else { return None };
-    let holds = |mapping: &&Mapping| mapping.bytes >= trace.size as u64;
+    // The ledger that the parties of every cell share is no object of the mechanism.
+    let ledger = Ledger::region_len() as u64;
+    let holds = |mapping: &&Mapping| mapping.bytes >= trace.size as u64 && mapping.bytes > ledger;
     producer.iter().filter(holds).find(|mapping| consumer.contains(mapping)).map(|mapping| mapping.object.as_str())
 }

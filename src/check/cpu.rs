@@ -11,7 +11,9 @@
 
 use super::{BATCH, Bench, Noise, Sabotage, Tried, Verdict, one_cpu};
 use crate::cell::{Outcome, Switches};
+use crate::host::cgroup::cpu_quota;
 use crate::plan::{Placement, Plan, Span, Wait, Workload};
+use std::path::Path;
 
 const SPAN: Span = Span::Millis(100);
 
@@ -20,17 +22,24 @@ pub fn run(bench: &mut Bench<'_>) {
     let pipe = Plan { mechanism: "pipe".into(), ..one_cpu(Workload::PingPong, SPAN) };
     let wait = if bench.sabotaged(Sabotage::Cpu) { Wait::Block } else { Wait::Spin };
     let spinning = Plan { mechanism: "shm-ring".into(), wait, placement: Placement::CrossCpu, ..pipe.clone() };
-    let noise = Noise::now();
+    let noise = Noise::on(&spinning);
+    let quota = cpu_quota(Path::new("/"));
+    let too_few = |needed: f64| {
+        let quota = quota.filter(|quota| *quota < needed)?;
+        Some(Err((Verdict::Skipped, format!("the control group allows {quota:.2} CPUs and {needed} are needed"))))
+    };
     let spinners = if bench.cpus < 2 {
         Err((Verdict::Skipped, "two spinners need two CPUs and one is allowed here".into()))
+    } else if let Some(skipped) = too_few(2.0) {
+        skipped
     } else {
         busy(bench, &spinning, 1.8, 2.05).map(|(passed, found, _)| (passed, found))
     };
     bench.report_timed("cpu", "two spinners on two CPUs", "1.8 to 2.05 CPUs busy", spinners, &noise);
-    let noise = Noise::now();
+    let noise = Noise::on(&pipe);
     let sleepers = busy(bench, &pipe, 0.85, 1.05);
     let switches = sleepers.clone().and_then(|(.., runs)| switches(&runs));
-    let sleepers = sleepers.map(|(passed, found, _)| (passed, found));
+    let sleepers = too_few(1.0).unwrap_or_else(|| sleepers.map(|(passed, found, _)| (passed, found)));
     bench.report_timed("cpu", "two sleepers on one CPU", "0.85 to 1.05 CPUs busy", sleepers, &noise);
     let once = "1 per party and round trip, within 0.05";
     bench.report_timed("switches", "two sleepers on one CPU", once, switches, &noise);

@@ -14,7 +14,7 @@ const WINDOW_NS: f64 = 12e6;
 /// See the [module](self).
 pub fn run(bench: &mut Bench<'_>) {
     for (_, plan) in bench.cells(1, &one_cpu(Workload::Stream, Span::Millis(30))) {
-        let noise = Noise::now();
+        let noise = Noise::on(&plan);
         let found = ratio(bench, &plan);
         bench.report_timed("doubling", subject(&plan), "2 within 10 % for twice the messages", found, &noise);
     }

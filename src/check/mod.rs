@@ -33,8 +33,8 @@ use crate::campaign::launch::{INTERRUPTED, deadline_for, launch};
 use crate::cell::{Outcome, Status};
 use crate::error::{Error, Kind};
 use crate::measure::stats::Estimate;
-use crate::plan::{Parties, Placement, Plan, Span, Wait, Workload};
-use crate::transport::Spec;
+use crate::plan::{Parties, Placement, Plan, Span, Wait, WaitKind, Workload};
+use crate::transport::{Spec, find};
 use noise::Noise;
 use serde::Serialize;
 use std::sync::atomic::Ordering;
@@ -201,12 +201,18 @@ impl Bench<'_> {
         self.sabotage == Some(how)
     }
 
-    /// The cells of a check: each mechanism with each kind of parties that it connects, or with the first only.
+    /// The cells of a check: each mechanism with each kind of parties that it connects, or with the first only. One that
+    /// cannot block waits in another way that lets its peer run, one that cannot spin has no cell where the model does.
     fn cells(&self, kinds: usize, model: &Plan) -> Vec<(&'static Spec, Plan)> {
+        let polite = [WaitKind::Block, WaitKind::Hybrid, WaitKind::Yield];
+        let accepted = if model.wait == Wait::Block { &polite[..] } else { &[model.wait.kind()] };
         let cell = |spec: &'static Spec, parties: &Parties| {
-            (spec, Plan { mechanism: spec.name.into(), parties: *parties, ..model.clone() })
+            let wait = accepted.iter().find(|kind| spec.waits.contains(kind))?;
+            let wait = if *wait == model.wait.kind() { model.wait } else { wait.typical() };
+            let size = find(spec.name).map_or(model.size, |runner| model.size.min(runner.bound().size));
+            Some((spec, Plan { mechanism: spec.name.into(), parties: *parties, wait, size, ..model.clone() }))
         };
-        self.specs.iter().flat_map(|spec| spec.parties.iter().take(kinds).map(|p| cell(spec, p))).collect()
+        self.specs.iter().flat_map(|spec| spec.parties.iter().take(kinds).filter_map(move |p| cell(spec, p))).collect()
     }
 }
 

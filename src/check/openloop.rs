@@ -27,11 +27,11 @@ pub fn run(bench: &mut Bench<'_>) {
     // With `yield` the consumer looks while the producer, which never sleeps, waits for the next time.
     let open = Plan { mechanism: "pipe".into(), wait: Wait::Yield, offered, stall_ms, ..model };
     let closed = Plan { workload: Workload::PingPong, offered: None, ..open.clone() };
-    let noise = Noise::now();
+    let noise = Noise::on(&open);
     let found = bench.healthy(&open).map(|run| seen(&run));
     let least = format!("at least {SEEN} messages late by {} ms", LONG_NS / 1_000_000);
     bench.report_timed("stall", "100 ms in an open loop", &least, found, &noise);
-    let noise = Noise::now();
+    let noise = Noise::on(&closed);
     let found: Tried<_> = bench.healthy(&closed).map(|run| missed(&run));
     let most = format!("1 to {MISSED} long round trips, none in the p99");
     bench.report_timed("stall", "100 ms in a closed loop", &most, found, &noise);

@@ -27,7 +27,7 @@ pub fn run(bench: &mut Bench<'_>) {
     let spinning = Plan { wait: Wait::Spin, placement: Placement::CrossCpu, ..blocking.clone() };
     for (_, plan) in bench.cells(1, &blocking).into_iter().filter(|(_, plan)| plan.parties != Parties::Solo) {
         above_floor(bench, &plan, "on one CPU");
-        let noise = Noise::now();
+        let noise = Noise::on(&plan);
         let found = in_flight(bench, &plan);
         bench.report_timed("little", subject(&plan), "1 in flight, within 20 %", found, &noise);
     }
@@ -48,7 +48,7 @@ const FLOOR: &str = "at least 1 x floor, less 10 %";
 const MOVED: f64 = 0.10;
 
 fn above_floor(bench: &mut Bench<'_>, plan: &Plan, how: &str) {
-    let noise = Noise::now();
+    let noise = Noise::on(plan);
     let found = launches(bench, plan).and_then(|runs| floor(bench, &runs));
     bench.report_timed("floor", format!("{} {how}", subject(plan)), FLOOR, found, &noise);
 }

@@ -69,12 +69,30 @@ pub fn facts(root: &Path) -> Vec<(String, String)> {
 ///
 /// What the kernel can drop at once (files that nobody used lately) counts as free.
 pub fn memory_left(root: &Path) -> Option<u64> {
+    folders(root).filter_map(|folder| left_in(&folder)).min()
+}
+
+/// CPUs that the own group and those above it may use on average; `None` where nothing limits.
+pub fn cpu_quota(root: &Path) -> Option<f64> {
+    folders(root).filter_map(|folder| quota_in(&folder)).min_by(f64::total_cmp)
+}
+
+fn quota_in(folder: &Path) -> Option<f64> {
+    let number = |text: Option<&str>| text?.parse::<f64>().ok().filter(|number| *number > 0.0);
+    let second = read(folder.join("cpu.max"));
+    let mut words = second.as_deref().unwrap_or_default().split_whitespace();
+    let first = |name: &str| number(read(folder.join(name)).as_deref());
+    let (quota, period) = (number(words.next()), number(words.next()));
+    Some(quota.or_else(|| first("cpu.cfs_quota_us"))? / period.or_else(|| first("cpu.cfs_period_us"))?)
+}
+
+/// The folders of the own groups and of those above them.
+fn folders(root: &Path) -> impl Iterator<Item = PathBuf> {
     let above = |group: Group| {
-        let mount = group.mount.clone();
         let folders: Vec<PathBuf> = group.folder.ancestors().map(Path::to_path_buf).collect();
-        folders.into_iter().take_while(move |folder| folder.starts_with(&mount))
+        folders.into_iter().take_while(move |folder| folder.starts_with(&group.mount))
     };
-    groups(root).into_iter().flat_map(above).filter_map(|folder| left_in(&folder)).min()
+    groups(root).into_iter().flat_map(above)
 }
 
 fn left_in(folder: &Path) -> Option<u64> {
@@ -131,6 +149,24 @@ mod tests {
             ("sys/fs/cgroup/outer/inner/memory.current", "100"),
         ]);
         assert_eq!(memory_left(root.path()), Some(400));
+    }
+
+    #[test]
+    fn the_tightest_quota_above_decides_how_many_cpus_there_are() {
+        let root = plant(&[
+            ("proc/self/cgroup", "0::/outer/inner"),
+            ("sys/fs/cgroup/outer/cpu.max", "150000 100000"),
+            ("sys/fs/cgroup/outer/inner/cpu.max", "max 100000"),
+        ]);
+        assert_eq!(cpu_quota(root.path()), Some(1.5));
+        let first = plant(&[
+            ("proc/self/cgroup", "1:cpu:/a"),
+            ("sys/fs/cgroup/cpu/a/cpu.cfs_quota_us", "50000"),
+            ("sys/fs/cgroup/cpu/a/cpu.cfs_period_us", "100000"),
+            ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1"),
+        ]);
+        assert_eq!(cpu_quota(first.path()), Some(0.5));
+        assert_eq!(cpu_quota(plant(&[]).path()), None);
     }
 
     #[test]

@@ -91,6 +91,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Bytes of a mapping that holds one, in whole pages as the kernel counts them.
+    pub fn region_len() -> usize {
+        size_of::<Self>().next_multiple_of(rustix::param::page_size())
+    }
+
     /// A ledger at the start of zeroed shared memory.
     ///
     /// # Panics
