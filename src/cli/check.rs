@@ -68,7 +68,12 @@ pub fn check(args: &Check) -> Result<ExitCode> {
     }
     let count = |verdict| findings.iter().filter(|f| f.verdict == verdict).count();
     let failed = count(Verdict::Fail);
-    eprintln!("{} passed, {failed} failed, {} skipped", count(Verdict::Pass), count(Verdict::Skipped));
+    let sum = format!("{} passed, {failed} failed, {} skipped\n", count(Verdict::Pass), count(Verdict::Skipped));
+    // The last line of the table, but no part of JSON.
+    match args.format {
+        Format::Table => print(&sum)?,
+        Format::Json => eprint!("{sum}"),
+    }
     if interrupted() {
         eprintln!("interrupted");
         return Ok(ExitCode::from(super::INTERRUPTED));
