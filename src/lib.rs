@@ -49,6 +49,7 @@ pub mod campaign;
 pub mod cell;
 #[cfg(not(loom))]
 pub mod check;
+pub mod claim;
 #[cfg(not(loom))]
 pub mod cli;
 /// Under the model checker only [`shm`] exists, but cargo builds the binaries for every integration test: they fail.

@@ -120,7 +120,7 @@ pub fn ask<T: DeserializeOwned>(command: Command, order: &impl Serialize, deadli
 }
 
 /// As [`ask`], with the CPU and the wall time of the harness from handing over the order to reading the answer, ns.
-fn ask_timed<T: DeserializeOwned>(
+pub(crate) fn ask_timed<T: DeserializeOwned>(
     command: Command,
     order: &impl Serialize,
     deadline: Duration,

@@ -95,16 +95,23 @@ fn parse(text: &str, cpus: &[usize]) -> (Option<u64>, Option<u64>) {
     (busy, steal)
 }
 
-/// Enters what was seen into the outcome: flags, or the end of its being believed.
-pub fn enter(outcome: &mut Outcome, seen: Disturbance) {
-    let wall = seen.wall_ns as f64;
+/// Flags for what others took.
+pub fn foreign(seen: &Disturbance) -> Vec<String> {
+    let (mut flags, wall) = (Vec::new(), seen.wall_ns as f64);
     if seen.steal_ns.is_some_and(|ns| ns > 0) {
-        outcome.flags.push("steal".into());
+        flags.push("steal".into());
     }
     let pairs = seen.cpus.div_ceil(2).max(1) as f64;
     if seen.foreign_cpu_ns.is_some_and(|ns| ns > FOREIGN.1 && ns as f64 > FOREIGN.0 * wall * pairs) {
-        outcome.flags.push("foreign-cpu".into());
+        flags.push("foreign-cpu".into());
     }
+    flags
+}
+
+/// Enters what was seen into the outcome: flags, or the end of its being believed.
+pub fn enter(outcome: &mut Outcome, seen: Disturbance) {
+    let wall = seen.wall_ns as f64;
+    outcome.flags.extend(foreign(&seen));
     let harness = seen.harness_cpu_ns as f64 / wall.max(1.0);
     if seen.harness_cpu_ns > HARNESS_FREE_NS && harness > HARNESS_FLAGGED {
         outcome.flags.push("harness-cpu".into());

@@ -7,8 +7,6 @@ use crate::error::{Context, Error, Phase, Result};
 use crate::sys::cpu;
 use crate::transport::{ALL, Spec, find};
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,7 +41,7 @@ pub fn check(args: &Check) -> Result<ExitCode> {
     let checks = checks(args)?;
     let cpus = cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?.len();
     watch(Duty::StopCampaign);
-    let bar = bar();
+    let bar = super::status_bar("{elapsed} {prefix}: {msg}");
     let mut findings = Vec::new();
     let mut printed = Ok(());
     let mut finds = |finding: Finding| {
@@ -109,15 +107,4 @@ fn line(finding: &Finding) -> String {
     };
     let expected = if found == expected { String::new() } else { format!("  (expected: {expected})") };
     format!("{verdict:<7} {check:<9} {subject:<30} {found}{expected}\n")
-}
-
-/// What is being done, on standard error if that is a terminal.
-fn bar() -> ProgressBar {
-    let terminal = std::io::stderr().is_terminal();
-    let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(None, target);
-    if let Ok(style) = ProgressStyle::with_template("{elapsed} {prefix}: {msg}") {
-        bar.set_style(style);
-    }
-    bar
 }

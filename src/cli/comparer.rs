@@ -1,12 +1,15 @@
 //! `ipcost`: the comparer and everything around it.
 
 use super::check::{Check, check};
+use super::claims::{Claims, claims};
 use super::compare::{Compare, compare};
-use super::hidden::{CellArgs, ProbeArgs, cell, probe};
+use super::hidden::{CellArgs, ProbeArgs, cell, claim_cell, probe};
 use super::host::{HostArgs, host};
 use super::limits::{LimitsArgs, limits};
 use super::options::writable_dir;
 use super::{complain, print};
+use crate::claim::page;
+use crate::claim::record::CLAIMS_FILE;
 use crate::error::{Context, Phase, Result};
 use crate::report::rows::Which;
 use crate::report::{self, Report, table};
@@ -30,6 +33,8 @@ struct Cli {
 enum Command {
     /// Measure mechanisms side by side, print tables, keep the results
     Compare(Box<Compare>),
+    /// Test what textbooks say of processes and threads, with verdicts
+    Claims(Claims),
     /// Let the instrument check itself and every mechanism on this machine
     Check(Check),
     /// Show every mechanism and its properties
@@ -70,6 +75,8 @@ enum Command {
     Cell(CellArgs),
     #[command(hide = true)]
     Probe(ProbeArgs),
+    #[command(hide = true)]
+    ClaimCell(ProbeArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -86,6 +93,7 @@ pub fn comparer() -> ExitCode {
     });
     let result = match command {
         Command::Compare(args) => compare(&args),
+        Command::Claims(args) => claims(&args),
         Command::Check(args) => check(&args),
         Command::List { format } => list(format),
         Command::Show { dir, unflagged } => show(&dir, if unflagged { Which::Unflagged } else { Which::All }),
@@ -96,6 +104,7 @@ pub fn comparer() -> ExitCode {
         Command::Man { dir } => man(&dir),
         Command::Cell(args) => return cell(&args),
         Command::Probe(args) => return probe(&args),
+        Command::ClaimCell(args) => return claim_cell(&args),
     };
     result.unwrap_or_else(|error| complain(&error))
 }
@@ -105,11 +114,22 @@ fn to_json(value: &impl serde::Serialize) -> Result<String> {
 }
 
 fn show(dir: &Path, which: Which) -> Result<ExitCode> {
+    if dir.join(CLAIMS_FILE).exists() {
+        let (judged, remarks) = page::load(dir)?;
+        judged.iter().try_for_each(|one| print(&page::section(one, false)))?;
+        remarks.iter().for_each(|remark| eprintln!("remark: {remark}"));
+        return Ok(ExitCode::SUCCESS);
+    }
     print(&table::page(&Report::load(dir)?, which, table::Style::Terminal)).map(|()| ExitCode::SUCCESS)
 }
 
 fn regenerate(dirs: &[PathBuf]) -> Result<ExitCode> {
     for dir in dirs {
+        if dir.join(CLAIMS_FILE).exists() {
+            let (_, written) = page::regenerate(dir)?;
+            written.iter().try_for_each(|path| print(&format!("{}\n", path.display())))?;
+            continue;
+        }
         let (report, written) = report::regenerate(dir)?;
         for remark in &report.saved.remarks {
             eprintln!("{}: {remark}", dir.display());

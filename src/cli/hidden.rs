@@ -1,6 +1,7 @@
 //! The hidden commands `cell` and `probe`: what a launched process does.
 
 use crate::cell::{Conductor, Outcome};
+use crate::claim;
 use crate::conduct::{Measure, Serve, Traced};
 use crate::error::{Context, Error, Phase, Result};
 use crate::measure::limits;
@@ -54,6 +55,14 @@ pub struct ProbeArgs {
 /// Measures the floors as ordered on standard input and prints them as one line.
 pub fn probe(args: &ProbeArgs) -> ExitCode {
     match read_order(args.parent).and_then(limits::measure) {
+        Ok(found) => answer(&found),
+        Err(error) => super::complain(&error),
+    }
+}
+
+/// Measures one cell of a claim as ordered on standard input and prints the answer as one line.
+pub fn claim_cell(args: &ProbeArgs) -> ExitCode {
+    match read_order::<claim::Cell>(args.parent).and_then(|cell| claim::run(&cell)) {
         Ok(found) => answer(&found),
         Err(error) => super::complain(&error),
     }

@@ -5,6 +5,7 @@
 //! on standard output is success: the reader has seen enough.
 
 mod check;
+mod claims;
 mod compare;
 mod comparer;
 mod hidden;
@@ -18,7 +19,8 @@ pub use comparer::comparer;
 pub use mechanism::mechanism;
 
 use crate::error::Error;
-use std::io::{ErrorKind, Write};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 /// Exit code of an interrupted command: 128 plus SIGINT.
@@ -40,4 +42,15 @@ fn print(text: &str) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// What is being done, on standard error if that is a terminal.
+fn status_bar(template: &str) -> ProgressBar {
+    let terminal = std::io::stderr().is_terminal();
+    let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(None, target);
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
 }

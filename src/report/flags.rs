@@ -14,7 +14,10 @@ pub const FLAGS: &[(&str, &str)] = &[
     ("batch-and-stamped-disagree", "batch mean and stamped mean differ by over 25 % and three clock readings"),
     ("clocks-disagree", "a message of an offered load seems to have arrived before it was sent"),
     ("few-messages", "fewer than 1000 messages in a batch shorter than 100 ms"),
-    ("foreign-cpu", "other programs took over 10 % of a CPU for each two CPUs that the parties could use, and at least 30 ms"),
+    (
+        "foreign-cpu",
+        "other programs took over 10 % of a CPU for each two CPUs that the parties could use, and at least 30 ms",
+    ),
     ("handover-floor-moved", "the bare hand-over took over 10 % more or less after the run than before it"),
     ("harness-cpu", "the program that launches the runs used over 1 % of a CPU meanwhile"),
     ("line-floor-moved", "the cache-line round trip took over 10 % more or less after the run than before it"),

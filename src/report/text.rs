@@ -10,6 +10,11 @@ pub fn nanos(ns: f64) -> String {
     scaled(ns, &[(1e9, "s"), (1e6, "ms"), (1e3, "us")], "ns")
 }
 
+/// Bytes in binary units.
+pub fn bytes(count: f64) -> String {
+    scaled(count, &[(1_073_741_824.0, "GiB"), (1_048_576.0, "MiB"), (1024.0, "KiB")], "B")
+}
+
 /// Bytes per second, decimal units as throughput is stated.
 pub fn bytes_per_s(rate: f64) -> String {
     scaled(rate, &[(1e9, "GB/s"), (1e6, "MB/s"), (1e3, "kB/s")], "B/s")

@@ -1,0 +1,128 @@
+//! Measures the cells of one claim: blocks in random order, each cell in a fresh launch, every answer journalled at once.
+//!
+//! Key decision: the same launcher as that of a campaign (fresh process, deadline, process group, parent-death signal),
+//! so that Ctrl-C and a kill leave nothing running whatever an experiment starts. A cell that failed is not launched
+//! again in the same claim; the judge sees why.
+
+use super::record::{Answer, Line, Record, SCHEMA, Status};
+use super::{Cell, Claim, Setting};
+use crate::campaign::launch::{ask_timed, own_command};
+use crate::campaign::schedule;
+use crate::campaign::surroundings::{Surroundings, foreign};
+use crate::error::{Context, Error, Phase, Result};
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The hidden command that measures one cell.
+pub const COMMAND: &str = "claim-cell";
+/// Rounds of a quick pass and of a full one.
+const ROUNDS: [u32; 2] = [6, 20];
+/// Time of a claim, quick and full.
+const BUDGETS: [Duration; 2] = [Duration::from_secs(16), Duration::from_secs(150)];
+/// What a launch costs besides, and the bounds of what a cell is given, ms.
+const LAUNCH_MS: u64 = 25;
+const SHORTEST_MS: u64 = 20;
+const LONGEST_MS: u64 = 1000;
+/// A cell that takes longer than this hangs.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Where answers are kept: a file that is only ever appended to.
+#[derive(Debug)]
+pub struct Notebook(File);
+
+impl Notebook {
+    /// Opens the journal of a results folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join(super::record::CLAIMS_FILE);
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        Ok(Self(file.context(Phase::Report, format!("cannot write {}", path.display()))?))
+    }
+
+    fn append(&mut self, line: &Line) -> Result<()> {
+        let text = serde_json::to_string(line).context(Phase::Report, "cannot write down an answer")? + "\n";
+        self.0.write_all(text.as_bytes()).context(Phase::Report, "cannot write the journal of the claims")
+    }
+}
+
+/// Everything that a pass over a claim needs.
+pub struct Lab<'a> {
+    /// Where and how thoroughly.
+    pub setting: &'a Setting,
+    /// Seed of the order.
+    pub seed: u64,
+    /// Where answers are kept.
+    pub notebook: &'a mut Notebook,
+    /// Told how many of how many launches are done, and what begins.
+    pub begins: &'a mut dyn FnMut(usize, usize, &Cell),
+    /// Whether somebody asked to stop.
+    pub interrupted: &'a dyn Fn() -> bool,
+}
+
+impl Lab<'_> {
+    /// Measures every cell of the claim in every round.
+    ///
+    /// # Errors
+    /// When the claim has no cells here, or the journal cannot be written; what was written stays.
+    pub fn measure(&mut self, claim: &Claim) -> Result<Record> {
+        let which = usize::from(self.setting.full);
+        let (rounds, budget) = (ROUNDS[which], BUDGETS[which]);
+        let mut cells = (claim.cells)(self.setting)?;
+        let each = budget.as_millis() as u64 / (cells.len() as u64 * u64::from(rounds)).max(1);
+        for cell in &mut cells {
+            cell.millis = each.saturating_sub(LAUNCH_MS).clamp(SHORTEST_MS, LONGEST_MS);
+            cell.plant.clone_from(&self.setting.plant);
+        }
+        let (mut record, mut broken) = (Record::default(), HashSet::new());
+        let (start, total) = (Instant::now(), cells.len() * rounds as usize);
+        for round in 0..rounds {
+            // Six rounds give intervals; more only as long as there is time.
+            if round >= ROUNDS[0] && start.elapsed() > budget {
+                break;
+            }
+            for index in schedule::order(self.seed, round, cells.len()) {
+                if broken.contains(&index) {
+                    continue;
+                }
+                (self.begins)(record.lines().len(), total, &cells[index]);
+                let order = record.lines().len() as u32;
+                let line = self.launch(&cells[index], round, order);
+                if (self.interrupted)() {
+                    return Ok(record);
+                }
+                self.notebook.append(&line)?;
+                if line.answer.status != Status::Ok {
+                    broken.insert(index);
+                }
+                record.push(line);
+            }
+        }
+        Ok(record)
+    }
+
+    fn launch(&self, cell: &Cell, round: u32, order: u32) -> Line {
+        let before = Surroundings::look(self.setting.cpus.clone());
+        let started = crate::host::timestamp();
+        let asked = ask_timed::<Answer>(own_command(COMMAND), cell, DEADLINE);
+        let (answer, disturbance) = match asked {
+            Ok((answer, harness)) => (answer, Some(before.since(harness))),
+            Err(error) => (Answer::from_error(&error), None),
+        };
+        let flags = disturbance.map(|seen| foreign(&seen)).unwrap_or_default();
+        Line { schema: SCHEMA, cell: cell.clone(), round, order, seed: self.seed, started, answer, flags, disturbance }
+    }
+}
+
+/// Splits the CPUs that may be used: one for parties that share, two for parties that do not.
+///
+/// # Errors
+/// `unsupported` where there is none.
+pub fn one_cpu(setting: &Setting) -> Result<usize> {
+    // The last one: the first tends to serve the interrupts.
+    setting.cpus.last().copied().ok_or_else(|| Error::unsupported("no CPU is allowed for this process"))
+}
