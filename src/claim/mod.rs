@@ -10,6 +10,7 @@
 
 use crate::error::{Error, Kind, Phase, Result};
 use crate::measure::stats::Estimate;
+use crate::report::picture::Picture;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -216,28 +217,6 @@ impl Finding {
         self.remarks.push(remark.into());
         self
     }
-}
-
-/// Lines with intervals.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Picture {
-    /// What is shown.
-    pub title: String,
-    /// What the horizontal axis counts, and whether in powers.
-    pub x: Axis,
-    /// What the vertical axis counts.
-    pub y: Axis,
-    /// Lines by name.
-    pub series: Vec<(String, Vec<(f64, Estimate)>)>,
-}
-
-/// An axis of a picture.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Axis {
-    /// With unit.
-    pub name: &'static str,
-    /// Whether each step multiplies.
-    pub logarithmic: bool,
 }
 
 /// What a launched process does for a claim, and the answer that it prints.

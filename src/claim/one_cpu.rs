@@ -12,9 +12,9 @@
 //! therefore measured, not assumed.
 
 use super::{Cell, Claim, Finding, Record, Setting, Unit, Values, Verdict, lab, values};
-use crate::claim::{Axis, Picture};
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::Parties;
+use crate::report::picture::{Axis, Picture};
 use crate::sys::{clock, cpu, process};
 use serde::{Deserialize, Serialize};
 use std::hint::{black_box, spin_loop};

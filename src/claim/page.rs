@@ -3,8 +3,10 @@
 use super::record::{self, Record};
 use super::{CLAIMS, Claim, Figure, Finding, Unit, Verdict};
 use crate::error::{Error, Phase, Result};
+use crate::report::picture::Picture;
 use crate::report::text::{bytes, digits, nanos};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -98,8 +100,12 @@ pub fn section(judged: &Judged, markdown: bool) -> String {
 /// As [`record::read`].
 pub fn load(dir: &Path) -> Result<(Vec<Judged>, Vec<String>)> {
     let (records, remarks) = record::read(dir)?;
-    let judged = CLAIMS.iter().filter_map(|claim| Some(judge(claim, records.get(claim.name)?)));
-    Ok((judged.collect(), remarks))
+    Ok((known(&records).map(|(claim, record)| judge(claim, record)).collect(), remarks))
+}
+
+/// The claims of which there is a journal, in the order of the list.
+fn known(records: &BTreeMap<String, Record>) -> impl Iterator<Item = (&'static Claim, &Record)> {
+    CLAIMS.iter().filter_map(|claim| Some((*claim, records.get(claim.name)?)))
 }
 
 /// Regenerates the derived files of a results folder with claims; returns what was written.
@@ -107,16 +113,35 @@ pub fn load(dir: &Path) -> Result<(Vec<Judged>, Vec<String>)> {
 /// # Errors
 /// As [`load`], and when the folder cannot be written.
 pub fn regenerate(dir: &Path) -> Result<(Vec<Judged>, Vec<PathBuf>)> {
-    let (judged, remarks) = load(dir)?;
+    let (records, remarks) = record::read(dir)?;
+    let (mut judged, mut pictures) = (Vec::new(), Vec::new());
+    for (claim, record) in known(&records) {
+        judged.push(judge(claim, record));
+        if let Some(picture) = claim.picture.map(|draw| draw(record)).filter(Picture::shows_something) {
+            pictures.push((format!("claim-{}.svg", claim.name), picture.svg()?));
+        }
+    }
     let mut text = String::from("# Processes and threads: what is taught, and what this machine says\n\n");
     for one in &judged {
         text.push_str(&format!("- {}: **{}**\n", one.claim, one.finding.verdict));
     }
     text.push('\n');
-    judged.iter().for_each(|one| text.push_str(&section(one, true)));
+    for one in &judged {
+        text.push_str(&section(one, true));
+        let file = format!("claim-{}.svg", one.claim);
+        if pictures.iter().any(|(name, _)| *name == file) {
+            text.push_str(&format!("![{}]({file})\n\n", one.claim));
+        }
+    }
     remarks.iter().for_each(|remark| text.push_str(&format!("- remark: {remark}\n")));
-    let path = dir.join("claims.md");
-    std::fs::write(&path, text)
-        .map_err(|error| Error::failed(Phase::Report, format!("cannot write {}", path.display())).because(error))?;
-    Ok((judged, vec![path]))
+    let mut files = vec![("claims.md".to_string(), text)];
+    files.extend(pictures);
+    let mut written = Vec::new();
+    for (name, text) in files {
+        let path = dir.join(name);
+        std::fs::write(&path, text)
+            .map_err(|error| Error::failed(Phase::Report, format!("cannot write {}", path.display())).because(error))?;
+        written.push(path);
+    }
+    Ok((judged, written))
 }

@@ -6,6 +6,7 @@
 //! - [`headline`]: which rows a full campaign looks at longer
 //! - [`columns`]: the one definition of what a row shows
 //! - [`table`]: for people, on a terminal or in markdown
+//! - [`picture`]: lines with intervals, as SVG
 //! - [`text`]: a single run, and units
 //! - [`load`]: the load points of a single run
 
@@ -13,6 +14,7 @@ pub mod columns;
 pub mod flags;
 pub mod headline;
 pub mod load;
+pub mod picture;
 pub mod rows;
 pub mod summary;
 pub mod table;
