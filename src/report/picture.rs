@@ -39,7 +39,9 @@ impl Axis {
     }
 
     fn label(&self, place: f64) -> String {
-        digits(if self.logarithmic { 10_f64.powf(place) } else { place })
+        let text = digits(if self.logarithmic { 10_f64.powf(place) } else { place });
+        // An axis needs no proof of precision.
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
     }
 
     /// The places of all values, with room at the ends; a linear axis begins at zero if nothing lies below.
