@@ -107,8 +107,11 @@ fn steps_for(ns: u64) -> u64 {
     (STEPS * ns / fastest).max(1)
 }
 
-/// One worker: jobs until the deadline; how many, and the CPU time they took, ns.
-fn work(start: u64, end: u64, steps: u64, pause: Option<Duration>) -> (u64, u64) {
+/// What a worker did: jobs, the CPU time that they took, ns, and how often it gave the CPU away.
+type Done = [u64; 3];
+
+/// One worker: jobs until the deadline.
+fn work(start: u64, end: u64, steps: u64, pause: Option<Duration>) -> Done {
     while clock::now() < start {
         std::thread::sleep(Duration::from_nanos(start.saturating_sub(clock::now()).min(1_000_000)));
     }
@@ -125,7 +128,7 @@ fn work(start: u64, end: u64, steps: u64, pause: Option<Duration>) -> (u64, u64)
         done += 1;
     }
     let used = crate::sys::usage::Usage::now().since(before);
-    (done, used.user_ns + used.system_ns)
+    [done, used.user_ns + used.system_ns, used.voluntary]
 }
 
 fn jobs(cell: &Cell, parties: Parties, cpu: Option<usize>, blocking: u32, workers: u32) -> Result<Values> {
@@ -140,7 +143,7 @@ fn jobs(cell: &Cell, parties: Parties, cpu: Option<usize>, blocking: u32, worker
     let start = clock::now() + 2_000_000 + 200_000 * u64::from(workers);
     let end = start + cell.millis * 1_000_000;
     let work = move || work(start, end, steps, pause);
-    let found: Vec<(u64, u64)> = match parties {
+    let found: Vec<Done> = match parties {
         Parties::Thread => std::thread::scope(|scope| {
             let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
             workers.into_iter().filter_map(|worker| worker.join().ok()).collect()
@@ -151,25 +154,23 @@ fn jobs(cell: &Cell, parties: Parties, cpu: Option<usize>, blocking: u32, worker
         return Err(Error::failed(Phase::Measure, format!("{} of {workers} workers reported", found.len())));
     }
     let wall = (end - start) as f64;
-    let (done, used) = found.iter().fold((0, 0), |(done, used), one| (done + one.0, used + one.1));
+    let [done, used, sleeps] = [0, 1, 2].map(|word| found.iter().map(|one| one[word]).sum::<u64>());
     Ok(values([
         ("jobs_per_s", done as f64 * 1e9 / wall),
+        ("sleeps_per_job", sleeps as f64 / done.max(1) as f64),
         ("blocked_share", (1.0 - used as f64 / (wall * f64::from(workers))).max(0.0)),
     ]))
 }
 
 /// The same in forked processes, which report through a pipe.
-fn by_processes(workers: u32, work: impl Fn() -> (u64, u64)) -> Result<Vec<(u64, u64)>> {
+fn by_processes(workers: u32, work: impl Fn() -> Done) -> Result<Vec<Done>> {
     let cannot = "cannot start a worker";
     let (mut reader, writer) = std::io::pipe().context(Phase::Setup, cannot)?;
     let mut children = Vec::new();
     for _ in 0..workers {
         let child = process::fork_child(|| {
-            let (done, used) = work();
-            let mut report = [0; 16];
-            report[..8].copy_from_slice(&done.to_le_bytes());
-            report[8..].copy_from_slice(&used.to_le_bytes());
-            // Sixteen bytes are written whole: pipe(7).
+            let report: Vec<u8> = work().into_iter().flat_map(u64::to_le_bytes).collect();
+            // So few bytes are written whole: pipe(7).
             u8::from((&writer).write_all(&report).is_err())
         });
         children.push(child.context(Phase::Start, cannot)?);
@@ -181,7 +182,7 @@ fn by_processes(workers: u32, work: impl Fn() -> (u64, u64)) -> Result<Vec<(u64,
         child.wait().map_err(|how| Error::failed(Phase::Measure, format!("a worker {how}")))?;
     }
     let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
-    Ok(reports.chunks_exact(16).map(|report| (word(&report[..8]), word(&report[8..]))).collect())
+    Ok(reports.chunks_exact(24).map(|report| [0, 8, 16].map(|at| word(&report[at..at + 8]))).collect())
 }
 
 /// Two threads on one CPU that wait for their turn; ns for each hand-over.

@@ -7,12 +7,14 @@ use crate::claim::lab::{Lab, Notebook};
 use crate::claim::{CLAIMS, Cell, Claim, Setting, find, page};
 use crate::error::{Context, Error, Phase, Result};
 use crate::host::{Host, folder_name};
+use crate::plan::parse_millis;
 use crate::sys::{clock, cpu};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -29,6 +31,9 @@ pub struct Claims {
     /// All cells and twenty rounds of each: minutes a claim, narrow intervals
     #[arg(long)]
     full: bool,
+    /// Time for each claim [default: 16s, full: 150s]
+    #[arg(long, value_name = "TIME", value_parser = parse_millis)]
+    budget: Option<u64>,
     /// Seed of the order in which cells run [default: from the clock]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -57,14 +62,21 @@ pub fn claims(args: &Claims) -> Result<ExitCode> {
     let mut notebook = folder(&dir, &host)?;
     watch(Duty::StopCampaign);
     let interrupted = || INTERRUPTED.load(Ordering::SeqCst);
+    let budget = args.budget.map(Duration::from_millis);
     let bar = super::status_bar("{elapsed} {msg}");
     for claim in &chosen {
         let mut begins = |done: usize, total: usize, cell: &Cell| {
             bar.set_message(format!("{} {done}/{total}: {}", claim.name, cell.case));
         };
         let seed = args.seed.unwrap_or_else(|| clock::now() % 1_000_000);
-        let mut lab =
-            Lab { setting: &setting, seed, notebook: &mut notebook, begins: &mut begins, interrupted: &interrupted };
+        let mut lab = Lab {
+            setting: &setting,
+            budget,
+            seed,
+            notebook: &mut notebook,
+            begins: &mut begins,
+            interrupted: &interrupted,
+        };
         let record = lab.measure(claim);
         if interrupted() {
             break;
