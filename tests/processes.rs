@@ -32,6 +32,7 @@ fn program(name: &str) -> &'static str {
         "posix-shm" => env!("CARGO_BIN_EXE_ipc-posix-shm"),
         "heap-ring" => env!("CARGO_BIN_EXE_ipc-heap-ring"),
         "mutex-queue" => env!("CARGO_BIN_EXE_ipc-mutex-queue"),
+        "fifo" => env!("CARGO_BIN_EXE_ipc-fifo"),
         "null" => env!("CARGO_BIN_EXE_ipc-null"),
         "copy" => env!("CARGO_BIN_EXE_ipc-copy"),
         other => panic!("{other} is listed but its program is not tested: add it here"),
@@ -397,8 +398,8 @@ fn until(what: &str, mut true_at_last: impl FnMut() -> bool) {
 /// The mechanisms whose programs meet at a name, and which of the two makes the name.
 fn meeting() -> impl Iterator<Item = (&'static Spec, Maker)> {
     specs().filter(|spec| matches!(spec.meeting, Meeting::Path | Meeting::ShmName)).map(|spec| {
-        let socket = matches!(spec.name, "unix-stream" | "local-socket");
-        (spec, if socket { Maker::Consumer } else { Maker::Producer })
+        let listens = matches!(spec.name, "unix-stream" | "local-socket" | "fifo");
+        (spec, if listens { Maker::Consumer } else { Maker::Producer })
     })
 }
 
@@ -716,7 +717,8 @@ fn a_name_that_a_killed_program_left_is_taken_over() {
                 assert_eq!(code, Some(1), "{}: {heard} {text}", spec.name);
                 one_error(&text, "producer");
             } else {
-                let (code, _, text) = Running::start(spec.name, &["producer", "--at", &place.at]).end();
+                let (code, _, text) =
+                    Running::start(spec.name, &["producer", "--at", &place.at, "--patience", "200ms"]).end();
                 assert_eq!(code, Some(1), "{}: {text}", spec.name);
                 one_error(&text, "consumer");
             }

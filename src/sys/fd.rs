@@ -1,10 +1,14 @@
-//! Descriptors: blocking or not, pipe capacity, socket buffers, readiness. Source: fcntl(2), pipe(7), poll(2).
+//! Descriptors: blocking or not, pipes and their capacity, socket buffers, readiness.
+//! Source: fcntl(2), pipe(7), fifo(7), poll(2).
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use nix::sys::stat::Mode;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 /// Makes reads and writes return at once (`true`) or wait (`false`). The flag belongs to the open file description, which
 /// duplicates share.
@@ -50,6 +54,24 @@ pub fn set_send_buffer(fd: impl AsFd, bytes: usize) -> io::Result<usize> {
 /// What getsockopt(2) says.
 pub fn send_buffer(fd: impl AsFd) -> io::Result<usize> {
     Ok(getsockopt(&fd, sockopt::SndBuf)?)
+}
+
+/// Makes a named pipe that only its owner can open.
+///
+/// # Errors
+/// EEXIST when something has that name, EPERM where the file system has no named pipes; see mkfifo(3).
+pub fn make_fifo(path: &Path) -> io::Result<()> {
+    Ok(nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR)?)
+}
+
+/// Opens one end of a named pipe without waiting for the other one, and never through a symbolic link.
+///
+/// # Errors
+/// ENXIO for the writing end as long as nobody has the reading end open, and what open(2) says; see fifo(7).
+pub fn open_fifo(path: &Path, end: Ready) -> io::Result<OwnedFd> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(end == Ready::Read).write(end == Ready::Write);
+    Ok(options.custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOFOLLOW).open(path)?.into())
 }
 
 /// What to wait for.

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 pub mod bytes;
 pub mod conformance;
 pub mod copy;
+pub mod fifo;
 pub mod file;
 pub mod list;
 pub mod local_socket;
@@ -26,6 +27,7 @@ pub mod shm_slot;
 pub mod unix_stream;
 
 pub use copy::Copy;
+pub use fifo::Fifo;
 pub use file::FileRing;
 pub use list::{ALL, Runner, find};
 pub use local_socket::LocalSocket;
