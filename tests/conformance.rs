@@ -69,6 +69,9 @@ transports! {
     heap_ring: HeapRing,
     mutex_queue: MutexQueue,
     fifo: Fifo,
+    unix_seqpacket: Seqpacket,
+    unix_dgram: Dgram,
+    tcp: Tcp,
     null: Null,
     copy: Copy,
 }

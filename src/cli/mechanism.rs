@@ -86,7 +86,7 @@ struct Meet {
     /// Path or name at which the two programs meet
     #[arg(long, value_name = "NAME")]
     at: Option<String>,
-    /// How to wait: block, spin, yield, hybrid
+    /// How to wait: block, poll, epoll, hybrid, hybrid:LOOKS, yield, spin
     #[arg(long, default_value = "block")]
     wait: Wait,
     /// How long to wait for the other program to be started
@@ -213,6 +213,7 @@ fn config(spec: &Spec, bound: Bound, meet: &Meet, size: usize) -> Result<(Config
         wait: meet.wait,
         processes: spec.parties.contains(&Parties::Process),
         dir: std::env::temp_dir(),
+        nagle: false,
         patience: Duration::from_millis(meet.patience),
         notes: Notes::default(),
     };

@@ -84,10 +84,8 @@ pub fn every_wait(spec: &Spec, topic: Topic) -> Verdict {
 /// The waits to try: each kind that the mechanism honours, the hybrid also so short that it nearly always sleeps.
 pub fn waits(spec: &Spec) -> Vec<Wait> {
     let of = |kind: &WaitKind| match kind {
-        WaitKind::Block => vec![Wait::Block],
         WaitKind::Hybrid => vec![Wait::Hybrid(Wait::HYBRID_LOOKS), Wait::Hybrid(2)],
-        WaitKind::Yield => vec![Wait::Yield],
-        WaitKind::Spin => vec![Wait::Spin],
+        other => vec![other.typical()],
     };
     spec.waits.iter().flat_map(of).collect()
 }
@@ -104,6 +102,7 @@ pub fn config(wait: Wait, size: usize) -> Config {
         wait,
         processes: false,
         dir: std::env::temp_dir(),
+        nagle: false,
         patience: Duration::from_secs(5),
         notes: Notes::default(),
     }

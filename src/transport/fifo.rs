@@ -8,7 +8,7 @@
 use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
 use super::pipe::{ends, wanted_capacity};
 use super::ring::{await_peer, nobody};
-use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Role, Spec, Transport, UNLIMITED};
+use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::Name;
 use crate::sys::fd::{Ready, make_fifo, open_fifo, set_nonblocking, set_pipe_capacity};
@@ -26,7 +26,7 @@ impl Transport for Fifo {
         summary: "named pipe; the ends and calls of pipe, so the rows must tie (--dir chooses where the name is made)",
         family: Family::Kernel,
         parties: BOTH,
-        waits: ALL_WAITS,
+        waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: UNLIMITED,
         peer_death: "reader: end-of-file after the data already sent; writer: EPIPE",

@@ -92,6 +92,9 @@ pub static ALL: &[&dyn Runner] = list![
     super::HeapRing,
     super::MutexQueue,
     super::Fifo,
+    super::Seqpacket,
+    super::Dgram,
+    super::Tcp,
     super::Null,
     super::Copy,
 ];

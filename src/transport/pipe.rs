@@ -5,7 +5,7 @@
 //! messages. Rejected: leaving the default, which measures wake-ups per 64 KiB. Source: pipe(2), pipe(7), fcntl(2).
 
 use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
-use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Role, Spec, Transport, UNLIMITED};
+use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{pipe_capacity, set_pipe_capacity};
 use std::io::{PipeReader, PipeWriter};
@@ -53,7 +53,7 @@ impl Transport for Pipe {
         summary: "anonymous pipe; the kernel copies in and out",
         family: Family::Kernel,
         parties: BOTH,
-        waits: ALL_WAITS,
+        waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: UNLIMITED,
         peer_death: "reader: end-of-file after the data already sent; writer: EPIPE",
