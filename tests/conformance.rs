@@ -72,6 +72,7 @@ transports! {
     unix_seqpacket: Seqpacket,
     unix_dgram: Dgram,
     tcp: Tcp,
+    udp: Udp,
     null: Null,
     copy: Copy,
 }

@@ -37,6 +37,7 @@ fn program(name: &str) -> &'static str {
         "unix-seqpacket" => env!("CARGO_BIN_EXE_ipc-unix-seqpacket"),
         "unix-dgram" => env!("CARGO_BIN_EXE_ipc-unix-dgram"),
         "tcp" => env!("CARGO_BIN_EXE_ipc-tcp"),
+        "udp" => env!("CARGO_BIN_EXE_ipc-udp"),
         "null" => env!("CARGO_BIN_EXE_ipc-null"),
         "copy" => env!("CARGO_BIN_EXE_ipc-copy"),
         other => panic!("{other} is listed but its program is not tested: add it here"),

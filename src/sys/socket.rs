@@ -4,6 +4,7 @@
 
 use super::fd::{Ready, set_send_buffer, wait_ready};
 use nix::cmsg_space;
+use nix::libc;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recv, recvmsg, send,
     sendmsg, setsockopt, shutdown, socketpair, sockopt,
@@ -104,6 +105,44 @@ pub fn say_goodbye(fd: impl AsFd, limit: Duration) {
             return;
         }
     }
+}
+
+/// Receives what is there, and does not wait for it also where the socket does.
+///
+/// # Errors
+/// What recv(2) says; WouldBlock when nothing is there.
+pub fn receive_now(fd: impl AsFd, buf: &mut [u8]) -> io::Result<usize> {
+    Ok(recv(fd.as_fd().as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)?)
+}
+
+/// What the kernel accounts to a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes of the receive buffer in use, with what the kernel needs to manage them.
+    pub received: usize,
+    /// Datagrams that found the receive buffer full and were thrown away.
+    pub dropped: usize,
+}
+
+/// Asks what the kernel accounts to a socket; SO_MEMINFO, since Linux 4.12.
+///
+/// # Errors
+/// What getsockopt(2) says.
+pub fn memory(fd: impl AsFd) -> io::Result<Memory> {
+    /// Places in the kernel's answer: SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_DROPS, and their number, in linux/sock_diag.h.
+    const RECEIVED: usize = 0;
+    const DROPPED: usize = 8;
+    let mut words = [0_u32; 9];
+    let mut len = size_of_val(&words) as libc::socklen_t;
+    let place = words.as_mut_ptr().cast();
+    // SAFETY: the kernel writes at most `len` bytes to `place`, which are those of `words`: integers, for which all values
+    // are valid.
+    let done =
+        unsafe { libc::getsockopt(fd.as_fd().as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, place, &raw mut len) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Memory { received: words[RECEIVED] as usize, dropped: words[DROPPED] as usize })
 }
 
 /// Ends the receiving half of a socket: from now on it is always ready to be read, and has nothing.

@@ -95,6 +95,7 @@ pub static ALL: &[&dyn Runner] = list![
     super::Seqpacket,
     super::Dgram,
     super::Tcp,
+    super::Udp,
     super::Null,
     super::Copy,
 ];

@@ -11,7 +11,9 @@
 
 use super::bytes::{ByteRx, ByteTx};
 use super::unix_seqpacket::{LARGEST_PACKET, hand_over, packet_bound, pair, take_over};
-use super::{BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Sender, Side, Spec, Transport};
+use super::{
+    BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Receiver, Role, Sender, Side, Spec, Transport,
+};
 use crate::error::{Context, Phase, Result};
 use crate::sys::fd::hung_up;
 use crate::sys::socket::{Kind, Packet, say_goodbye, shut_reading};
@@ -143,6 +145,18 @@ impl<E: Sender> Sender for Leaving<E> {
     #[inline(always)]
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
         self.end.send_with(fill)
+    }
+}
+
+impl<E: Receiver> Receiver for Leaving<E> {
+    fn attach(&mut self) -> io::Result<()> {
+        self.attached = true;
+        self.end.attach()
+    }
+
+    #[inline(always)]
+    fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        self.end.recv_with(read)
     }
 }
 
