@@ -5,11 +5,11 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use ipcost::measure::Histogram;
-use ipcost::plan::Touch;
+use ipcost::plan::{Parties, Plan, Touch, Wait};
 use ipcost::shm::ledger::Ledger;
 use ipcost::shm::region::Region;
 use ipcost::sys::{clock, usage::Usage};
-use ipcost::transport::{Config, Copy, Notes, Null, Transport};
+use ipcost::transport::{Config, Copy, Null, Transport};
 use ipcost::workload::payload::{Payload, Way};
 use ipcost::workload::{Batch, Load, ping_pong};
 use std::hint::black_box;
@@ -72,14 +72,8 @@ fn payload(criterion: &mut Criterion) {
 fn control<T: Transport>(criterion: &mut Criterion, touch: Touch, name: &str) {
     let mut group = criterion.benchmark_group(format!("{} per message, {name}", T::SPEC.name));
     for size in [8, 64, 4096, 65536] {
-        let cfg = Config {
-            size,
-            wait: ipcost::plan::Wait::Spin,
-            processes: false,
-            dir: std::env::temp_dir(),
-            patience: Duration::ZERO,
-            notes: Notes::default(),
-        };
+        let plan = Plan { size, wait: Wait::Spin, parties: Parties::Solo, ..Plan::default() };
+        let cfg = Config::new(&plan);
         let mut sides = T::link(&cfg).expect("a control needs nothing");
         let mut load = Load::of(touch, 0);
         group.bench_function(BenchmarkId::from_parameter(size), |b| {

@@ -52,7 +52,7 @@ fn take(from: &mpsc::Receiver<Buffer>, wait: Wait) -> Option<Buffer> {
             Wait::Block => return from.recv().ok(),
             Wait::Hybrid(most) if looks >= most => return from.recv().ok(),
             Wait::Yield => std::thread::yield_now(),
-            Wait::Hybrid(_) | Wait::Spin => std::hint::spin_loop(),
+            _ => std::hint::spin_loop(),
         }
         looks = looks.saturating_add(1);
     }

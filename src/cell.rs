@@ -19,7 +19,7 @@ use crate::session::{Alone, Books, Leader, Measured, OpenLoop, Windows, Witness,
 use crate::shm::ledger::Ledger;
 use crate::shm::stamps::{self, Stamps};
 use crate::sys::{clock, cpu, map};
-use crate::transport::{Bound, Config, MEMORY_NOTE, Spec, Transport};
+use crate::transport::{Bound, Config, Family, MEMORY_NOTE, Spec, Tcp, Transport};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -168,6 +168,9 @@ pub struct Outcome {
     pub parties: Parties,
     /// How much of each message was written and verified.
     pub touch: Touch,
+    /// Whether a TCP connection was allowed to hold small messages back.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub nagle: bool,
     /// Planted delay in ns, when there was one.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub delay_ns: u64,
@@ -278,6 +281,7 @@ impl Outcome {
             wait: plan.wait,
             parties: plan.parties,
             touch: plan.touch,
+            nagle: plan.nagle,
             delay_ns: plan.delay_ns,
             plant: plan.plant,
             stall_ms: plan.stall_ms,
@@ -391,6 +395,9 @@ pub fn admit(plan: &Plan, spec: &Spec, bound: &Bound) -> Result<Option<[usize; 2
     if !spec.waits.contains(&plan.wait.kind()) {
         let choice = words(spec.waits.iter().map(|w| w.word()).collect());
         return no(format!("{} cannot wait by {}", spec.name, plan.wait), format!("use {choice}"));
+    }
+    if plan.nagle && spec.name != Tcp::SPEC.name && spec.family != Family::Control {
+        return no(format!("{} has no Nagle's algorithm", spec.name), "use --nagle with tcp only".into());
     }
     if plan.workload == Workload::OfferedLoad {
         if plan.parties == Parties::Solo {

@@ -141,6 +141,8 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Wait::Block => f.pad("block"),
+            Wait::Poll => f.pad("poll"),
+            Wait::Epoll => f.pad("epoll"),
             Wait::Spin => f.pad("spin"),
             Wait::Yield => f.pad("yield"),
             Wait::Hybrid(Wait::HYBRID_LOOKS) => f.pad("hybrid"),
@@ -154,14 +156,14 @@ impl FromStr for Wait {
     fn from_str(text: &str) -> Result<Self> {
         match text {
             "block" => Ok(Wait::Block),
+            "poll" => Ok(Wait::Poll),
+            "epoll" => Ok(Wait::Epoll),
             "spin" => Ok(Wait::Spin),
             "yield" => Ok(Wait::Yield),
             "hybrid" => Ok(Wait::Hybrid(Wait::HYBRID_LOOKS)),
-            _ => text
-                .strip_prefix("hybrid:")
-                .and_then(|looks| looks.parse().ok())
-                .map(Wait::Hybrid)
-                .ok_or_else(|| unknown("wait", text, &["block", "spin", "yield", "hybrid", "hybrid:LOOKS"])),
+            _ => text.strip_prefix("hybrid:").and_then(|looks| looks.parse().ok()).map(Wait::Hybrid).ok_or_else(|| {
+                unknown("wait", text, &["block", "poll", "epoll", "hybrid", "hybrid:LOOKS", "yield", "spin"])
+            }),
         }
     }
 }
@@ -172,6 +174,8 @@ impl Wait {
     pub fn kind(self) -> WaitKind {
         match self {
             Wait::Block => WaitKind::Block,
+            Wait::Poll => WaitKind::Poll,
+            Wait::Epoll => WaitKind::Epoll,
             Wait::Spin => WaitKind::Spin,
             Wait::Yield => WaitKind::Yield,
             Wait::Hybrid(_) => WaitKind::Hybrid,
@@ -184,6 +188,10 @@ words! {
     WaitKind {
         /// Sleeps in the kernel at once.
         Block = "block",
+        /// Sleeps in poll(2) until the call would go through, then makes it.
+        Poll = "poll",
+        /// Sleeps in epoll_wait(2) until the call would go through, then makes it.
+        Epoll = "epoll",
         /// Spins a while, then sleeps.
         Hybrid = "hybrid",
         /// Calls the scheduler between two looks.
@@ -198,6 +206,8 @@ impl WaitKind {
     pub fn typical(self) -> Wait {
         match self {
             WaitKind::Block => Wait::Block,
+            WaitKind::Poll => Wait::Poll,
+            WaitKind::Epoll => Wait::Epoll,
             WaitKind::Hybrid => Wait::Hybrid(Wait::HYBRID_LOOKS),
             WaitKind::Yield => Wait::Yield,
             WaitKind::Spin => Wait::Spin,
@@ -352,6 +362,9 @@ pub struct Plan {
     /// Where a mechanism that needs a file puts it.
     #[serde(default)]
     pub dir: Option<PathBuf>,
+    /// Whether a TCP connection may hold small messages back (Nagle's algorithm).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nagle: bool,
     /// Known delay before each reply, in ns: the positive control.
     #[serde(default)]
     pub delay_ns: u64,
@@ -381,6 +394,7 @@ impl Default for Plan {
             placement: Placement::CrossCpu,
             span: Span::Millis(100),
             dir: None,
+            nagle: false,
             delay_ns: 0,
             stall_ms: 0,
             plant: None,
@@ -392,11 +406,12 @@ impl Default for Plan {
 impl Plan {
     /// What makes two runs the same cell: everything but the position in the campaign and the length of the run.
     pub fn cell_key(&self) -> String {
-        let Plan { mechanism, workload, size, wait, parties, touch, placement, delay_ns, stall_ms, .. } = self;
+        let Plan { mechanism, workload, size, wait, parties, touch, placement, nagle, delay_ns, stall_ms, .. } = self;
         let label = self.run.label.as_deref().unwrap_or("");
         let offered = self.offered.map(|offered| format!("{offered}/")).unwrap_or_default();
         let planted = format!("{delay_ns}/{stall_ms}");
-        format!("{workload}/{offered}{size}/{wait}/{placement}/{touch}/{mechanism}/{parties}/{planted}/{label}")
+        let nagle = if *nagle { "nagle/" } else { "" };
+        format!("{workload}/{offered}{size}/{wait}/{placement}/{touch}/{nagle}{mechanism}/{parties}/{planted}/{label}")
     }
 }
 
@@ -552,20 +567,22 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_and_the_rhythm_make_another_cell() {
+    fn the_rate_the_rhythm_and_nagles_algorithm_make_another_cell() {
         let cell = |rate, arrivals| Plan { offered: Some(Offered { rate, arrivals }), ..Plan::default() }.cell_key();
         let keys = [
             cell(None, Arrivals::Poisson),
             cell(Some(50_000), Arrivals::Poisson),
             cell(Some(50_000), Arrivals::Constant),
             Plan::default().cell_key(),
+            Plan { nagle: true, ..Plan::default() }.cell_key(),
         ];
         assert_eq!(keys.iter().collect::<std::collections::HashSet<_>>().len(), keys.len());
     }
 
     #[test]
     fn every_word_reads_back_as_itself() {
-        for wait in [Wait::Block, Wait::Spin, Wait::Yield, Wait::Hybrid(2000), Wait::Hybrid(7)] {
+        let waits = WaitKind::ALL.iter().map(|kind| kind.typical()).chain([Wait::Hybrid(7)]);
+        for wait in waits {
             assert_eq!(wait.to_string().parse::<Wait>().unwrap(), wait);
         }
         for place in [Placement::SameCpu, Placement::CrossCpu, Placement::Unpinned, Placement::Cpus(3, 17)] {

@@ -2,12 +2,11 @@
 
 #![allow(unsafe_code)] // an allocator is an unsafe trait
 
-use ipcost::plan::{Touch, Wait};
-use ipcost::transport::{Config, HeapRing, LocalSocket, MutexQueue, Notes, Pipe, ShmRing, ShmSlot, Transport, Unix};
+use ipcost::plan::{Parties, Plan, Touch, Wait};
+use ipcost::transport::{Config, HeapRing, LocalSocket, MutexQueue, Pipe, ShmRing, ShmSlot, Transport, Unix};
 use ipcost::workload::{Batch, Load, ping_pong, stream};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::time::Duration;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -40,8 +39,7 @@ fn counted<R>(body: impl FnOnce() -> R) -> (R, u64) {
 const MESSAGES: u64 = 2000;
 
 fn config(wait: Wait) -> Config {
-    let dir = std::env::temp_dir();
-    Config { size: 64, wait, processes: false, dir, patience: Duration::ZERO, notes: Notes::default() }
+    Config::new(&Plan { wait, parties: Parties::Thread, ..Plan::default() })
 }
 
 /// Allocations of leader and follower while a ping-pong and a stream go on between two threads.

@@ -68,6 +68,11 @@ transports! {
     posix_shm: PosixShm,
     heap_ring: HeapRing,
     mutex_queue: MutexQueue,
+    fifo: Fifo,
+    unix_seqpacket: Seqpacket,
+    unix_dgram: Dgram,
+    tcp: Tcp,
+    udp: Udp,
     null: Null,
     copy: Copy,
 }

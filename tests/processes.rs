@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
@@ -32,6 +33,11 @@ fn program(name: &str) -> &'static str {
         "posix-shm" => env!("CARGO_BIN_EXE_ipc-posix-shm"),
         "heap-ring" => env!("CARGO_BIN_EXE_ipc-heap-ring"),
         "mutex-queue" => env!("CARGO_BIN_EXE_ipc-mutex-queue"),
+        "fifo" => env!("CARGO_BIN_EXE_ipc-fifo"),
+        "unix-seqpacket" => env!("CARGO_BIN_EXE_ipc-unix-seqpacket"),
+        "unix-dgram" => env!("CARGO_BIN_EXE_ipc-unix-dgram"),
+        "tcp" => env!("CARGO_BIN_EXE_ipc-tcp"),
+        "udp" => env!("CARGO_BIN_EXE_ipc-udp"),
         "null" => env!("CARGO_BIN_EXE_ipc-null"),
         "copy" => env!("CARGO_BIN_EXE_ipc-copy"),
         other => panic!("{other} is listed but its program is not tested: add it here"),
@@ -117,8 +123,13 @@ fn every_mechanism_accounts_for_every_byte_between_all_its_parties() {
 #[test]
 fn processes_carry_messages_from_one_byte_to_sixteen_mebibytes() {
     common::watched(LIMIT, || {
-        for spec in specs().filter(|spec| spec.parties.contains(&ipcost::plan::Parties::Process)) {
-            for (size, n) in [(1, 200), (4096, 200), (65537, 50), (1 << 20, 10), (16 << 20, 3)] {
+        for runner in transport::ALL {
+            let (spec, bound) = (runner.spec(), runner.bound().size as u64);
+            if !spec.parties.contains(&ipcost::plan::Parties::Process) {
+                continue;
+            }
+            let sizes = [(1, 200), (4096, 200), (65537, 50), (1 << 20, 10), (16 << 20, 3)];
+            for (size, n) in sizes.into_iter().filter(|(size, _)| *size <= bound) {
                 for workload in WORKLOADS {
                     measure_and_account(spec, workload, n, size, "process", &[]);
                 }
@@ -331,6 +342,31 @@ fn parties_that_a_mechanism_does_not_connect_are_refused() {
 }
 
 #[test]
+fn nagles_algorithm_is_for_tcp_alone_and_is_in_the_outcome() {
+    common::watched(LIMIT, || {
+        for spec in specs().filter(|spec| spec.name != "tcp" && spec.family != transport::Family::Control) {
+            refused(spec.name, &["ping-pong", "--nagle"], "Nagle");
+        }
+        let option: &[&str] = &["--nagle"];
+        for (options, held_back) in [(option, true), (&[], false)] {
+            let outcome = measure("tcp", "ping-pong", 20, options);
+            assert_eq!(outcome.get("nagle"), held_back.then_some(&true.into()), "{outcome}");
+            assert_eq!(outcome["notes"]["TCP_NODELAY"], (!held_back).to_string(), "{outcome}");
+        }
+    });
+}
+
+#[test]
+fn an_address_of_another_machine_or_none_is_refused() {
+    for spec in specs().filter(|spec| spec.meeting == Meeting::Address) {
+        for at in ["10.0.0.1:20000", "127.0.0.1:0", "127.0.0.1", "here"] {
+            refused(spec.name, &["producer", "--at", at], at);
+            refused(spec.name, &["consumer", "--at", at], at);
+        }
+    }
+}
+
+#[test]
 fn mechanisms_that_live_within_one_process_refuse_the_roles() {
     common::watched(LIMIT, || {
         for spec in specs().filter(|spec| spec.meeting == Meeting::Never) {
@@ -345,8 +381,8 @@ fn mechanisms_that_live_within_one_process_refuse_the_roles() {
 /// A place where two programs of one mechanism meet, and what is looked at to see whether anything is left there.
 struct Place {
     at: String,
-    /// The first name that appears when somebody waits there.
-    path: PathBuf,
+    /// The first name that appears when somebody waits there; an address has none.
+    path: Option<PathBuf>,
     dir: Option<tempfile::TempDir>,
 }
 
@@ -354,16 +390,26 @@ impl Place {
     fn new(spec: &Spec, topic: &str) -> Self {
         if spec.meeting == Meeting::ShmName {
             let at = format!("ipcost-test-{}-{}-{topic}", std::process::id(), spec.name);
-            return Self { path: Path::new("/dev/shm").join(&at), at, dir: None };
+            return Self { path: Some(Path::new("/dev/shm").join(&at)), at, dir: None };
+        }
+        if spec.meeting == Meeting::Address {
+            // A port that was free a moment ago.
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            return Self { at: port.to_string(), path: None, dir: None };
         }
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("meet");
-        Self { at: path.to_str().unwrap().into(), path, dir: Some(dir) }
+        Self { at: path.to_str().unwrap().into(), path: Some(path), dir: Some(dir) }
+    }
+
+    /// Whether somebody waits there, or left the name. A connection without a word is nobody's producer.
+    fn taken(&self) -> bool {
+        self.path.as_ref().map_or_else(|| TcpStream::connect(&self.at).is_ok(), |path| path.exists())
     }
 
     /// That nothing is left.
     fn empty(&self, label: &str) {
-        assert!(!self.path.exists(), "{label}: {} is left behind", self.path.display());
+        assert!(!self.taken(), "{label}: {} is left behind", self.at);
         if let Some(dir) = &self.dir {
             let left: Vec<_> =
                 std::fs::read_dir(dir.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
@@ -372,17 +418,19 @@ impl Place {
     }
 
     fn appears(&self) {
-        until("its name appears", || self.path.exists());
+        until("its name appears", || self.taken());
     }
 
     fn disappears(&self) {
-        until("its name disappears", || !self.path.exists());
+        until("its name disappears", || !self.taken());
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
@@ -396,9 +444,12 @@ fn until(what: &str, mut true_at_last: impl FnMut() -> bool) {
 
 /// The mechanisms whose programs meet at a name, and which of the two makes the name.
 fn meeting() -> impl Iterator<Item = (&'static Spec, Maker)> {
-    specs().filter(|spec| matches!(spec.meeting, Meeting::Path | Meeting::ShmName)).map(|spec| {
-        let socket = matches!(spec.name, "unix-stream" | "local-socket");
-        (spec, if socket { Maker::Consumer } else { Maker::Producer })
+    let named = |spec: &&Spec| matches!(spec.meeting, Meeting::Path | Meeting::ShmName | Meeting::Address);
+    specs().filter(named).map(|spec| {
+        let listens = spec.meeting == Meeting::Address
+            || spec.name.starts_with("unix-")
+            || matches!(spec.name, "local-socket" | "fifo");
+        (spec, if listens { Maker::Consumer } else { Maker::Producer })
     })
 }
 
@@ -507,7 +558,8 @@ fn all_right(label: &str, text: &str, n: u64, size: u64) {
 fn two_terminals_carry_every_byte_and_leave_nothing() {
     common::watched(LIMIT, || {
         for (spec, maker) in meeting() {
-            for (size, n) in [(64, 2000), (65537, 20)] {
+            let bound = transport::find(spec.name).unwrap().bound().size as u64;
+            for (size, n) in [(64, 2000), (65537.min(bound), 20)] {
                 let place = Place::new(spec, "carry");
                 let label = format!("{} {size}", spec.name);
                 let (size_text, count) = (size.to_string(), n.to_string());
@@ -671,7 +723,7 @@ fn an_interrupted_program_that_waits_removes_its_name() {
                 let place = Place::new(spec, &format!("interrupt-{role}"));
                 let mut waiting = Running::start(spec.name, &[role, "--at", &place.at]);
                 waiting.waits();
-                assert_eq!(place.path.exists(), maker.word() == role, "{} {role}", spec.name);
+                assert_eq!(place.taken(), maker.word() == role, "{} {role}", spec.name);
                 waiting.signal(Signal::SIGINT);
                 let (code, out, text) = waiting.end();
                 assert_eq!(code, Some(130), "{} {role}: {text}", spec.name);
@@ -703,12 +755,12 @@ fn an_interrupted_consumer_reports_what_it_has() {
 #[test]
 fn a_name_that_a_killed_program_left_is_taken_over() {
     common::watched(LIMIT, || {
-        for (spec, maker) in meeting() {
+        for (spec, maker) in meeting().filter(|(spec, _)| spec.meeting != Meeting::Address) {
             let place = Place::new(spec, "stale");
             let mut dead = Running::start(spec.name, &[maker.word(), "--at", &place.at]);
             dead.waits();
             dead.kill_hard();
-            assert!(place.path.exists(), "{}: nothing was left to test with", spec.name);
+            assert!(place.taken(), "{}: nothing was left to test with", spec.name);
             if maker == Maker::Producer {
                 // A dead producer's ring is not taken for a living one.
                 let (code, heard, text) =
@@ -716,7 +768,8 @@ fn a_name_that_a_killed_program_left_is_taken_over() {
                 assert_eq!(code, Some(1), "{}: {heard} {text}", spec.name);
                 one_error(&text, "producer");
             } else {
-                let (code, _, text) = Running::start(spec.name, &["producer", "--at", &place.at]).end();
+                let (code, _, text) =
+                    Running::start(spec.name, &["producer", "--at", &place.at, "--patience", "200ms"]).end();
                 assert_eq!(code, Some(1), "{}: {text}", spec.name);
                 one_error(&text, "consumer");
             }
@@ -770,13 +823,14 @@ fn a_file_of_somebody_else_at_the_name_survives() {
     common::watched(LIMIT, || {
         for (spec, maker) in meeting() {
             let place = Place::new(spec, "foreign");
+            let Some(path) = &place.path else { continue };
             for theirs in [b"short".to_vec(), vec![7; 10_000]] {
-                std::fs::write(&place.path, &theirs).unwrap();
+                std::fs::write(path, &theirs).unwrap();
                 let arguments = [maker.word(), "--at", &place.at, "--patience", "200ms"];
                 let (code, _, text) = Running::start(spec.name, &arguments).end();
                 assert_eq!(code, Some(1), "{}: {text}", spec.name);
                 one_error(&text, &place.at);
-                assert_eq!(std::fs::read(&place.path).unwrap(), theirs, "{}", spec.name);
+                assert_eq!(std::fs::read(path).unwrap(), theirs, "{}", spec.name);
             }
         }
     });

@@ -43,6 +43,8 @@ pub struct Request {
     pub placements: Vec<Placement>,
     /// Whole payload or header.
     pub touch: Touch,
+    /// Whether TCP connections may hold small messages back.
+    pub nagle: bool,
     /// Where files go.
     pub dir: Option<PathBuf>,
 }
@@ -205,6 +207,7 @@ impl Request {
             wait,
             parties,
             touch: self.touch,
+            nagle: self.nagle,
             placement,
             dir: self.dir.clone(),
             ..Plan::default()
@@ -279,6 +282,7 @@ mod tests {
             parties: vec![],
             placements: vec![],
             touch: Touch::Whole,
+            nagle: false,
             dir: None,
         }
     }

@@ -55,7 +55,7 @@ pub struct Mapping {
     pub bytes: u64,
 }
 
-/// What a traced run showed. The row that it belongs to has the same first seven fields.
+/// What a traced run showed. The row that it belongs to has the same first eight fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
     /// Name of the mechanism.
@@ -72,6 +72,9 @@ pub struct Trace {
     pub placement: Placement,
     /// How much of a message was written and verified.
     pub touch: Touch,
+    /// Whether a TCP connection was allowed to hold small messages back.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub nagle: bool,
     /// Messages (round trips) by which the two compared windows differ.
     pub messages: u64,
     /// Per party: calls per message (round trip), by name. A call that does not grow with the messages is absent.
@@ -98,8 +101,8 @@ pub struct Trace {
 
 impl Trace {
     /// What makes two traces the same cell.
-    pub fn cell(&self) -> (&str, Workload, usize, Wait, Parties, Placement, Touch) {
-        (&self.mechanism, self.workload, self.size, self.wait, self.parties, self.placement, self.touch)
+    pub fn cell(&self) -> (&str, Workload, usize, Wait, Parties, Placement, Touch, bool) {
+        (&self.mechanism, self.workload, self.size, self.wait, self.parties, self.placement, self.touch, self.nagle)
     }
 
     fn empty(plan: &Plan, messages: u64) -> Self {
@@ -111,6 +114,7 @@ impl Trace {
             parties: plan.parties,
             placement: plan.placement,
             touch: plan.touch,
+            nagle: plan.nagle,
             messages,
             calls: vec![],
             bytes: vec![],

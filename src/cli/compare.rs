@@ -37,7 +37,7 @@ enum Format {
 }
 
 /// What the folder of a campaign decides when it is continued.
-const DECIDED: [&str; 16] = [
+const DECIDED: [&str; 17] = [
     "rate",
     "arrivals",
     "profile",
@@ -49,6 +49,7 @@ const DECIDED: [&str; 16] = [
     "placement",
     "cpus",
     "touch",
+    "nagle",
     "rounds",
     "budget",
     "seed",
@@ -73,7 +74,7 @@ pub struct Compare {
     /// Bytes per message: 64,4KiB
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse_size)]
     size: Vec<usize>,
-    /// block, spin, yield, hybrid
+    /// block, poll, epoll (both for descriptors only), hybrid, hybrid:LOOKS (looks before it sleeps), yield, spin
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     wait: Vec<Wait>,
     /// process, thread
@@ -88,6 +89,9 @@ pub struct Compare {
     /// How much of each message is written and verified
     #[arg(long, default_value = "whole")]
     touch: Touch,
+    /// Let TCP hold small messages back (Nagle's algorithm); for tcp only, which has TCP_NODELAY otherwise
+    #[arg(long)]
+    nagle: bool,
     /// Fresh launches of every cell, exactly [default: 6, full: 20, and up to 40 of the best rows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: Option<u32>,
@@ -169,6 +173,7 @@ fn begin(args: &Compare) -> Result<Sitting> {
         parties: args.parties.clone(),
         placements: args.cpus.map_or_else(|| args.placement.clone(), |cpus| vec![cpus]),
         touch: args.touch,
+        nagle: args.nagle,
         // What goes on from another folder means the same place.
         dir: args.dir.as_ref().map(|dir| std::path::absolute(dir).unwrap_or_else(|_| dir.clone())),
     };

@@ -184,9 +184,9 @@ fn list_table(listed: &[Listed]) -> String {
         text.push_str(&format!("{:<14} {}\n", spec.name, spec.summary));
         let mut say = |line: String| text.push_str(&format!("{:<14} {line}\n", ""));
         say(format!("between: {}; copies: {}{meeting}", parties.join(", "), spec.copies));
-        if spec.waits.len() < ALL_WAITS.len() {
+        if spec.waits != ALL_WAITS {
             let waits: Vec<_> = spec.waits.iter().map(|wait| wait.word()).collect();
-            say(format!("waits: {} only", waits.join(", ")));
+            say(format!("waits: {}", waits.join(", ")));
         }
         say(format!("peer death: {}", spec.peer_death));
         if let Some(setting) = &bound.set_by {
@@ -197,7 +197,7 @@ fn list_table(listed: &[Listed]) -> String {
         }
     }
     text.push_str("\nEach is a program of its own: ipc-<name> --help.\n");
-    text.push_str("All honour the waits block, spin, yield and hybrid where nothing else is said.\n");
+    text.push_str("The waits are block, hybrid, yield and spin where nothing else is said.\n");
     text
 }
 

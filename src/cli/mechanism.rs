@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Parties, Plan, Span, Touch, Wait, Workload, parse_millis, parse_size};
 use crate::report::text;
 use crate::role::{STOP, Speech};
-use crate::transport::{Bound, Config, Meeting, Notes, Runner, Spec, find};
+use crate::transport::{Bound, Config, Meeting, Runner, Spec, find};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -86,7 +86,7 @@ struct Meet {
     /// Path or name at which the two programs meet
     #[arg(long, value_name = "NAME")]
     at: Option<String>,
-    /// How to wait: block, spin, yield, hybrid
+    /// How to wait: block, poll, epoll, hybrid, hybrid:LOOKS, yield, spin
     #[arg(long, default_value = "block")]
     wait: Wait,
     /// How long to wait for the other program to be started
@@ -208,14 +208,8 @@ fn config(spec: &Spec, bound: Bound, meet: &Meet, size: usize) -> Result<(Config
         return Err(Error::usage(what).hint(hint));
     }
     let at = meet.at.clone().unwrap_or_else(|| default_name(spec));
-    let cfg = Config {
-        size,
-        wait: meet.wait,
-        processes: spec.parties.contains(&Parties::Process),
-        dir: std::env::temp_dir(),
-        patience: Duration::from_millis(meet.patience),
-        notes: Notes::default(),
-    };
+    let plan = Plan { size, wait: meet.wait, parties: Parties::Process, ..Plan::default() };
+    let cfg = Config { patience: Duration::from_millis(meet.patience), ..Config::new(&plan) };
     Ok((cfg, at))
 }
 

@@ -21,7 +21,8 @@ pub struct RunOptions {
     /// Length of the whole run: 500ms, 2s [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = parse_millis)]
     pub duration: Option<u64>,
-    /// How both parties wait: block, spin, yield, hybrid, hybrid:LOOKS
+    /// How both parties wait: block, poll, epoll, hybrid, yield, spin; hybrid:LOOKS says how often a hybrid wait looks
+    /// before it sleeps
     #[arg(long, default_value = "block")]
     pub wait: Wait,
     /// Who the parties are: process, thread [default: the first that the mechanism connects]
@@ -36,6 +37,9 @@ pub struct RunOptions {
     /// How much of each message is written and verified: whole, header
     #[arg(long, default_value = "whole")]
     pub touch: Touch,
+    /// Let TCP hold small messages back (Nagle's algorithm); for tcp only, which has TCP_NODELAY otherwise
+    #[arg(long)]
+    pub nagle: bool,
     /// Folder for mechanisms that need a file
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
@@ -76,6 +80,7 @@ impl RunOptions {
                 None => Span::Millis(self.duration.unwrap_or(1000)),
             },
             dir: self.dir.clone(),
+            nagle: self.nagle,
             run: RunId { started: now(), ..RunId::default() },
             ..Plan::default()
         }

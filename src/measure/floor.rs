@@ -34,7 +34,7 @@ impl Kind {
         match wait {
             Wait::Spin => Kind::Line,
             Wait::Yield => Kind::Yield,
-            Wait::Block | Wait::Hybrid(_) => Kind::Futex,
+            Wait::Block | Wait::Hybrid(_) | Wait::Poll | Wait::Epoll => Kind::Futex,
         }
     }
 

@@ -132,7 +132,7 @@ columns! {
         Row |r| r.class.touch.to_string().into();
     "rank", "#", None, Shown::Always, "rank within the class; rows that cannot be told apart share one",
         Row |r| r.rank.map_or(Value::Absent, |n| Value::Count(n as u64));
-    "mechanism", "mechanism", None, Shown::Always, "what carried the messages", Row |r| r.mechanism.clone().into();
+    "mechanism", "mechanism", None, Shown::Always, "what carried the messages", Row |r| r.variant().into();
     "parties", "between", None, Shown::Always, "two processes, two threads, or one party (the controls)",
         Row |r| match r.parties {
             crate::plan::Parties::Solo => "control".to_string().into(),

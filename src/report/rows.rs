@@ -33,6 +33,8 @@ pub struct Class {
     pub placement: Placement,
     /// Whole payload or header only.
     pub touch: Touch,
+    /// Whether TCP connections were allowed to hold small messages back.
+    pub nagle: bool,
 }
 
 impl Class {
@@ -45,15 +47,17 @@ impl Class {
             wait: run.wait,
             placement: run.placement.requested,
             touch: run.touch,
+            nagle: run.nagle,
         }
     }
 }
 
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Class { workload, offered, size, wait, placement, .. } = self;
+        let Class { workload, offered, size, wait, placement, nagle, .. } = self;
         let offered = offered.map(|offered| format!(" at {offered}")).unwrap_or_default();
-        write!(f, "{workload} {}{offered}, wait {wait}, {placement}", show_size(*size))
+        let nagle = if *nagle { ", nagle" } else { "" };
+        write!(f, "{workload} {}{offered}, wait {wait}, {placement}{nagle}", show_size(*size))
     }
 }
 
@@ -184,8 +188,8 @@ impl Beside {
             Err(error) => (vec![], vec![format!("system calls are not shown: {error}")]),
         };
         let calls = traces.into_iter().filter_map(|trace| {
-            let Trace { workload, size, wait, placement, touch, .. } = trace;
-            let class = Class { workload, offered: None, size, wait, placement, touch };
+            let Trace { workload, size, wait, placement, touch, nagle, .. } = trace;
+            let class = Class { workload, offered: None, size, wait, placement, touch, nagle };
             Some(((class, trace.mechanism.clone(), trace.parties, None), trace.calls_per_message()?))
         });
         Self { limits: Limits::read(dir), remarks, calls: calls.collect() }
@@ -214,6 +218,12 @@ impl Row {
         Estimate::of(self.runs.iter().filter(|run| run.flags.is_empty()).filter_map(|run| run.ns))
     }
 
+    /// Mechanism and what was changed about it.
+    pub fn variant(&self) -> String {
+        let nagle = if self.class.nagle && !self.is_control() { ", nagle" } else { "" };
+        format!("{}{nagle}", self.mechanism)
+    }
+
     /// Mechanism and parties in words.
     pub fn name(&self) -> String {
         let parties = match self.parties {
@@ -221,7 +231,7 @@ impl Row {
             Parties::Thread => " between threads",
             Parties::Solo => "",
         };
-        format!("{}{parties}", self.mechanism)
+        format!("{}{parties}", self.variant())
     }
 
     /// Name and class.

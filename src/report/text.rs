@@ -60,7 +60,8 @@ pub fn run(o: &Outcome) -> String {
     let mut line = |label: &str, value: String| {
         let _ = writeln!(text, "{label:<16}{value}");
     };
-    line("mechanism", format!("{} between {}", o.mechanism, parties(o)));
+    let nagle = if o.nagle { ", nagle," } else { "" };
+    line("mechanism", format!("{}{nagle} between {}", o.mechanism, parties(o)));
     line("workload", format!("{}, {} a message, touching the {}", o.workload, show_size(o.size), o.touch));
     line("wait, place", format!("{}, {}{}", o.wait, o.placement.requested, cpus(o)));
     if let Some(rtt) = &o.rtt_ns {

@@ -22,6 +22,10 @@ pub enum Wait {
     Yield,
     /// Looks this many times, then sleeps.
     Hybrid(u32),
+    /// Asks poll(2) whether the call would go through, sleeping there, and then makes the call. For descriptors only.
+    Poll,
+    /// The same with epoll_wait(2).
+    Epoll,
 }
 
 impl Wait {
@@ -31,7 +35,7 @@ impl Wait {
     /// Whether this strategy may end in the kernel's wait queue, so that the other side has to ring.
     #[inline(always)]
     pub fn sleeps(self) -> bool {
-        matches!(self, Wait::Block | Wait::Hybrid(_))
+        !matches!(self, Wait::Spin | Wait::Yield)
     }
 }
 
@@ -109,7 +113,8 @@ impl Bell {
         mut gone: impl FnMut() -> bool,
     ) -> Result<R, Gone> {
         let looks = match how {
-            Wait::Block => 0,
+            // The last two are for descriptors, and no mechanism without one lists them.
+            Wait::Block | Wait::Poll | Wait::Epoll => 0,
             Wait::Hybrid(looks) => looks,
             Wait::Spin | Wait::Yield => LOOKS_PER_CHECK,
         };

@@ -1,10 +1,18 @@
-//! Descriptors: blocking or not, pipe capacity, socket buffers, readiness. Source: fcntl(2), pipe(7), poll(2).
+//! Descriptors: blocking or not, pipes and their capacity, socket buffers, readiness.
+//! Source: fcntl(2), pipe(7), fifo(7), poll(2),
+//! epoll(7).
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use nix::sys::stat::Mode;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::time::Timespec;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
 
 /// Makes reads and writes return at once (`true`) or wait (`false`). The flag belongs to the open file description, which
 /// duplicates share.
@@ -44,12 +52,39 @@ pub fn set_send_buffer(fd: impl AsFd, bytes: usize) -> io::Result<usize> {
     Ok(getsockopt(&fd, sockopt::SndBuf)?)
 }
 
+/// Asks for a socket receive buffer of `bytes` and returns what the kernel uses (it doubles the request and caps it).
+///
+/// # Errors
+/// What setsockopt(2) says.
+pub fn set_receive_buffer(fd: impl AsFd, bytes: usize) -> io::Result<usize> {
+    setsockopt(&fd, sockopt::RcvBuf, &bytes)?;
+    Ok(getsockopt(&fd, sockopt::RcvBuf)?)
+}
+
 /// A socket's send buffer in bytes, as the kernel accounts it.
 ///
 /// # Errors
 /// What getsockopt(2) says.
 pub fn send_buffer(fd: impl AsFd) -> io::Result<usize> {
     Ok(getsockopt(&fd, sockopt::SndBuf)?)
+}
+
+/// Makes a named pipe that only its owner can open.
+///
+/// # Errors
+/// EEXIST when something has that name, EPERM where the file system has no named pipes; see mkfifo(3).
+pub fn make_fifo(path: &Path) -> io::Result<()> {
+    Ok(nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR)?)
+}
+
+/// Opens one end of a named pipe without waiting for the other one, and never through a symbolic link.
+///
+/// # Errors
+/// ENXIO for the writing end as long as nobody has the reading end open, and what open(2) says; see fifo(7).
+pub fn open_fifo(path: &Path, end: Ready) -> io::Result<OwnedFd> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(end == Ready::Read).write(end == Ready::Write);
+    Ok(options.custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOFOLLOW).open(path)?.into())
 }
 
 /// What to wait for.
@@ -61,21 +96,67 @@ pub enum Ready {
     Write,
 }
 
-/// Sleeps until the descriptor is ready.
+/// Sleeps until the descriptor is ready, at most for `limit`.
 ///
 /// # Errors
 /// What poll(2) says, except EINTR, which is retried.
-pub fn wait_ready(fd: BorrowedFd<'_>, what: Ready) -> io::Result<()> {
+pub fn wait_ready(fd: BorrowedFd<'_>, what: Ready, limit: Option<Duration>) -> io::Result<()> {
     let flags = match what {
         Ready::Read => PollFlags::IN,
         Ready::Write => PollFlags::OUT,
     };
+    let limit = limit.map(|limit| Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() });
     loop {
         let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
-        match poll(&mut fds, None) {
+        match poll(&mut fds, limit.as_ref()) {
             Ok(_) => return Ok(()),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Whether everybody who had the other end of a stream socket open is gone. It never sleeps.
+///
+/// # Errors
+/// What poll(2) says.
+pub fn hung_up(fd: impl AsFd) -> io::Result<bool> {
+    let mut fds = [PollFd::new(&fd, PollFlags::RDHUP)];
+    Ok(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)
+}
+
+/// An epoll(7) instance that watches one descriptor, level-triggered: ready for as long as there is something to do.
+#[derive(Debug)]
+pub struct Watch(Epoll);
+
+impl Watch {
+    /// Watches `fd`, which has to stay open.
+    ///
+    /// # Errors
+    /// What epoll_create(2) and epoll_ctl(2) say; EPERM for a regular file.
+    pub fn new(fd: impl AsFd, what: Ready) -> io::Result<Self> {
+        let flags = match what {
+            Ready::Read => EpollFlags::EPOLLIN,
+            Ready::Write => EpollFlags::EPOLLOUT,
+        };
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(fd, EpollEvent::new(flags, 0))?;
+        Ok(Self(epoll))
+    }
+
+    /// Sleeps until the descriptor is ready, at most for `limit`.
+    ///
+    /// # Errors
+    /// What epoll_wait(2) says, except EINTR, which is retried.
+    pub fn wait(&self, limit: Option<Duration>) -> io::Result<()> {
+        let limit =
+            limit.map_or(EpollTimeout::NONE, |limit| EpollTimeout::try_from(limit).unwrap_or(EpollTimeout::MAX));
+        loop {
+            match self.0.wait(&mut [EpollEvent::empty()], limit) {
+                Ok(_) => return Ok(()),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }

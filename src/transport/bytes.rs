@@ -1,36 +1,100 @@
-//! Ends for everything that is a byte stream behind a descriptor: pipes and sockets.
+//! Ends for everything that is behind a descriptor and takes bytes: pipes, sockets.
 //!
 //! Key decision: messages are framed by agreement on their size, so that a message is one write and one read where the
 //! kernel takes it whole, and no header bytes travel. A descriptor *spins* by being non-blocking and asked again; it
-//! *sleeps* by blocking in the call itself, not by a second call to poll(2).
+//! *blocks* by sleeping in the call itself. With `poll` and `epoll` it does what an event loop does that owns nothing but
+//! this descriptor: it is non-blocking, and every attempt to read or to write is preceded by one poll(2) or one
+//! level-triggered epoll_wait(2), which is where the party sleeps. So a message costs two calls on each side whether or
+//! not anybody had to wait. Rejected: to try first and to ask for readiness only where the call would block, which is
+//! cheaper for a sender with room and is no longer the row that a program with an event loop gets. Each end has an epoll
+//! instance of its own, made with the end, because both ends of a party may be the same socket.
+//! Source: poll(2), epoll(7), fcntl(2).
 
 use super::{Receiver, Sender};
 use crate::plan::Wait;
-use crate::sys::fd::{Ready, set_nonblocking, wait_ready};
+use crate::sys::fd::{Ready, Watch, set_nonblocking, wait_ready};
+use crate::sys::socket::set_receive_timeout;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
-/// Waits between two tries of a non-blocking call.
-#[inline(always)]
-fn pause(wait: Wait, tries: &mut u32, fd: &impl AsFd, what: Ready) -> io::Result<()> {
-    match wait {
-        // A blocking descriptor says WouldBlock only when a timeout was set on it, which nobody does.
-        Wait::Block | Wait::Spin => std::hint::spin_loop(),
-        Wait::Yield => std::thread::yield_now(),
-        Wait::Hybrid(looks) if *tries < looks => {
-            *tries += 1;
-            std::hint::spin_loop();
-        }
-        Wait::Hybrid(_) => wait_ready(fd.as_fd(), what)?,
+/// How an end goes about calls that may have to wait.
+#[derive(Debug)]
+pub struct Patience {
+    how: Wait,
+    what: Ready,
+    watch: Option<Watch>,
+    /// Longest sleep, where what ends the wait may not show at the descriptor.
+    nap: Option<Duration>,
+}
+
+impl Patience {
+    /// Prepares `fd` for waiting as `how` says, until `what`.
+    ///
+    /// # Errors
+    /// What fcntl(2) says when the descriptor is made non-blocking, and what epoll_create(2) says.
+    pub fn new(fd: impl AsFd, how: Wait, what: Ready) -> io::Result<Self> {
+        set_nonblocking(&fd, how != Wait::Block)?;
+        let watch = (how == Wait::Epoll).then(|| Watch::new(&fd, what)).transpose()?;
+        Ok(Self { how, what, watch, nap: None })
     }
-    Ok(())
+
+    /// Wakes every `nap` while it waits, so that the end can look for what does not show at its descriptor.
+    ///
+    /// # Errors
+    /// What setsockopt(2) says.
+    pub fn napping(mut self, fd: impl AsFd, nap: Option<Duration>) -> io::Result<Self> {
+        if let (Wait::Block, Some(nap)) = (self.how, nap) {
+            set_receive_timeout(fd, nap)?;
+        }
+        self.nap = nap;
+        Ok(self)
+    }
+
+    /// Makes `call` until it does not have to wait.
+    ///
+    /// # Errors
+    /// What `call` says, except WouldBlock and Interrupted; what poll(2) or epoll_wait(2) say.
+    #[inline(always)]
+    pub fn until<S: AsFd, R>(&self, stream: &mut S, mut call: impl FnMut(&mut S) -> io::Result<R>) -> io::Result<R> {
+        let mut tries = 0;
+        loop {
+            match (self.how, &self.watch) {
+                (Wait::Poll, _) => wait_ready(stream.as_fd(), self.what, self.nap)?,
+                (Wait::Epoll, Some(watch)) => watch.wait(self.nap)?,
+                _ => {}
+            }
+            match call(stream) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.pause(&mut tries, stream)?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Waits between two tries of a non-blocking call.
+    #[inline(always)]
+    fn pause(&self, tries: &mut u32, fd: &impl AsFd) -> io::Result<()> {
+        match self.how {
+            Wait::Spin => std::hint::spin_loop(),
+            Wait::Yield => std::thread::yield_now(),
+            Wait::Hybrid(looks) if *tries < looks => {
+                *tries += 1;
+                std::hint::spin_loop();
+            }
+            Wait::Hybrid(_) => wait_ready(fd.as_fd(), self.what, self.nap)?,
+            // A blocking descriptor says WouldBlock only at the end of a nap, and a polled one was ready for somebody else.
+            Wait::Block | Wait::Poll | Wait::Epoll => {}
+        }
+        Ok(())
+    }
 }
 
 /// The sending end of a byte stream.
 #[derive(Debug)]
 pub struct ByteTx<W> {
     stream: W,
-    wait: Wait,
+    patience: Patience,
     message: Box<[u8]>,
 }
 
@@ -38,10 +102,10 @@ impl<W: Write + AsFd> ByteTx<W> {
     /// Sends messages of `size` bytes through `stream`.
     ///
     /// # Errors
-    /// What fcntl(2) says when the descriptor is made non-blocking.
+    /// As [`Patience::new`].
     pub fn new(stream: W, size: usize, wait: Wait) -> io::Result<Self> {
-        set_nonblocking(&stream, wait != Wait::Block)?;
-        Ok(Self { stream, wait, message: vec![0; size].into_boxed_slice() })
+        let patience = Patience::new(&stream, wait, Ready::Write)?;
+        Ok(Self { stream, patience, message: vec![0; size].into_boxed_slice() })
     }
 }
 
@@ -54,17 +118,12 @@ impl<W: Write + AsFd + Send> Sender for ByteTx<W> {
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
         fill(&mut self.message);
         let mut rest = &self.message[..];
-        let mut tries = 0;
         loop {
-            match self.stream.write(rest) {
-                Ok(sent) if sent == rest.len() => return Ok(()),
-                Ok(sent) => rest = &rest[sent..],
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    pause(self.wait, &mut tries, &self.stream, Ready::Write)?;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            let sent = self.patience.until(&mut self.stream, |stream| stream.write(rest))?;
+            if sent == rest.len() {
+                return Ok(());
             }
+            rest = &rest[sent..];
         }
     }
 }
@@ -73,7 +132,7 @@ impl<W: Write + AsFd + Send> Sender for ByteTx<W> {
 #[derive(Debug)]
 pub struct ByteRx<R> {
     stream: R,
-    wait: Wait,
+    patience: Patience,
     message: Box<[u8]>,
 }
 
@@ -81,10 +140,21 @@ impl<R: Read + AsFd> ByteRx<R> {
     /// Receives messages of `size` bytes from `stream`.
     ///
     /// # Errors
-    /// What fcntl(2) says when the descriptor is made non-blocking.
+    /// As [`Patience::new`].
     pub fn new(stream: R, size: usize, wait: Wait) -> io::Result<Self> {
-        set_nonblocking(&stream, wait != Wait::Block)?;
-        Ok(Self { stream, wait, message: vec![0; size].into_boxed_slice() })
+        let patience = Patience::new(&stream, wait, Ready::Read)?;
+        Ok(Self { stream, patience, message: vec![0; size].into_boxed_slice() })
+    }
+}
+
+impl<R: AsFd> ByteRx<R> {
+    /// See [`Patience::napping`].
+    ///
+    /// # Errors
+    /// What setsockopt(2) says.
+    pub fn napping(self, nap: Option<Duration>) -> io::Result<Self> {
+        let patience = self.patience.napping(&self.stream, nap)?;
+        Ok(Self { patience, ..self })
     }
 }
 
@@ -92,20 +162,15 @@ impl<R: Read + AsFd + Send> Receiver for ByteRx<R> {
     #[inline(always)]
     fn recv_with<T>(&mut self, read: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
         let mut filled = 0;
-        let mut tries = 0;
         while filled < self.message.len() {
-            match self.stream.read(&mut self.message[filled..]) {
-                Ok(0) if filled == 0 => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(0) => {
+            let rest = &mut self.message[filled..];
+            match self.patience.until(&mut self.stream, |stream| stream.read(rest))? {
+                0 if filled == 0 => return Err(ErrorKind::UnexpectedEof.into()),
+                0 => {
                     let torn = format!("the sender left after {filled} of {} bytes of a message", self.message.len());
                     return Err(io::Error::new(ErrorKind::ConnectionAborted, torn));
                 }
-                Ok(got) => filled += got,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    pause(self.wait, &mut tries, &self.stream, Ready::Read)?;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                got => filled += got,
             }
         }
         Ok(read(&self.message))

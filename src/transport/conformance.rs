@@ -8,8 +8,8 @@
 //!
 //! The controls (`null`, `copy`) have one party and one buffer: they are checked within one thread, message by message.
 
-use super::{Config, Notes, Receiver, Sender, Side, Spec, Transport};
-use crate::plan::{Parties, Touch, Wait, WaitKind};
+use super::{Config, Receiver, Sender, Side, Spec, Transport};
+use crate::plan::{Parties, Plan, Touch, Wait, WaitKind};
 use crate::shm::region::PAGE;
 use crate::workload::payload::{Payload, Way};
 use std::io::{self, ErrorKind};
@@ -84,10 +84,8 @@ pub fn every_wait(spec: &Spec, topic: Topic) -> Verdict {
 /// The waits to try: each kind that the mechanism honours, the hybrid also so short that it nearly always sleeps.
 pub fn waits(spec: &Spec) -> Vec<Wait> {
     let of = |kind: &WaitKind| match kind {
-        WaitKind::Block => vec![Wait::Block],
         WaitKind::Hybrid => vec![Wait::Hybrid(Wait::HYBRID_LOOKS), Wait::Hybrid(2)],
-        WaitKind::Yield => vec![Wait::Yield],
-        WaitKind::Spin => vec![Wait::Spin],
+        other => vec![other.typical()],
     };
     spec.waits.iter().flat_map(of).collect()
 }
@@ -99,14 +97,8 @@ pub fn crosses_threads(spec: &Spec) -> bool {
 
 /// What a check asks a transport to be.
 pub fn config(wait: Wait, size: usize) -> Config {
-    Config {
-        size,
-        wait,
-        processes: false,
-        dir: std::env::temp_dir(),
-        patience: Duration::from_secs(5),
-        notes: Notes::default(),
-    }
+    let plan = Plan { size, wait, parties: Parties::Thread, ..Plan::default() };
+    Config { patience: Duration::from_secs(5), ..Config::new(&plan) }
 }
 
 /// Hundreds of messages one way arrive in order and unchanged.

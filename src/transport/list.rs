@@ -91,6 +91,11 @@ pub static ALL: &[&dyn Runner] = list![
     super::PosixShm,
     super::HeapRing,
     super::MutexQueue,
+    super::Fifo,
+    super::Seqpacket,
+    super::Dgram,
+    super::Tcp,
+    super::Udp,
     super::Null,
     super::Copy,
 ];

@@ -6,7 +6,7 @@
 
 use super::bytes::{ByteRx, ByteTx, say_hello};
 use super::unix_stream::{await_hello, claim_path, nobody_at, size_buffers};
-use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Role, Side, Spec, Transport, UNLIMITED};
+use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Side, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Phase, Result};
 use interprocess::local_socket::prelude::*;
 use interprocess::local_socket::{
@@ -82,7 +82,7 @@ impl Transport for LocalSocket {
         summary: "the interprocess crate's local socket; the calls of unix-stream, so the rows must tie",
         family: Family::Kernel,
         parties: BOTH,
-        waits: ALL_WAITS,
+        waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: UNLIMITED,
         peer_death: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE",

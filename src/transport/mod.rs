@@ -15,6 +15,7 @@ use std::path::PathBuf;
 pub mod bytes;
 pub mod conformance;
 pub mod copy;
+pub mod fifo;
 pub mod file;
 pub mod list;
 pub mod local_socket;
@@ -23,9 +24,14 @@ pub mod null;
 pub mod pipe;
 pub mod ring;
 pub mod shm_slot;
+pub mod tcp;
+pub mod udp;
+pub mod unix_dgram;
+pub mod unix_seqpacket;
 pub mod unix_stream;
 
 pub use copy::Copy;
+pub use fifo::Fifo;
 pub use file::FileRing;
 pub use list::{ALL, Runner, find};
 pub use local_socket::LocalSocket;
@@ -34,6 +40,10 @@ pub use null::Null;
 pub use pipe::Pipe;
 pub use ring::{HeapRing, MmapFile, PosixShm, ShmRing};
 pub use shm_slot::ShmSlot;
+pub use tcp::Tcp;
+pub use udp::Udp;
+pub use unix_dgram::Dgram;
+pub use unix_seqpacket::Seqpacket;
 pub use unix_stream::Unix;
 
 /// Where the bytes are on their way from one party to the other.
@@ -120,8 +130,10 @@ pub fn buffer_for(size: usize) -> usize {
     few.max(IN_FLIGHT)
 }
 
-/// Every kind of wait.
-pub const ALL_WAITS: &[WaitKind] = WaitKind::ALL;
+/// Every kind of wait that needs no descriptor.
+pub const ALL_WAITS: &[WaitKind] = &[WaitKind::Block, WaitKind::Hybrid, WaitKind::Yield, WaitKind::Spin];
+/// Every kind of wait: those of a mechanism that waits on a descriptor, and of a control, which never waits.
+pub const DESCRIPTOR_WAITS: &[WaitKind] = WaitKind::ALL;
 /// Processes and threads.
 pub const BOTH: &[Parties] = &[Parties::Process, Parties::Thread];
 
@@ -136,6 +148,8 @@ pub struct Config {
     pub processes: bool,
     /// Where files go; the system's temporary folder by default.
     pub dir: PathBuf,
+    /// Whether a TCP connection may hold small messages back (Nagle's algorithm).
+    pub nagle: bool,
     /// How long a separately started program waits for its peer.
     pub patience: std::time::Duration,
     /// What the transport has to say about itself once it is made (capacities that the kernel gave, file systems).
@@ -156,6 +170,7 @@ impl Config {
             wait: plan.wait,
             processes: plan.parties == Parties::Process,
             dir: plan.dir.clone().unwrap_or_else(std::env::temp_dir),
+            nagle: plan.nagle,
             patience: std::time::Duration::from_secs(30),
             notes: Notes::default(),
         }

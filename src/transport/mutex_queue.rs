@@ -43,9 +43,8 @@ impl Shared {
         let mut looks = 0;
         while !ready(&queue) {
             let sleep = match self.wait {
-                Wait::Block => true,
                 Wait::Hybrid(most) => looks >= most,
-                Wait::Spin | Wait::Yield => false,
+                how => how.sleeps(),
             };
             if sleep {
                 queue = bell.wait(queue).unwrap_or_else(PoisonError::into_inner);

@@ -2,7 +2,7 @@
 //!
 //! One party fills a buffer and verifies the same buffer. Whatever this row shows is in every other row too.
 
-use super::{ALL_WAITS, Config, Family, Meeting, Receiver, Sender, Spec, Transport, UNLIMITED};
+use super::{Config, DESCRIPTOR_WAITS, Family, Meeting, Receiver, Sender, Spec, Transport, UNLIMITED};
 use crate::error::Result;
 use crate::plan::Parties;
 use crate::shm::scratch::{ScratchRx, ScratchTx, scratch};
@@ -25,7 +25,7 @@ impl Transport for Null {
         summary: "control: one party writes and verifies the payload; nothing is moved",
         family: Family::Control,
         parties: &[Parties::Solo],
-        waits: ALL_WAITS,
+        waits: DESCRIPTOR_WAITS,
         copies: 0,
         max_size: UNLIMITED,
         peer_death: "has no peer",

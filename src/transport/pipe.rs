@@ -5,7 +5,7 @@
 //! messages. Rejected: leaving the default, which measures wake-ups per 64 KiB. Source: pipe(2), pipe(7), fcntl(2).
 
 use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
-use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Role, Spec, Transport, UNLIMITED};
+use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{pipe_capacity, set_pipe_capacity};
 use std::io::{PipeReader, PipeWriter};
@@ -23,13 +23,37 @@ fn largest() -> usize {
     text.trim().parse().unwrap_or(1 << 20)
 }
 
+/// Bytes to ask for with messages of `size` bytes.
+pub(super) fn wanted_capacity(size: usize) -> usize {
+    (2 * size).clamp(DEFAULT_CAPACITY, largest())
+}
+
+/// Gives a pipe its capacity, records it, and makes ends of it.
+pub(super) fn ends(
+    cfg: &Config,
+    reader: PipeReader,
+    writer: PipeWriter,
+) -> Result<(ByteTx<PipeWriter>, ByteRx<PipeReader>)> {
+    let wanted = wanted_capacity(cfg.size);
+    // A user over the soft limit of pipe pages gets EPERM here: the default capacity then stays, and is recorded.
+    let given = set_pipe_capacity(&writer, wanted)
+        .or_else(|_| pipe_capacity(&writer))
+        .context(Phase::Setup, "cannot read the pipe's capacity")?;
+    cfg.note("capacity asked", wanted);
+    cfg.note("capacity", given);
+    cfg.holds(given);
+    let tx = ByteTx::new(writer, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
+    let rx = ByteRx::new(reader, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
+    Ok((tx, rx))
+}
+
 impl Transport for Pipe {
     const SPEC: &'static Spec = &Spec {
         name: "pipe",
         summary: "anonymous pipe; the kernel copies in and out",
         family: Family::Kernel,
         parties: BOTH,
-        waits: ALL_WAITS,
+        waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: UNLIMITED,
         peer_death: "reader: end-of-file after the data already sent; writer: EPIPE",
@@ -41,17 +65,7 @@ impl Transport for Pipe {
 
     fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
         let (reader, writer) = std::io::pipe().context(Phase::Setup, "cannot create a pipe")?;
-        let wanted = (2 * cfg.size).clamp(DEFAULT_CAPACITY, largest());
-        // A user over the soft limit of pipe pages gets EPERM here: the default capacity then stays, and is recorded.
-        let given = set_pipe_capacity(&writer, wanted)
-            .or_else(|_| pipe_capacity(&writer))
-            .context(Phase::Setup, "cannot read the pipe's capacity")?;
-        cfg.note("capacity asked", wanted);
-        cfg.note("capacity", given);
-        cfg.holds(given);
-        let tx = ByteTx::new(writer, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
-        let rx = ByteRx::new(reader, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
-        Ok((tx, rx))
+        ends(cfg, reader, writer)
     }
 
     fn meet(cfg: &Config, _at: &str, role: Role) -> Result<Met<Self>> {
@@ -64,8 +78,7 @@ impl Transport for Pipe {
                 if pipe_capacity(&out).is_err() {
                     return Err(no_pipe("standard output"));
                 }
-                let wanted = (2 * cfg.size).clamp(DEFAULT_CAPACITY, largest());
-                let _ = set_pipe_capacity(&out, wanted);
+                let _ = set_pipe_capacity(&out, wanted_capacity(cfg.size));
                 let writer = duplicate(out.as_fd()).map(PipeWriter::from)?;
                 let tx = say_hello(&writer, cfg.size).and_then(|()| ByteTx::new(writer, cfg.size, cfg.wait));
                 Ok(Met::Tx(tx.context(Phase::Start, "cannot write to standard output")?))

@@ -5,7 +5,7 @@
 
 use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
 use super::ring::{await_peer, nobody};
-use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Role, Side, Spec, Transport, UNLIMITED};
+use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Side, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{send_buffer, set_send_buffer};
 use std::io::{self, ErrorKind};
@@ -41,7 +41,7 @@ impl Transport for Unix {
         summary: "Unix stream socket; the kernel copies in and out of socket buffers",
         family: Family::Kernel,
         parties: BOTH,
-        waits: ALL_WAITS,
+        waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: UNLIMITED,
         peer_death: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE",
@@ -93,7 +93,7 @@ pub(super) fn nobody_at(at: &str, error: &io::Error) -> Error {
 }
 
 /// Takes the path, waits for one producer, and gives the path back.
-fn accept_one(cfg: &Config, at: &str) -> Result<(UnixStream, usize)> {
+pub(super) fn accept_one(cfg: &Config, at: &str) -> Result<(UnixStream, usize)> {
     claim_path(at)?;
     let taken = |error: io::Error| Error::failed(Phase::Start, format!("cannot listen at {at}")).because(error);
     let listener = UnixListener::bind(at).map_err(taken)?;

@@ -153,14 +153,13 @@ impl Watch for Stamped<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Wait;
+    use crate::plan::Parties;
     use crate::sys::clock::READINGS;
-    use crate::transport::{Config, HeapRing, Notes, Null, Transport};
+    use crate::transport::{Config, HeapRing, Null, Transport};
     use std::cell::Cell;
 
     fn config() -> Config {
-        let (dir, patience) = (std::env::temp_dir(), std::time::Duration::ZERO);
-        Config { size: 64, wait: Wait::Block, processes: false, dir, patience, notes: Notes::default() }
+        Config::new(&Plan { parties: Parties::Thread, ..Plan::default() })
     }
 
     fn readings(body: impl FnOnce()) -> u64 {

@@ -137,9 +137,9 @@ pub fn follow<T: Transport>(side: &mut Side<T>, load: &mut Load, received: &[Ato
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Touch, Wait};
+    use crate::plan::{Parties, Plan, Touch};
     use crate::sys::clock::READINGS;
-    use crate::transport::{Config, HeapRing, Notes};
+    use crate::transport::{Config, HeapRing};
     use std::cell::Cell;
 
     fn poisson(seed: u64) -> Schedule {
@@ -172,8 +172,7 @@ mod tests {
 
     #[test]
     fn overdue_messages_are_all_sent_at_once_and_each_party_reads_the_clock_once_for_each() {
-        let (dir, patience) = (std::env::temp_dir(), std::time::Duration::ZERO);
-        let cfg = Config { size: 64, wait: Wait::Block, processes: false, dir, patience, notes: Notes::default() };
+        let cfg = Config::new(&Plan { parties: Parties::Thread, ..Plan::default() });
         let [mut near, mut far] = HeapRing::link(&cfg).unwrap();
         near.attach().unwrap();
         far.attach().unwrap();

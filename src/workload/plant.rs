@@ -90,13 +90,12 @@ fn flip(tx: &mut impl Sender, load: &Load) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Plan, Wait};
-    use crate::transport::{Config, HeapRing, Notes};
+    use crate::plan::{Parties, Plan};
+    use crate::transport::{Config, HeapRing};
 
     /// What the receiver of eight messages says.
     fn heard(plant: Plant) -> String {
-        let (dir, patience) = (std::env::temp_dir(), std::time::Duration::ZERO);
-        let config = Config { size: 64, wait: Wait::Block, processes: false, dir, patience, notes: Notes::default() };
+        let config = Config::new(&Plan { parties: Parties::Thread, ..Plan::default() });
         let [mut near, mut far] = HeapRing::link(&config).unwrap();
         near.attach().unwrap();
         far.attach().unwrap();

@@ -1,0 +1,5 @@
+//! `ipc-unix-seqpacket`: the mechanism `unix-seqpacket` alone.
+
+fn main() -> std::process::ExitCode {
+    ipcost::cli::mechanism("unix-seqpacket")
+}

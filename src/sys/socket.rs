@@ -1,0 +1,195 @@
+//! Sockets that keep message boundaries, and descriptors that travel over sockets.
+//!
+//! Source: socket(7), unix(7), send(2), recv(2), cmsg(3).
+
+use super::fd::{Ready, set_send_buffer, wait_ready};
+use nix::cmsg_space;
+use nix::libc;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recv, recvmsg, send,
+    sendmsg, setsockopt, shutdown, socketpair, sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+/// Which of the Unix sockets that keep message boundaries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// SOCK_SEQPACKET: with a connection, so that the end of one end is told to the other.
+    Seqpacket,
+    /// SOCK_DGRAM: without.
+    Datagram,
+}
+
+/// A connected Unix socket that keeps message boundaries: a write is one send(2), a read is one recv(2).
+#[derive(Debug)]
+pub struct Packet(OwnedFd);
+
+impl Packet {
+    /// Two that are connected with each other.
+    ///
+    /// # Errors
+    /// What socketpair(2) says.
+    pub fn pair(kind: Kind) -> io::Result<(Self, Self)> {
+        let kind = match kind {
+            Kind::Seqpacket => SockType::SeqPacket,
+            Kind::Datagram => SockType::Datagram,
+        };
+        let (a, b) = socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok((Self(a), Self(b)))
+    }
+
+    /// Another descriptor of the same socket.
+    ///
+    /// # Errors
+    /// What dup(2) says.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+}
+
+impl From<OwnedFd> for Packet {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+impl AsFd for Packet {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Read for Packet {
+    #[inline(always)]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(recv(self.0.as_raw_fd(), buf, MsgFlags::empty())?)
+    }
+}
+
+impl Write for Packet {
+    #[inline(always)]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        Ok(send(self.0.as_raw_fd(), buf, MsgFlags::MSG_NOSIGNAL)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The largest message that a Unix socket with boundaries takes on this machine: what it says of the largest send buffer
+/// that an unprivileged process may have, less what the kernel keeps for itself.
+///
+/// # Errors
+/// What socketpair(2) and setsockopt(2) say.
+pub fn largest_packet() -> io::Result<usize> {
+    /// The kernel refuses what leaves less than this of the buffer (EMSGSIZE).
+    const KEPT: usize = 32;
+    let (socket, _) = Packet::pair(Kind::Datagram)?;
+    Ok(set_send_buffer(&socket, i32::MAX as usize / 2)?.saturating_sub(KEPT))
+}
+
+/// Sends an empty datagram, which no message is: "I leave". Waits for room for it, at most for `limit`, since the receiver
+/// may be about to leave too. A receiver that is gone needs to be told nothing.
+pub fn say_goodbye(fd: impl AsFd, limit: Duration) {
+    let fd = fd.as_fd();
+    let start = Instant::now();
+    while let Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) =
+        send(fd.as_raw_fd(), &[], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT)
+    {
+        let left = limit.saturating_sub(start.elapsed());
+        if left.is_zero() || wait_ready(fd, Ready::Write, Some(left)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Receives what is there, and does not wait for it also where the socket does.
+///
+/// # Errors
+/// What recv(2) says; WouldBlock when nothing is there.
+pub fn receive_now(fd: impl AsFd, buf: &mut [u8]) -> io::Result<usize> {
+    Ok(recv(fd.as_fd().as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)?)
+}
+
+/// What the kernel accounts to a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes of the receive buffer in use, with what the kernel needs to manage them.
+    pub received: usize,
+    /// Datagrams that found the receive buffer full and were thrown away.
+    pub dropped: usize,
+}
+
+/// Asks what the kernel accounts to a socket; SO_MEMINFO, since Linux 4.12.
+///
+/// # Errors
+/// What getsockopt(2) says.
+pub fn memory(fd: impl AsFd) -> io::Result<Memory> {
+    /// Places in the kernel's answer: SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_DROPS, and their number, in linux/sock_diag.h.
+    const RECEIVED: usize = 0;
+    const DROPPED: usize = 8;
+    let mut words = [0_u32; 9];
+    let mut len = size_of_val(&words) as libc::socklen_t;
+    let place = words.as_mut_ptr().cast();
+    // SAFETY: the kernel writes at most `len` bytes to `place`, which are those of `words`: integers, for which all values
+    // are valid.
+    let done =
+        unsafe { libc::getsockopt(fd.as_fd().as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, place, &raw mut len) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Memory { received: words[RECEIVED] as usize, dropped: words[DROPPED] as usize })
+}
+
+/// Ends the receiving half of a socket: from now on it is always ready to be read, and has nothing.
+///
+/// # Errors
+/// What shutdown(2) says.
+pub fn shut_reading(fd: impl AsFd) -> io::Result<()> {
+    Ok(shutdown(fd.as_fd().as_raw_fd(), Shutdown::Read)?)
+}
+
+/// Makes a blocking receive give up after `limit` with WouldBlock; SO_RCVTIMEO in socket(7).
+///
+/// # Errors
+/// What setsockopt(2) says.
+pub fn set_receive_timeout(fd: impl AsFd, limit: Duration) -> io::Result<()> {
+    Ok(setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::microseconds(limit.as_micros() as i64))?)
+}
+
+/// Hands a descriptor to whoever has the other end of a Unix socket.
+///
+/// # Errors
+/// What sendmsg(2) says.
+pub fn send_descriptor(over: impl AsFd, fd: impl AsFd) -> io::Result<()> {
+    let fds = [fd.as_fd().as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&fds)];
+    sendmsg::<()>(over.as_fd().as_raw_fd(), &[IoSlice::new(&[0])], &rights, MsgFlags::MSG_NOSIGNAL, None)?;
+    Ok(())
+}
+
+/// Takes a descriptor from whoever has the other end of a Unix socket.
+///
+/// # Errors
+/// `UnexpectedEof` when the other end left, `InvalidData` when none came, and what recvmsg(2) says.
+pub fn receive_descriptor(over: impl AsFd) -> io::Result<OwnedFd> {
+    let mut byte = [0];
+    let mut iov = [IoSliceMut::new(&mut byte)];
+    let mut space = cmsg_space!(RawFd);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(over.as_fd().as_raw_fd(), &mut iov, Some(&mut space), flags)?;
+    if message.bytes == 0 {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    match message.cmsgs()?.next() {
+        Some(ControlMessageOwned::ScmRights(fds)) if fds.len() == 1 => {
+            // SAFETY: the kernel has just made this descriptor for us, and nobody else knows its number.
+            Ok(unsafe { OwnedFd::from_raw_fd(fds[0]) })
+        }
+        _ => Err(ErrorKind::InvalidData.into()),
+    }
+}

@@ -1,0 +1,131 @@
+//! A named pipe: a pipe that two programs find by a path.
+//!
+//! Key decision: the name is for meeting only. Once both ends are open it is removed, and what is left is a pipe, so the
+//! ends, the capacity and the calls are those of `pipe` and the two rows must tie; where they do not, this tool has a
+//! defect. The name is made in a folder of its own, which nobody else can write to. Rejected: one descriptor that is open
+//! for reading and writing, which never sees the end of the file. Source: fifo(7), mkfifo(3).
+
+use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
+use super::pipe::{ends, wanted_capacity};
+use super::ring::{await_peer, nobody};
+use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Spec, Transport, UNLIMITED};
+use crate::error::{Context, Error, Phase, Result};
+use crate::names::Name;
+use crate::sys::fd::{Ready, make_fifo, open_fifo, set_nonblocking, set_pipe_capacity};
+use std::io::{self, ErrorKind, PipeReader, PipeWriter};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Fifo;
+
+impl Transport for Fifo {
+    const SPEC: &'static Spec = &Spec {
+        name: "fifo",
+        summary: "named pipe; the ends and calls of pipe, so the rows must tie (--dir chooses where the name is made)",
+        family: Family::Kernel,
+        parties: BOTH,
+        waits: DESCRIPTOR_WAITS,
+        copies: 2,
+        max_size: UNLIMITED,
+        peer_death: "reader: end-of-file after the data already sent; writer: EPIPE",
+        meeting: Meeting::Path,
+        sources: &["mkfifo(3)", "fifo(7)", "pipe(7)", "F_SETPIPE_SZ in fcntl(2)"],
+    };
+    type Tx = ByteTx<PipeWriter>;
+    type Rx = ByteRx<PipeReader>;
+
+    fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
+        let (reader, writer) = pair(&cfg.dir).map_err(|error| {
+            let what = format!("cannot create a named pipe in {}", cfg.dir.display());
+            Error::unsupported(what).because(error).hint("choose a writable folder of a Unix file system with --dir")
+        })?;
+        ends(cfg, reader, writer)
+    }
+
+    fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {
+        match role {
+            Role::Producer => {
+                let writer = await_consumer(cfg, at)?;
+                let _ = set_pipe_capacity(&writer, wanted_capacity(cfg.size));
+                let hello = set_nonblocking(&writer, false).and_then(|()| say_hello(&writer, cfg.size));
+                let tx = hello.and_then(|()| ByteTx::new(writer, cfg.size, cfg.wait));
+                Ok(Met::Tx(tx.context(Phase::Start, format!("cannot talk to the consumer at {at}"))?))
+            }
+            Role::Consumer => {
+                let (reader, size) = await_producer(cfg, at)?;
+                let rx = ByteRx::new(reader, size, cfg.wait).context(Phase::Start, "cannot prepare the named pipe")?;
+                Ok(Met::Rx(rx, size))
+            }
+        }
+    }
+}
+
+/// Both ends of a named pipe that has lost its name already.
+fn pair(dir: &Path) -> io::Result<(PipeReader, PipeWriter)> {
+    let private = tempfile::Builder::new().prefix("ipcost-fifo-").tempdir_in(dir)?;
+    let path = private.path().join("fifo");
+    make_fifo(&path)?;
+    // The reading end first: the writing end cannot be opened without it.
+    let reader = open_fifo(&path, Ready::Read)?;
+    let writer = open_fifo(&path, Ready::Write)?;
+    private.close()?;
+    Ok((reader.into(), writer.into()))
+}
+
+/// Opens the writing end as soon as a consumer has the reading end.
+fn await_consumer(cfg: &Config, at: &str) -> Result<PipeWriter> {
+    let look = || match open_fifo(Path::new(at), Ready::Write) {
+        Ok(writer) => fifo_only(at).map(|()| Some(writer.into())),
+        Err(error) if nobody_reads(&error) => Ok(None),
+        Err(error) => Err(Error::failed(Phase::Start, format!("cannot open {at}")).because(error)),
+    };
+    await_peer(cfg.patience, "consumer", at, look)?.ok_or_else(|| nobody("consumer", at, cfg.patience))
+}
+
+/// Whether the name is not there yet, or there and without a reader.
+fn nobody_reads(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(nix::libc::ENXIO)
+}
+
+/// Makes the name, waits for one producer, and gives the name back.
+fn await_producer(cfg: &Config, at: &str) -> Result<(PipeReader, usize)> {
+    let cannot = |error: io::Error| Error::failed(Phase::Start, format!("cannot listen at {at}")).because(error);
+    claim(at)?;
+    make_fifo(Path::new(at)).map_err(cannot)?;
+    let _name = Name::file(at);
+    let reader = PipeReader::from(open_fifo(Path::new(at), Ready::Read).map_err(cannot)?);
+    let look = || match hear_hello(&reader) {
+        Ok(size) => Ok(Some(size)),
+        // Nobody has the writing end, or somebody who has not spoken yet, or somebody who asked whether the name is taken.
+        Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::WouldBlock) => Ok(None),
+        Err(error) => Err(Error::failed(Phase::Start, "the producer is not one of ours").because(error)),
+    };
+    let size = await_peer(cfg.patience, "producer", at, look)?.ok_or_else(|| nobody("producer", at, cfg.patience))?;
+    Ok((reader, size))
+}
+
+fn busy(at: &str, why: &str) -> Error {
+    Error::failed(Phase::Start, format!("{at} {why}")).hint("choose another path with --at")
+}
+
+/// Refuses what is not a named pipe.
+fn fifo_only(at: &str) -> Result<()> {
+    match std::fs::symlink_metadata(at) {
+        Ok(found) if !found.file_type().is_fifo() => Err(busy(at, "exists and is not a named pipe")),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a named pipe that a killed consumer left behind; refuses when a living one reads, or when it is none.
+fn claim(at: &str) -> Result<()> {
+    fifo_only(at)?;
+    match open_fifo(Path::new(at), Ready::Write) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if nobody_reads(&error) => {
+            std::fs::remove_file(at).context(Phase::Start, format!("cannot remove the stale named pipe {at}"))
+        }
+        _ => Err(busy(at, "is in use by another consumer")),
+    }
+}
