@@ -68,6 +68,11 @@ transports! {
     posix_shm: PosixShm,
     heap_ring: HeapRing,
     mutex_queue: MutexQueue,
+    heap_handoff: HeapHandoff,
+    mpsc: Mpsc,
+    crossbeam: Crossbeam,
+    flume: Flume,
+    rtrb: Rtrb,
     null: Null,
     copy: Copy,
 }

@@ -32,6 +32,11 @@ fn program(name: &str) -> &'static str {
         "posix-shm" => env!("CARGO_BIN_EXE_ipc-posix-shm"),
         "heap-ring" => env!("CARGO_BIN_EXE_ipc-heap-ring"),
         "mutex-queue" => env!("CARGO_BIN_EXE_ipc-mutex-queue"),
+        "heap-handoff" => env!("CARGO_BIN_EXE_ipc-heap-handoff"),
+        "mpsc" => env!("CARGO_BIN_EXE_ipc-mpsc"),
+        "crossbeam" => env!("CARGO_BIN_EXE_ipc-crossbeam"),
+        "flume" => env!("CARGO_BIN_EXE_ipc-flume"),
+        "rtrb" => env!("CARGO_BIN_EXE_ipc-rtrb"),
         "null" => env!("CARGO_BIN_EXE_ipc-null"),
         "copy" => env!("CARGO_BIN_EXE_ipc-copy"),
         other => panic!("{other} is listed but its program is not tested: add it here"),
@@ -147,7 +152,8 @@ fn every_wait_works_between_the_default_parties() {
 fn two_parties_on_one_cpu_block_or_yield() {
     common::watched(LIMIT, || {
         for spec in specs() {
-            for wait in ["block", "yield"] {
+            for wait in ["block", "yield"].into_iter().filter(|wait| spec.waits.iter().any(|kind| kind.word() == *wait))
+            {
                 let options = ["--placement", "same-cpu", "--wait", wait];
                 let outcome = measure(spec.name, "ping-pong", 200, &options);
                 let cpus = outcome["placement"]["cpus"].as_array().unwrap();

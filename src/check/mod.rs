@@ -204,7 +204,15 @@ impl Bench<'_> {
     /// The cells of a check: each mechanism with each kind of parties that it connects, or with the first only.
     fn cells(&self, kinds: usize, model: &Plan) -> Vec<(&'static Spec, Plan)> {
         let cell = |spec: &'static Spec, parties: &Parties| {
-            (spec, Plan { mechanism: spec.name.into(), parties: *parties, ..model.clone() })
+            (
+                spec,
+                Plan {
+                    mechanism: spec.name.into(),
+                    parties: *parties,
+                    wait: spec.wait_near(model.wait),
+                    ..model.clone()
+                },
+            )
         };
         self.specs.iter().flat_map(|spec| spec.parties.iter().take(kinds).map(|p| cell(spec, p))).collect()
     }

@@ -21,9 +21,9 @@ pub struct RunOptions {
     /// Length of the whole run: 500ms, 2s [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = parse_millis)]
     pub duration: Option<u64>,
-    /// How both parties wait: block, spin, yield, hybrid, hybrid:LOOKS
-    #[arg(long, default_value = "block")]
-    pub wait: Wait,
+    /// How both parties wait: block, spin, yield, hybrid, hybrid:LOOKS [default: block, or the first that it honours]
+    #[arg(long)]
+    pub wait: Option<Wait>,
     /// Who the parties are: process, thread [default: the first that the mechanism connects]
     #[arg(long)]
     pub parties: Option<Parties>,
@@ -67,7 +67,7 @@ impl RunOptions {
             mechanism: spec.name.into(),
             workload,
             size: self.size,
-            wait: self.wait,
+            wait: self.wait.unwrap_or_else(|| spec.wait_near(Wait::Block)),
             parties: self.parties.unwrap_or(spec.parties[0]),
             touch: self.touch,
             placement: self.placement.or(self.cpus).unwrap_or_else(default_placement),

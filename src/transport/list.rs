@@ -91,6 +91,11 @@ pub static ALL: &[&dyn Runner] = list![
     super::PosixShm,
     super::HeapRing,
     super::MutexQueue,
+    super::HeapHandoff,
+    super::Mpsc,
+    super::Crossbeam,
+    super::Flume,
+    super::Rtrb,
     super::Null,
     super::Copy,
 ];

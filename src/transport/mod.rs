@@ -12,27 +12,38 @@ use crate::plan::{Parties, Plan, Wait, WaitKind};
 use std::io;
 use std::path::PathBuf;
 
+pub mod buffers;
 pub mod bytes;
 pub mod conformance;
 pub mod copy;
+pub mod crossbeam;
 pub mod file;
+pub mod flume;
+pub mod heap_handoff;
 pub mod list;
 pub mod local_socket;
+pub mod mpsc;
 pub mod mutex_queue;
 pub mod null;
 pub mod pipe;
 pub mod ring;
+pub mod rtrb;
 pub mod shm_slot;
 pub mod unix_stream;
 
 pub use copy::Copy;
+pub use crossbeam::Crossbeam;
 pub use file::FileRing;
+pub use flume::Flume;
+pub use heap_handoff::HeapHandoff;
 pub use list::{ALL, Runner, find};
 pub use local_socket::LocalSocket;
+pub use mpsc::Mpsc;
 pub use mutex_queue::MutexQueue;
 pub use null::Null;
 pub use pipe::Pipe;
 pub use ring::{HeapRing, MmapFile, PosixShm, ShmRing};
+pub use rtrb::Rtrb;
 pub use shm_slot::ShmSlot;
 pub use unix_stream::Unix;
 
@@ -102,6 +113,14 @@ pub struct Spec {
     pub meeting: Meeting,
     /// Manual pages and crates that it rests on.
     pub sources: &'static [&'static str],
+}
+
+impl Spec {
+    /// `wait` where the mechanism honours it, else the first that it does.
+    pub fn wait_near(&self, wait: Wait) -> Wait {
+        let honoured = self.waits.contains(&wait.kind());
+        self.waits.first().filter(|_| !honoured).map_or(wait, |kind| kind.typical())
+    }
 }
 
 /// The largest message of the mechanisms that have no limit of their own: 1 GiB.
@@ -210,7 +229,7 @@ pub trait Transport: Sized + 'static {
     /// `unsupported` with the reason, or what else [`link`](Self::link) says.
     fn usable() -> Result<()> {
         let processes = Self::SPEC.parties.contains(&Parties::Process);
-        let wait = Self::SPEC.waits.first().map_or(Wait::Block, |kind| kind.typical());
+        let wait = Self::SPEC.wait_near(Wait::Block);
         Self::link(&Config { processes, ..Config::new(&Plan { wait, ..Plan::default() }) }).map(drop)
     }
 
