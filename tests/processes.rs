@@ -37,6 +37,16 @@ fn program(name: &str) -> &'static str {
         "crossbeam" => env!("CARGO_BIN_EXE_ipc-crossbeam"),
         "flume" => env!("CARGO_BIN_EXE_ipc-flume"),
         "rtrb" => env!("CARGO_BIN_EXE_ipc-rtrb"),
+        #[cfg(feature = "iceoryx2")]
+        "iceoryx2" => env!("CARGO_BIN_EXE_ipc-iceoryx2"),
+        #[cfg(feature = "ipc-channel")]
+        "ipc-channel" => env!("CARGO_BIN_EXE_ipc-ipc-channel"),
+        #[cfg(feature = "tokio-unix")]
+        "tokio-unix" => env!("CARGO_BIN_EXE_ipc-tokio-unix"),
+        #[cfg(feature = "zeromq")]
+        "zeromq" => env!("CARGO_BIN_EXE_ipc-zeromq"),
+        #[cfg(feature = "zeromq")]
+        "zeromq-tcp" => env!("CARGO_BIN_EXE_ipc-zeromq-tcp"),
         "null" => env!("CARGO_BIN_EXE_ipc-null"),
         "copy" => env!("CARGO_BIN_EXE_ipc-copy"),
         other => panic!("{other} is listed but its program is not tested: add it here"),
@@ -403,7 +413,7 @@ fn until(what: &str, mut true_at_last: impl FnMut() -> bool) {
 /// The mechanisms whose programs meet at a name, and which of the two makes the name.
 fn meeting() -> impl Iterator<Item = (&'static Spec, Maker)> {
     specs().filter(|spec| matches!(spec.meeting, Meeting::Path | Meeting::ShmName)).map(|spec| {
-        let socket = matches!(spec.name, "unix-stream" | "local-socket");
+        let socket = matches!(spec.name, "unix-stream" | "local-socket" | "tokio-unix");
         (spec, if socket { Maker::Consumer } else { Maker::Producer })
     })
 }

@@ -11,5 +11,7 @@ pub mod fd;
 pub mod map;
 pub mod notify;
 pub mod process;
+#[cfg(feature = "iceoryx2")]
+pub mod sample;
 pub mod trace;
 pub mod usage;

@@ -95,11 +95,7 @@ impl<R: Read + AsFd + Send> Receiver for ByteRx<R> {
         let mut tries = 0;
         while filled < self.message.len() {
             match self.stream.read(&mut self.message[filled..]) {
-                Ok(0) if filled == 0 => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(0) => {
-                    let torn = format!("the sender left after {filled} of {} bytes of a message", self.message.len());
-                    return Err(io::Error::new(ErrorKind::ConnectionAborted, torn));
-                }
+                Ok(0) => return Err(hear_end(filled, self.message.len())),
                 Ok(got) => filled += got,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     pause(self.wait, &mut tries, &self.stream, Ready::Read)?;
@@ -110,6 +106,15 @@ impl<R: Read + AsFd + Send> Receiver for ByteRx<R> {
         }
         Ok(read(&self.message))
     }
+}
+
+/// What the end of a stream means to a reader that has so much of a message.
+pub(super) fn hear_end(filled: usize, size: usize) -> io::Error {
+    if filled == 0 {
+        return ErrorKind::UnexpectedEof.into();
+    }
+    let torn = format!("the sender left after {filled} of {size} bytes of a message");
+    io::Error::new(ErrorKind::ConnectionAborted, torn)
 }
 
 /// What a separately started producer says first, so that the consumer knows what will come: a tag, a version and the

@@ -76,7 +76,7 @@ impl<T: Transport> Runner for Erased<T> {
 }
 
 macro_rules! list {
-    ($($transport:ty),+ $(,)?) => { &[$(&Erased::<$transport>(PhantomData)),+] };
+    ($($(#[$when:meta])? $transport:ty),+ $(,)?) => { &[$($(#[$when])? &Erased::<$transport>(PhantomData)),+] };
 }
 
 /// Every mechanism, in the order in which it is listed.
@@ -96,6 +96,16 @@ pub static ALL: &[&dyn Runner] = list![
     super::Crossbeam,
     super::Flume,
     super::Rtrb,
+    #[cfg(feature = "iceoryx2")]
+    super::Iceoryx2,
+    #[cfg(feature = "ipc-channel")]
+    super::IpcChannel,
+    #[cfg(feature = "tokio-unix")]
+    super::TokioUnix,
+    #[cfg(feature = "zeromq")]
+    super::ZeroMq,
+    #[cfg(feature = "zeromq")]
+    super::ZeroMqTcp,
     super::Null,
     super::Copy,
 ];

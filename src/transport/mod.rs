@@ -20,6 +20,10 @@ pub mod crossbeam;
 pub mod file;
 pub mod flume;
 pub mod heap_handoff;
+#[cfg(feature = "iceoryx2")]
+pub mod iceoryx2;
+#[cfg(feature = "ipc-channel")]
+pub mod ipc_channel;
 pub mod list;
 pub mod local_socket;
 pub mod mpsc;
@@ -29,13 +33,21 @@ pub mod pipe;
 pub mod ring;
 pub mod rtrb;
 pub mod shm_slot;
+#[cfg(feature = "tokio-unix")]
+pub mod tokio_unix;
 pub mod unix_stream;
+#[cfg(feature = "zeromq")]
+pub mod zeromq;
 
 pub use copy::Copy;
 pub use crossbeam::Crossbeam;
 pub use file::FileRing;
 pub use flume::Flume;
 pub use heap_handoff::HeapHandoff;
+#[cfg(feature = "iceoryx2")]
+pub use iceoryx2::Iceoryx2;
+#[cfg(feature = "ipc-channel")]
+pub use ipc_channel::IpcChannel;
 pub use list::{ALL, Runner, find};
 pub use local_socket::LocalSocket;
 pub use mpsc::Mpsc;
@@ -45,7 +57,11 @@ pub use pipe::Pipe;
 pub use ring::{HeapRing, MmapFile, PosixShm, ShmRing};
 pub use rtrb::Rtrb;
 pub use shm_slot::ShmSlot;
+#[cfg(feature = "tokio-unix")]
+pub use tokio_unix::TokioUnix;
 pub use unix_stream::Unix;
+#[cfg(feature = "zeromq")]
+pub use zeromq::{ZeroMq, ZeroMqTcp};
 
 /// Where the bytes are on their way from one party to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
