@@ -1,9 +1,9 @@
 //! A ring of places between two threads, in which values change hands: what was there for what is brought.
 //!
-//! Key decision: *swap* instead of put and take. Every place always holds a value, so a buffer that was consumed goes back
-//! to the producer through the very place in which the next full one comes, under the indices of [`ring`](super::ring) and
-//! with no protocol of its own. Rejected: two rings, one for full and one for empty buffers (twice the shared lines);
-//! `Option` in each place (a test that the indices make superfluous).
+//! Key decision: *swap* instead of put and take. Every place always holds a value, so a buffer that was consumed goes
+//! back to the producer through the very place in which the next full one comes, under the indices of
+//! [`ring`](super::ring) and with no protocol of its own. Rejected: two rings, one for full and one for empty buffers
+//! (twice the shared lines); `Option` in each place (a test that the indices make superfluous).
 
 use super::futex::Scope;
 use super::ring::{Consumer, Indices, Manner, Producer, Stop};
@@ -18,8 +18,8 @@ struct Ring<T> {
     places: Box<[UnsafeCell<T>]>,
 }
 
-// SAFETY: a place is reached between `reserve` and `commit` or between `peek` and `release` only, which exclude each other
-// for one place (the ring's acquires and releases), and its value moves between threads, hence `T: Send`.
+// SAFETY: a place is reached between `reserve` and `commit` or between `peek` and `release` only, which exclude each
+// other for one place (the ring's acquires and releases), and its value moves between threads, hence `T: Send`.
 unsafe impl<T: Send> Sync for Ring<T> {}
 
 /// One of the two handles to a ring.
@@ -48,8 +48,8 @@ pub struct SwapRx<T> {
     ring: Arc<Ring<T>>,
 }
 
-/// Both ends of an exchange that begins with `values`, one in each place. They are moved to their threads, never forked, so
-/// dropping one always means leaving.
+/// Both ends of an exchange that begins with `values`, one in each place. They are moved to their threads, never
+/// forked, so dropping one always means leaving.
 ///
 /// # Panics
 /// If the number of values is not a power of two.
@@ -78,7 +78,8 @@ impl<T: Send> SwapTx<T> {
     #[inline(always)]
     pub fn swap(&mut self, full: &mut T) -> Result<(), Stop> {
         let place = self.ring.places[self.producer.reserve(alive)? as usize].get();
-        // SAFETY: between `reserve` and `commit` the place is the producer's alone, and `&mut self` makes this end unique.
+        // SAFETY: between `reserve` and `commit` the place is the producer's alone, and `&mut self` makes this end
+        // unique.
         std::mem::swap(full, unsafe { &mut *place });
         self.producer.commit();
         Ok(())
@@ -93,7 +94,8 @@ impl<T: Send> SwapRx<T> {
     #[inline(always)]
     pub fn swap(&mut self, empty: &mut T) -> Result<(), Stop> {
         let place = self.ring.places[self.consumer.peek(alive)? as usize].get();
-        // SAFETY: between `peek` and `release` the place is the consumer's alone, and `&mut self` makes this end unique.
+        // SAFETY: between `peek` and `release` the place is the consumer's alone, and `&mut self` makes this end
+        // unique.
         std::mem::swap(empty, unsafe { &mut *place });
         self.consumer.release();
         Ok(())

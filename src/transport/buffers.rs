@@ -1,10 +1,11 @@
 //! What every channel of buffers has in common, whichever crate it comes from.
 //!
-//! Key decision: *buffers go round*. A channel of [`Box`]es takes filled buffers to the consumer and a second one brings the
-//! empty ones back, so that nothing is allocated for a message and the number of buffers bounds what is under way. The
-//! pool, the waits and the ends are here and once; a mechanism adds the four calls of its [`Channel`], so that two of
-//! these rows differ by the crate only. Rejected: a fresh buffer for each message (measures the allocator, and one side
-//! frees what the other allocated); messages by value within the channel (the size would be part of the type).
+//! Key decision: *buffers go round*. A channel of [`Box`]es takes filled buffers to the consumer and a second one
+//! brings the empty ones back, so that nothing is allocated for a message and the number of buffers bounds what is
+//! under way. The pool, the waits and the ends are here and once; a mechanism adds the four calls of its [`Channel`],
+//! so that two of these rows differ by the crate only. Rejected: a fresh buffer for each message (measures the
+//! allocator, and one side frees what the other allocated); messages by value within the channel (the size would be
+//! part of the type).
 
 use super::{Config, Family, Meeting, Receiver, Sender, Spec, Transport, UNLIMITED, buffer_for};
 use crate::error::{Error, Result};
@@ -69,8 +70,8 @@ pub trait Channel: Sized + 'static {
     /// A channel with room for `depth` buffers.
     fn bounded(depth: usize) -> (Self::Tx, Self::Rx);
 
-    /// Sends one of the at most `depth` buffers that there are, so that it never has to wait; false when nobody will ever
-    /// take it.
+    /// Sends one of the at most `depth` buffers that there are, so that it never has to wait; false when nobody will
+    /// ever take it.
     fn put(tx: &mut Self::Tx, buffer: Buffer) -> bool;
 
     /// Looks once.
@@ -135,7 +136,8 @@ impl<C: Channel> Transport for Buffers<C> {
         record(cfg, depth);
         let (mut full_tx, mut full_rx) = C::bounded(depth);
         let (mut empty_tx, empty_rx) = C::bounded(depth);
-        // Through both channels, so that each has grown to its full length and touched its memory before the first message.
+        // Through both channels, so that each has grown to its full length and touched its memory before the first
+        // message.
         for _ in 0..depth {
             C::put(&mut full_tx, buffer(cfg.size));
         }

@@ -1,10 +1,10 @@
 //! The bounded channel of the crate `crossbeam-channel`.
 //!
-//! Key decision: there is no `block` row. The crate's `recv` never sleeps at once: it looks with growing pauses and gives
-//! the CPU away a few times before it registers, and the same again before it parks, which is a `hybrid` and is listed as
-//! one. Rejected: calling that a block, which would win against rows that pay for a wake-up; parking by hand beside
-//! `try_recv`, which measures this crate's wake-up and not theirs. Source: crossbeam-channel 0.5, `flavors::array` and
-//! `context`; how it is used here: [`buffers`](super::buffers).
+//! Key decision: there is no `block` row. The crate's `recv` never sleeps at once: it looks with growing pauses and
+//! gives the CPU away a few times before it registers, and the same again before it parks, which is a `hybrid` and is
+//! listed as one. Rejected: calling that a block, which would win against rows that pay for a wake-up; parking by hand
+//! beside `try_recv`, which measures this crate's wake-up and not theirs. Source: crossbeam-channel 0.5,
+//! `flavors::array` and `context`; how it is used here: [`buffers`](super::buffers).
 
 use super::Spec;
 use super::buffers::{Buffer, Buffers, Channel, spec};
@@ -22,7 +22,7 @@ pub struct Array;
 impl Channel for Array {
     const SPEC: &'static Spec = &spec(
         "crossbeam",
-        "bounded channels of the crossbeam-channel crate, whose recv looks and yields before it sleeps; buffers go round",
+        "bounded channels of crossbeam-channel, whose recv looks and yields before it sleeps; buffers go round",
         &[WaitKind::Hybrid, WaitKind::Yield, WaitKind::Spin],
         &["crate crossbeam-channel", "futex(2)"],
     );

@@ -1,8 +1,8 @@
 //! The bounded channel of the crate `flume`.
 //!
-//! Key decision: without the crate's features, so that its lock is the standard library's and a `recv` that finds nothing
-//! parks at once. Rejected: the feature `spin`, whose lock naps with growing pauses; `eventual-fairness` and `async`, which
-//! belong to selects and futures. Source: flume 0.12; how it is used here: [`buffers`](super::buffers).
+//! Key decision: without the crate's features, so that its lock is the standard library's and a `recv` that finds
+//! nothing parks at once. Rejected: the feature `spin`, whose lock naps with growing pauses; `eventual-fairness` and
+//! `async`, which belong to selects and futures. Source: flume 0.12; how it is used here: [`buffers`](super::buffers).
 
 use super::buffers::{Buffer, Buffers, Channel, spec};
 use super::{ALL_WAITS, Spec};

@@ -1,10 +1,10 @@
 //! Ownership passes from thread to thread: a pointer moves, the bytes stay where they are.
 //!
-//! Key decision: the ring of `heap-ring`, but its places hold *owned buffers*, which are swapped: a full one for a spent
-//! one. So the row differs from `heap-ring` only by where the bytes are (behind a pointer, and the consumer may keep them
-//! for as long as it likes), and from `mutex-queue` only by what makes the swap exclusive. Rejected: indices into a pool
-//! (the same number of shared lines, and a buffer could not be kept); a fresh `Box` for each message (measures the
-//! allocator). Source: [`shm::exchange`](crate::shm::exchange).
+//! Key decision: the ring of `heap-ring`, but its places hold *owned buffers*, which are swapped: a full one for a
+//! spent one. So the row differs from `heap-ring` only by where the bytes are (behind a pointer, and the consumer may
+//! keep them for as long as it likes), and from `mutex-queue` only by what makes the swap exclusive. Rejected: indices
+//! into a pool (the same number of shared lines, and a buffer could not be kept); a fresh `Box` for each message
+//! (measures the allocator). Source: [`shm::exchange`](crate::shm::exchange).
 
 use super::buffers::{Buffer, buffer, depth, record, spec};
 use super::ring::stopped;

@@ -1,15 +1,16 @@
-//! Publish and subscribe through `iceoryx2`: payloads stay in shared memory, offsets travel, services are found by name.
+//! Publish and subscribe through `iceoryx2`: payloads stay in shared memory, offsets travel, services are found by
+//! name.
 //!
 //! Key decision: a publisher that has exactly as many samples as the subscriber's queue has places. The queue can then
-//! never be full, so the crate never discards a message and never waits in its own way (which spins, yields and sleeps by
-//! turns, whatever was asked for): a producer that has no sample left waits here, as the plan says. Sleeping goes through
-//! the crate's events: one for every message, and one back for every quarter of the queue that was freed.
+//! never be full, so the crate never discards a message and never waits in its own way (which spins, yields and sleeps
+//! by turns, whatever was asked for): a producer that has no sample left waits here, as the plan says. Sleeping goes
+//! through the crate's events: one for every message, and one back for every quarter of the queue that was freed.
 //! Rejected: `loan_slice`, which zeroes the memory first; `BackpressureStrategy::RetryUntilDelivered`, see above; the
 //! service of one thread (`ipc`), whose ports cannot be made in one thread and used in another.
 //!
 //! Ports belong to a process, so between processes each party makes its own in `attach`, under a name that the
-//! constructor chose; between threads the constructor makes both. The crate leaves its folder and a file in /dev/shm for
-//! the next program; here every pair has both for itself, and who leaves last removes them. Source: iceoryx2 0.9.
+//! constructor chose; between threads the constructor makes both. The crate leaves its folder and a file in /dev/shm
+//! for the next program; here every pair has both for itself, and who leaves last removes them. Source: iceoryx2 0.9.
 
 use super::buffers::{depth, record};
 use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED};
@@ -202,8 +203,8 @@ impl Presence {
         pid
     }
 
-    /// Whether the peer left, or, if it is to be `sought`, died: a port that was killed stays listed, and only the kernel
-    /// knows.
+    /// Whether the peer left, or, if it is to be `sought`, died: a port that was killed stays listed, and only the
+    /// kernel knows.
     fn gone(&mut self, role: Role, sought: bool) -> bool {
         match self.peer(role) {
             Some(pid) => {
@@ -313,7 +314,7 @@ pub struct Rx(Terms, Option<Subscribing>);
 impl Transport for Iceoryx2 {
     const SPEC: &'static Spec = &Spec {
         name: "iceoryx2",
-        summary: "publish-subscribe of the iceoryx2 crate in shared memory; sleepers are woken through a datagram socket",
+        summary: "publish-subscribe of iceoryx2 in shared memory; sleepers are woken through a datagram socket",
         family: Family::SharedMemory,
         parties: BOTH,
         waits: ALL_WAITS,
@@ -401,7 +402,8 @@ impl Receiver for Rx {
             .ok_or(ErrorKind::UnexpectedEof)?;
         let result = read(sample.payload());
         drop(sample);
-        // A producer sleeps only after it saw all samples under way, so a quarter that is freed after that finds it asleep.
+        // A producer sleeps only after it saw all samples under way, so a quarter that is freed after that finds it
+        // asleep.
         *freed += 1;
         if *freed * 4 >= terms.depth {
             *freed = 0;

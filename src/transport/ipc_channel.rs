@@ -1,7 +1,7 @@
 //! The byte channel of the crate `ipc-channel`: channels that look like the standard library's and cross processes.
 //!
-//! Key decision: [`bytes_channel`](ipc::bytes_channel), which carries bytes as they are. Rejected: `ipc::channel`, which
-//! serialises each message with serde and postcard and would measure that; its shared memory, which is another
+//! Key decision: [`bytes_channel`](ipc::bytes_channel), which carries bytes as they are. Rejected: `ipc::channel`,
+//! which serialises each message with serde and postcard and would measure that; its shared memory, which is another
 //! mechanism. Only `block`: `try_recv` exists, but a send has no such twin and sleeps when the socket is full.
 //! Source: ipc-channel 0.23, `platform::unix`; unix(7), SOCK_SEQPACKET.
 
@@ -30,7 +30,7 @@ pub struct Rx(IpcBytesReceiver);
 impl Transport for IpcChannel {
     const SPEC: &'static Spec = &Spec {
         name: "ipc-channel",
-        summary: "byte channel of the ipc-channel crate over a seqpacket socket; a fresh vector for every message received",
+        summary: "byte channel of ipc-channel over a seqpacket socket; a fresh vector for every message received",
         family: Family::Kernel,
         parties: BOTH,
         waits: &[WaitKind::Block],

@@ -126,6 +126,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_taken_instead_of_a_wait_is_honoured() {
+        use crate::plan::Wait;
+        for runner in ALL {
+            let (spec, near) = (runner.spec(), runner.spec().wait_near(Wait::Block));
+            assert!(spec.waits.contains(&near.kind()), "{}", spec.name);
+        }
+        let of = |name| find(name).unwrap().spec();
+        assert_eq!(of("pipe").wait_near(Wait::Spin), Wait::Spin);
+        assert_eq!(of("rtrb").wait_near(Wait::Block), Wait::Yield);
+    }
+
+    #[test]
     fn names_are_unique_and_found() {
         for runner in ALL {
             let name = runner.spec().name;

@@ -1,8 +1,8 @@
 //! The bounded channel of the standard library.
 //!
 //! Key decision: [`sync_channel`](mpsc::sync_channel), which allocates its slots once, not [`channel`](mpsc::channel),
-//! which allocates a block for every 31 messages and bounds nothing. Source: std::sync::mpsc (an array with a stamp in each
-//! slot, which came from crossbeam-channel with Rust 1.67); how it is used here: [`buffers`](super::buffers).
+//! which allocates a block for every 31 messages and bounds nothing. Source: std::sync::mpsc (an array with a stamp in
+//! each slot, which came from crossbeam-channel with Rust 1.67); how it is used here: [`buffers`](super::buffers).
 
 use super::buffers::{Buffer, Buffers, Channel, spec};
 use super::{ALL_WAITS, Spec};

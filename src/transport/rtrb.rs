@@ -1,6 +1,7 @@
 //! The wait-free ring of the crate `rtrb`, for one producer and one consumer.
 //!
-//! Key decision: `yield` and `spin` only. The crate is made for threads that must never wait and has no call that sleeps.
+//! Key decision: `yield` and `spin` only. The crate is made for threads that must never wait and has no call that
+//! sleeps.
 //! Rejected: parking beside it by hand, which needs a fence and a flag for every message that the crate's users do not
 //! pay; its chunks, which move several messages per index update, where every other row moves one.
 //! Source: rtrb 0.4; how it is used here: [`buffers`](super::buffers).

@@ -3,8 +3,8 @@
 //! Key decision: a runtime of one thread in each party, entered once for each message, so that the row differs from
 //! `unix-stream` by what tokio adds: registering with epoll(7), asking for readiness, polling a future. The runtime is
 //! made in `attach`, because an epoll descriptor that crosses a fork serves both processes at once. Rejected: the
-//! runtime of several threads (its workers cannot be pinned with the party, and wake each other); a loop that stays within
-//! one future (the workload would have to be async, and differ from every other row's).
+//! runtime of several threads (its workers cannot be pinned with the party, and wake each other); a loop that stays
+//! within one future (the workload would have to be async, and differ from every other row's).
 //! Source: tokio 1, `net::UnixStream` and `runtime`; epoll(7).
 
 use super::bytes::{hear_end, say_hello};

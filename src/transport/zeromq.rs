@@ -2,13 +2,14 @@
 //!
 //! Key decision: the crate written in Rust, because it builds with nothing but cargo; the binding `zmq` compiles libzmq
 //! with a C++ compiler and CMake, or wants it installed. One DEALER socket in each party carries both directions, over
-//! a runtime of one thread as in `tokio-unix`, so that the row differs from that one by what ZeroMQ adds: frames, queues,
-//! a fresh message each time. Rejected: PUSH and PULL (two connections for a link, each with a handshake that only
-//! proceeds while its runtime is entered); a runtime of several threads (its workers are not pinned with the party).
+//! a runtime of one thread as in `tokio-unix`, so that the row differs from that one by what ZeroMQ adds: frames,
+//! queues, a fresh message each time. Rejected: PUSH and PULL (two connections for a link, each with a handshake that
+//! only proceeds while its runtime is entered); a runtime of several threads (its workers are not pinned with the
+//! party).
 //!
 //! A socket that is bound before a fork would be driven by two runtimes, so the parties connect in `attach`, and the
-//! address travels through a pipe that the constructor made. ZeroMQ has no end of file: a sender that is dropped says so
-//! with an empty message. Source: zeromq 0.6; RFC 23/ZMTP and 28/REQREP of rfc.zeromq.org.
+//! address travels through a pipe that the constructor made. ZeroMQ has no end of file: a sender that is dropped says
+//! so with an empty message. Source: zeromq 0.6; RFC 23/ZMTP and 28/REQREP of rfc.zeromq.org.
 
 use super::{BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Side, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Error, Phase, Result};
@@ -49,7 +50,7 @@ const fn spec(name: &'static str, summary: &'static str, sources: &'static [&'st
         waits: &[WaitKind::Block],
         copies: 3,
         max_size: UNLIMITED,
-        peer_death: "receiver: end-of-file only from a sender that is dropped, nothing from one that is killed; sender: EPIPE",
+        peer_death: "receiver: end-of-file from a sender that is dropped, nothing from a killed one; sender: EPIPE",
         meeting: Meeting::Never,
         sources,
     }
@@ -179,19 +180,6 @@ pub struct Rx {
     ended: bool,
 }
 
-impl Tx {
-    fn take_up(&mut self) -> io::Result<()> {
-        let mut berth = locked(&self.shared);
-        open(&mut berth)?;
-        if let Berth::Open { tx, runtime, .. } = &mut *berth
-            && let Some(half) = tx.take()
-        {
-            self.open = Some((half, Arc::clone(runtime)));
-        }
-        Ok(())
-    }
-}
-
 impl<C: Carrier> Transport for Dealers<C> {
     const SPEC: &'static Spec = C::SPEC;
     type Tx = Tx;
@@ -237,7 +225,14 @@ fn connect([near, far]: &mut [Berth; 2]) -> io::Result<()> {
 
 impl Sender for Tx {
     fn attach(&mut self) -> io::Result<()> {
-        self.take_up()
+        let mut berth = locked(&self.shared);
+        open(&mut berth)?;
+        if let Berth::Open { tx, runtime, .. } = &mut *berth
+            && let Some(half) = tx.take()
+        {
+            self.open = Some((half, Arc::clone(runtime)));
+        }
+        Ok(())
     }
 
     fn size(&self) -> usize {
