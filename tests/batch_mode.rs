@@ -3,7 +3,10 @@
 #![allow(unsafe_code)] // an allocator is an unsafe trait
 
 use ipcost::plan::{Parties, Plan, Touch, Wait};
-use ipcost::transport::{Config, HeapRing, LocalSocket, MutexQueue, Pipe, ShmRing, ShmSlot, Transport, Unix};
+use ipcost::transport::{
+    Config, Crossbeam, Flume, HeapHandoff, HeapRing, LocalSocket, Mpsc, MutexQueue, Pipe, Rtrb, ShmRing, ShmSlot,
+    Transport, Unix,
+};
 use ipcost::workload::{Batch, Load, ping_pong, stream};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -77,5 +80,23 @@ fn no_transport_allocates_between_messages() {
         assert_eq!(allocations::<ShmSlot>(wait), [0; 4], "shm-slot {wait}");
         assert_eq!(allocations::<HeapRing>(wait), [0; 4], "heap-ring {wait}");
         assert_eq!(allocations::<MutexQueue>(wait), [0; 4], "mutex-queue {wait}");
+        assert_eq!(allocations::<HeapHandoff>(wait), [0; 4], "heap-handoff {wait}");
     }
+}
+
+/// What a thread's first sleep in a channel takes: its own record, and the channel's list of sleepers.
+const FIRST_SLEEPS: u64 = 8;
+
+#[test]
+fn channels_allocate_nothing_unless_they_sleep_and_then_once() {
+    assert_eq!(allocations::<Mpsc>(Wait::Yield), [0; 4], "mpsc");
+    assert_eq!(allocations::<Crossbeam>(Wait::Yield), [0; 4], "crossbeam");
+    assert_eq!(allocations::<Flume>(Wait::Yield), [0; 4], "flume");
+    assert_eq!(allocations::<Rtrb>(Wait::Yield), [0; 4], "rtrb");
+    for (name, counts) in
+        [("mpsc", allocations::<Mpsc>(Wait::Block)), ("crossbeam", allocations::<Crossbeam>(Wait::Hybrid(2)))]
+    {
+        assert!(counts.iter().all(|count| *count <= FIRST_SLEEPS), "{name}: {counts:?}");
+    }
+    // Not flume: it allocates for every sleep, which its summary says.
 }

@@ -21,8 +21,8 @@ fn run<T: Transport>(topic: conformance::Topic) {
 
 /// One module per transport, and the names of all of them.
 macro_rules! transports {
-    ($($module:ident: $transport:ident),+ $(,)?) => {
-        $(mod $module {
+    ($($(#[$when:meta])? $module:ident: $transport:ident),+ $(,)?) => {
+        $($(#[$when])? mod $module {
             use super::*;
             type T = transport::$transport;
             topics! {
@@ -39,7 +39,7 @@ macro_rules! transports {
             }
         })+
         fn covered() -> Vec<&'static str> {
-            vec![$(transport::$transport::SPEC.name),+]
+            [$($(#[$when])? transport::$transport::SPEC.name),+].to_vec()
         }
     };
 }
@@ -73,6 +73,21 @@ transports! {
     unix_dgram: Dgram,
     tcp: Tcp,
     udp: Udp,
+    heap_handoff: HeapHandoff,
+    mpsc: Mpsc,
+    crossbeam: Crossbeam,
+    flume: Flume,
+    rtrb: Rtrb,
+    #[cfg(feature = "iceoryx2")]
+    iceoryx2: Iceoryx2,
+    #[cfg(feature = "ipc-channel")]
+    ipc_channel: IpcChannel,
+    #[cfg(feature = "tokio-unix")]
+    tokio_unix: TokioUnix,
+    #[cfg(feature = "zeromq")]
+    zeromq: ZeroMq,
+    #[cfg(feature = "zeromq")]
+    zeromq_tcp: ZeroMqTcp,
     null: Null,
     copy: Copy,
 }

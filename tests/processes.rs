@@ -38,6 +38,21 @@ fn program(name: &str) -> &'static str {
         "unix-dgram" => env!("CARGO_BIN_EXE_ipc-unix-dgram"),
         "tcp" => env!("CARGO_BIN_EXE_ipc-tcp"),
         "udp" => env!("CARGO_BIN_EXE_ipc-udp"),
+        "heap-handoff" => env!("CARGO_BIN_EXE_ipc-heap-handoff"),
+        "mpsc" => env!("CARGO_BIN_EXE_ipc-mpsc"),
+        "crossbeam" => env!("CARGO_BIN_EXE_ipc-crossbeam"),
+        "flume" => env!("CARGO_BIN_EXE_ipc-flume"),
+        "rtrb" => env!("CARGO_BIN_EXE_ipc-rtrb"),
+        #[cfg(feature = "iceoryx2")]
+        "iceoryx2" => env!("CARGO_BIN_EXE_ipc-iceoryx2"),
+        #[cfg(feature = "ipc-channel")]
+        "ipc-channel" => env!("CARGO_BIN_EXE_ipc-ipc-channel"),
+        #[cfg(feature = "tokio-unix")]
+        "tokio-unix" => env!("CARGO_BIN_EXE_ipc-tokio-unix"),
+        #[cfg(feature = "zeromq")]
+        "zeromq" => env!("CARGO_BIN_EXE_ipc-zeromq"),
+        #[cfg(feature = "zeromq")]
+        "zeromq-tcp" => env!("CARGO_BIN_EXE_ipc-zeromq-tcp"),
         "null" => env!("CARGO_BIN_EXE_ipc-null"),
         "copy" => env!("CARGO_BIN_EXE_ipc-copy"),
         other => panic!("{other} is listed but its program is not tested: add it here"),
@@ -158,7 +173,8 @@ fn every_wait_works_between_the_default_parties() {
 fn two_parties_on_one_cpu_block_or_yield() {
     common::watched(LIMIT, || {
         for spec in specs() {
-            for wait in ["block", "yield"] {
+            for wait in ["block", "yield"].into_iter().filter(|wait| spec.waits.iter().any(|kind| kind.word() == *wait))
+            {
                 let options = ["--placement", "same-cpu", "--wait", wait];
                 let outcome = measure(spec.name, "ping-pong", 200, &options);
                 let cpus = outcome["placement"]["cpus"].as_array().unwrap();
@@ -448,7 +464,7 @@ fn meeting() -> impl Iterator<Item = (&'static Spec, Maker)> {
     specs().filter(named).map(|spec| {
         let listens = spec.meeting == Meeting::Address
             || spec.name.starts_with("unix-")
-            || matches!(spec.name, "local-socket" | "fifo");
+            || matches!(spec.name, "local-socket" | "fifo" | "tokio-unix");
         (spec, if listens { Maker::Consumer } else { Maker::Producer })
     })
 }

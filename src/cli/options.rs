@@ -22,9 +22,9 @@ pub struct RunOptions {
     #[arg(long, value_name = "TIME", value_parser = parse_millis)]
     pub duration: Option<u64>,
     /// How both parties wait: block, poll, epoll, hybrid, yield, spin; hybrid:LOOKS says how often a hybrid wait looks
-    /// before it sleeps
-    #[arg(long, default_value = "block")]
-    pub wait: Wait,
+    /// before it sleeps [default: block, or the first that the mechanism honours]
+    #[arg(long)]
+    pub wait: Option<Wait>,
     /// Who the parties are: process, thread [default: the first that the mechanism connects]
     #[arg(long)]
     pub parties: Option<Parties>,
@@ -71,7 +71,7 @@ impl RunOptions {
             mechanism: spec.name.into(),
             workload,
             size: self.size,
-            wait: self.wait,
+            wait: self.wait.unwrap_or_else(|| spec.wait_near(Wait::Block)),
             parties: self.parties.unwrap_or(spec.parties[0]),
             touch: self.touch,
             placement: self.placement.or(self.cpus).unwrap_or_else(default_placement),

@@ -12,6 +12,7 @@
 //! - [`sync`]: real or model-checked atomics
 //! - [`futex`], [`wait`]: sleeping and waking without losing a wake-up
 //! - [`ring`]: single-producer single-consumer indices, without memory
+//! - `exchange`: a ring of places in which two threads swap values
 //! - [`slot`]: a mailbox that both sides write in turn, without memory
 //! - `region`: the memory itself; everything that turns an index into a slice
 //! - `ledger`: the page in which two parties of a run keep their books
@@ -19,6 +20,8 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(not(loom))]
+pub mod exchange;
 pub mod futex;
 #[cfg(not(loom))]
 pub mod ledger;

@@ -11,6 +11,8 @@ pub mod fd;
 pub mod map;
 pub mod notify;
 pub mod process;
+#[cfg(feature = "iceoryx2")]
+pub mod sample;
 pub mod socket;
 pub mod trace;
 pub mod usage;

@@ -165,16 +165,21 @@ impl<R: Read + AsFd + Send> Receiver for ByteRx<R> {
         while filled < self.message.len() {
             let rest = &mut self.message[filled..];
             match self.patience.until(&mut self.stream, |stream| stream.read(rest))? {
-                0 if filled == 0 => return Err(ErrorKind::UnexpectedEof.into()),
-                0 => {
-                    let torn = format!("the sender left after {filled} of {} bytes of a message", self.message.len());
-                    return Err(io::Error::new(ErrorKind::ConnectionAborted, torn));
-                }
+                0 => return Err(hear_end(filled, self.message.len())),
                 got => filled += got,
             }
         }
         Ok(read(&self.message))
     }
+}
+
+/// What the end of a stream means to a reader that has so much of a message.
+pub(super) fn hear_end(filled: usize, size: usize) -> io::Error {
+    if filled == 0 {
+        return ErrorKind::UnexpectedEof.into();
+    }
+    let torn = format!("the sender left after {filled} of {size} bytes of a message");
+    io::Error::new(ErrorKind::ConnectionAborted, torn)
 }
 
 /// What a separately started producer says first, so that the consumer knows what will come: a tag, a version and the

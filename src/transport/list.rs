@@ -76,7 +76,7 @@ impl<T: Transport> Runner for Erased<T> {
 }
 
 macro_rules! list {
-    ($($transport:ty),+ $(,)?) => { &[$(&Erased::<$transport>(PhantomData)),+] };
+    ($($(#[$when:meta])? $transport:ty),+ $(,)?) => { &[$($(#[$when])? &Erased::<$transport>(PhantomData)),+] };
 }
 
 /// Every mechanism, in the order in which it is listed.
@@ -96,6 +96,21 @@ pub static ALL: &[&dyn Runner] = list![
     super::Dgram,
     super::Tcp,
     super::Udp,
+    super::HeapHandoff,
+    super::Mpsc,
+    super::Crossbeam,
+    super::Flume,
+    super::Rtrb,
+    #[cfg(feature = "iceoryx2")]
+    super::Iceoryx2,
+    #[cfg(feature = "ipc-channel")]
+    super::IpcChannel,
+    #[cfg(feature = "tokio-unix")]
+    super::TokioUnix,
+    #[cfg(feature = "zeromq")]
+    super::ZeroMq,
+    #[cfg(feature = "zeromq")]
+    super::ZeroMqTcp,
     super::Null,
     super::Copy,
 ];
@@ -114,6 +129,18 @@ pub fn find(name: &str) -> Result<&'static dyn Runner> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_taken_instead_of_a_wait_is_honoured() {
+        use crate::plan::Wait;
+        for runner in ALL {
+            let (spec, near) = (runner.spec(), runner.spec().wait_near(Wait::Block));
+            assert!(spec.waits.contains(&near.kind()), "{}", spec.name);
+        }
+        let of = |name| find(name).unwrap().spec();
+        assert_eq!(of("pipe").wait_near(Wait::Spin), Wait::Spin);
+        assert_eq!(of("rtrb").wait_near(Wait::Block), Wait::Yield);
+    }
 
     #[test]
     fn names_are_unique_and_found() {

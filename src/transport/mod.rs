@@ -12,39 +12,66 @@ use crate::plan::{Parties, Plan, Wait, WaitKind};
 use std::io;
 use std::path::PathBuf;
 
+pub mod buffers;
 pub mod bytes;
 pub mod conformance;
 pub mod copy;
+pub mod crossbeam;
 pub mod fifo;
 pub mod file;
+pub mod flume;
+pub mod heap_handoff;
+#[cfg(feature = "iceoryx2")]
+pub mod iceoryx2;
+#[cfg(feature = "ipc-channel")]
+pub mod ipc_channel;
 pub mod list;
 pub mod local_socket;
+pub mod mpsc;
 pub mod mutex_queue;
 pub mod null;
 pub mod pipe;
 pub mod ring;
+pub mod rtrb;
 pub mod shm_slot;
 pub mod tcp;
+#[cfg(feature = "tokio-unix")]
+pub mod tokio_unix;
 pub mod udp;
 pub mod unix_dgram;
 pub mod unix_seqpacket;
 pub mod unix_stream;
+#[cfg(feature = "zeromq")]
+pub mod zeromq;
 
 pub use copy::Copy;
+pub use crossbeam::Crossbeam;
 pub use fifo::Fifo;
 pub use file::FileRing;
+pub use flume::Flume;
+pub use heap_handoff::HeapHandoff;
+#[cfg(feature = "iceoryx2")]
+pub use iceoryx2::Iceoryx2;
+#[cfg(feature = "ipc-channel")]
+pub use ipc_channel::IpcChannel;
 pub use list::{ALL, Runner, find};
 pub use local_socket::LocalSocket;
+pub use mpsc::Mpsc;
 pub use mutex_queue::MutexQueue;
 pub use null::Null;
 pub use pipe::Pipe;
 pub use ring::{HeapRing, MmapFile, PosixShm, ShmRing};
+pub use rtrb::Rtrb;
 pub use shm_slot::ShmSlot;
 pub use tcp::Tcp;
+#[cfg(feature = "tokio-unix")]
+pub use tokio_unix::TokioUnix;
 pub use udp::Udp;
 pub use unix_dgram::Dgram;
 pub use unix_seqpacket::Seqpacket;
 pub use unix_stream::Unix;
+#[cfg(feature = "zeromq")]
+pub use zeromq::{ZeroMq, ZeroMqTcp};
 
 /// Where the bytes are on their way from one party to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -112,6 +139,14 @@ pub struct Spec {
     pub meeting: Meeting,
     /// Manual pages and crates that it rests on.
     pub sources: &'static [&'static str],
+}
+
+impl Spec {
+    /// `wait` where the mechanism honours it, else the first that it does.
+    pub fn wait_near(&self, wait: Wait) -> Wait {
+        let honoured = self.waits.contains(&wait.kind());
+        self.waits.first().filter(|_| !honoured).map_or(wait, |kind| kind.typical())
+    }
 }
 
 /// The largest message of the mechanisms that have no limit of their own: 1 GiB.
@@ -225,7 +260,7 @@ pub trait Transport: Sized + 'static {
     /// `unsupported` with the reason, or what else [`link`](Self::link) says.
     fn usable() -> Result<()> {
         let processes = Self::SPEC.parties.contains(&Parties::Process);
-        let wait = Self::SPEC.waits.first().map_or(Wait::Block, |kind| kind.typical());
+        let wait = Self::SPEC.wait_near(Wait::Block);
         Self::link(&Config { processes, ..Config::new(&Plan { wait, ..Plan::default() }) }).map(drop)
     }
 

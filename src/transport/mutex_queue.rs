@@ -5,9 +5,10 @@
 //! instructions. Rejected: copying under the lock (holds up the other side for the length of the payload), a push of a
 //! fresh vector (measures the allocator). Source: Dijkstra's bounded buffer; std::sync::{Mutex, Condvar}.
 
-use super::{ALL_WAITS, Config, Family, Meeting, Receiver, Sender, Spec, Transport, UNLIMITED, buffer_for};
+use super::buffers::{Buffer, buffer, depth, record, spec};
+use super::{ALL_WAITS, Config, Receiver, Sender, Spec, Transport};
 use crate::error::Result;
-use crate::plan::{Parties, Wait};
+use crate::plan::Wait;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +18,7 @@ pub struct MutexQueue;
 
 #[derive(Debug)]
 struct Queue {
-    buffers: Box<[Box<[u8]>]>,
+    buffers: Box<[Buffer]>,
     head: usize,
     len: usize,
     left: [bool; 2],
@@ -30,9 +31,6 @@ struct Shared {
     freed: Condvar,
     wait: Wait,
 }
-
-/// Most messages that the queue holds: each is an allocation of its own.
-const DEEPEST: usize = 1024;
 
 impl Shared {
     /// Waits until `ready` holds or `over` does, by the configured strategy, and returns with the lock held.
@@ -71,37 +69,30 @@ impl Shared {
 
 /// The producer's end, with a spare buffer to write into.
 #[derive(Debug)]
-pub struct Tx(Arc<Shared>, Box<[u8]>);
+pub struct Tx(Arc<Shared>, Buffer);
 /// The consumer's end, with a spare buffer to hand back.
 #[derive(Debug)]
-pub struct Rx(Arc<Shared>, Box<[u8]>);
+pub struct Rx(Arc<Shared>, Buffer);
 
 impl Transport for MutexQueue {
-    const SPEC: &'static Spec = &Spec {
-        name: "mutex-queue",
-        summary: "bounded buffer with mutex and condition variables; buffers change hands, nothing is copied",
-        family: Family::Heap,
-        parties: &[Parties::Thread],
-        waits: ALL_WAITS,
-        copies: 0,
-        max_size: UNLIMITED,
-        peer_death: "a thread that unwinds closes its end; anything worse ends the whole process",
-        meeting: Meeting::Never,
-        sources: &["std::sync::Mutex", "std::sync::Condvar", "futex(2)"],
-    };
+    const SPEC: &'static Spec = &spec(
+        "mutex-queue",
+        "bounded buffer with mutex and condition variables; buffers change hands, nothing is copied",
+        ALL_WAITS,
+        &["std::sync::Mutex", "std::sync::Condvar", "futex(2)"],
+    );
     type Tx = Tx;
     type Rx = Rx;
 
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
-        let buffer = || vec![0; cfg.size].into_boxed_slice();
-        let depth = (buffer_for(cfg.size) / cfg.size).min(DEEPEST);
-        cfg.note("slots", depth);
-        cfg.holds(depth * cfg.size);
-        let buffers = (0..depth).map(|_| buffer()).collect();
+        let new = || buffer(cfg.size);
+        let depth = depth(cfg.size);
+        record(cfg, depth);
+        let buffers = (0..depth).map(|_| new()).collect();
         let queue = Mutex::new(Queue { buffers, head: 0, len: 0, left: [false; 2] });
         let shared = Shared { queue, filled: Condvar::new(), freed: Condvar::new(), wait: cfg.wait };
         let shared = Arc::new(shared);
-        Ok((Tx(Arc::clone(&shared), buffer()), Rx(shared, buffer())))
+        Ok((Tx(Arc::clone(&shared), new()), Rx(shared, new())))
     }
 }
 

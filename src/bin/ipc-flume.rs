@@ -1,0 +1,5 @@
+//! `ipc-flume`: the mechanism `flume` alone.
+
+fn main() -> std::process::ExitCode {
+    ipcost::cli::mechanism("flume")
+}

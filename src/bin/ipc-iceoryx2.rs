@@ -1,0 +1,5 @@
+//! `ipc-iceoryx2`: the mechanism `iceoryx2` alone.
+
+fn main() -> std::process::ExitCode {
+    ipcost::cli::mechanism("iceoryx2")
+}

@@ -1,0 +1,5 @@
+//! `ipc-mpsc`: the mechanism `mpsc` alone.
+
+fn main() -> std::process::ExitCode {
+    ipcost::cli::mechanism("mpsc")
+}

@@ -1,0 +1,5 @@
+//! `ipc-zeromq-tcp`: the mechanism `zeromq-tcp` alone.
+
+fn main() -> std::process::ExitCode {
+    ipcost::cli::mechanism("zeromq-tcp")
+}

@@ -1,0 +1,5 @@
+//! `ipc-zeromq`: the mechanism `zeromq` alone.
+
+fn main() -> std::process::ExitCode {
+    ipcost::cli::mechanism("zeromq")
+}

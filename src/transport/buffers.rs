@@ -1,0 +1,174 @@
+//! What every channel of buffers has in common, whichever crate it comes from.
+//!
+//! Key decision: *buffers go round*. A channel of [`Box`]es takes filled buffers to the consumer and a second one
+//! brings the empty ones back, so that nothing is allocated for a message and the number of buffers bounds what is
+//! under way. The pool, the waits and the ends are here and once; a mechanism adds the four calls of its [`Channel`],
+//! so that two of these rows differ by the crate only. Rejected: a fresh buffer for each message (measures the
+//! allocator, and one side frees what the other allocated); messages by value within the channel (the size would be
+//! part of the type).
+
+use super::{Config, Family, Meeting, Receiver, Sender, Spec, Transport, UNLIMITED, buffer_for};
+use crate::error::{Error, Result};
+use crate::plan::{Parties, Wait, WaitKind};
+use std::io::{self, ErrorKind};
+use std::marker::PhantomData;
+use std::sync::mpsc::TryRecvError;
+
+/// Memory for one message.
+pub type Buffer = Box<[u8]>;
+
+/// Most buffers of a pool: each is an allocation of its own.
+const DEEPEST: usize = 1024;
+
+/// Buffers of a pool for messages of `size` bytes.
+pub(super) fn depth(size: usize) -> usize {
+    (buffer_for(size) / size).min(DEEPEST)
+}
+
+/// Allocates one buffer.
+pub(super) fn buffer(size: usize) -> Buffer {
+    // Not zeroes: the allocator may hand out zeroed pages that fault when they are first written.
+    vec![0xA5; size].into_boxed_slice()
+}
+
+/// Writes down what a pool of `depth` buffers is.
+pub(super) fn record(cfg: &Config, depth: usize) {
+    cfg.note("slots", depth);
+    cfg.holds(depth * cfg.size);
+}
+
+/// A mechanism that hands buffers from one thread of a process to another.
+pub(super) const fn spec(
+    name: &'static str,
+    summary: &'static str,
+    waits: &'static [WaitKind],
+    sources: &'static [&'static str],
+) -> Spec {
+    Spec {
+        name,
+        summary,
+        family: Family::Heap,
+        parties: &[Parties::Thread],
+        waits,
+        copies: 0,
+        max_size: UNLIMITED,
+        peer_death: "a thread that unwinds closes its end; anything worse ends the whole process",
+        meeting: Meeting::Never,
+        sources,
+    }
+}
+
+/// A bounded channel of one crate.
+pub trait Channel: Sized + 'static {
+    /// What the mechanism over this channel is.
+    const SPEC: &'static Spec;
+    /// Its sending half.
+    type Tx: Send;
+    /// Its receiving half.
+    type Rx: Send;
+
+    /// A channel with room for `depth` buffers.
+    fn bounded(depth: usize) -> (Self::Tx, Self::Rx);
+
+    /// Sends one of the at most `depth` buffers that there are, so that it never has to wait; false when nobody will
+    /// ever take it.
+    fn put(tx: &mut Self::Tx, buffer: Buffer) -> bool;
+
+    /// Looks once.
+    ///
+    /// # Errors
+    /// `Disconnected` when the channel is empty and will stay so.
+    fn look(rx: &mut Self::Rx) -> std::result::Result<Buffer, TryRecvError>;
+
+    /// Sleeps as the crate does it until a buffer comes; `None` when the channel is empty and will stay so.
+    fn sleep(rx: &mut Self::Rx) -> Option<Buffer>;
+}
+
+/// Takes a buffer as `wait` says; `None` when the other end is gone and nothing is left.
+#[inline(always)]
+fn take<C: Channel>(rx: &mut C::Rx, wait: Wait) -> Option<Buffer> {
+    let mut looks = 0_u32;
+    loop {
+        match C::look(rx) {
+            Ok(buffer) => return Some(buffer),
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => {}
+        }
+        match wait {
+            Wait::Block => return C::sleep(rx),
+            Wait::Hybrid(most) if looks >= most => return C::sleep(rx),
+            Wait::Yield => std::thread::yield_now(),
+            Wait::Hybrid(_) | Wait::Spin | Wait::Poll | Wait::Epoll => std::hint::spin_loop(),
+        }
+        looks = looks.saturating_add(1);
+    }
+}
+
+/// A transport over two channels of a crate. See the [module](self).
+#[derive(Debug)]
+pub struct Buffers<C>(PhantomData<C>);
+
+/// The sending end.
+pub struct Tx<C: Channel> {
+    empty: C::Rx,
+    full: C::Tx,
+    size: usize,
+    wait: Wait,
+}
+
+/// The receiving end.
+pub struct Rx<C: Channel> {
+    full: C::Rx,
+    empty: C::Tx,
+    wait: Wait,
+}
+
+impl<C: Channel> Transport for Buffers<C> {
+    const SPEC: &'static Spec = C::SPEC;
+    type Tx = Tx<C>;
+    type Rx = Rx<C>;
+
+    fn one_way(cfg: &Config) -> Result<(Tx<C>, Rx<C>)> {
+        if !C::SPEC.waits.contains(&cfg.wait.kind()) {
+            return Err(Error::unsupported(format!("{} cannot wait by {}", C::SPEC.name, cfg.wait)));
+        }
+        let depth = depth(cfg.size);
+        record(cfg, depth);
+        let (mut full_tx, mut full_rx) = C::bounded(depth);
+        let (mut empty_tx, empty_rx) = C::bounded(depth);
+        // Through both channels, so that each has grown to its full length and touched its memory before the first
+        // message.
+        for _ in 0..depth {
+            C::put(&mut full_tx, buffer(cfg.size));
+        }
+        while let Ok(buffer) = C::look(&mut full_rx) {
+            C::put(&mut empty_tx, buffer);
+        }
+        let tx = Tx { empty: empty_rx, full: full_tx, size: cfg.size, wait: cfg.wait };
+        Ok((tx, Rx { full: full_rx, empty: empty_tx, wait: cfg.wait }))
+    }
+}
+
+impl<C: Channel> Sender for Tx<C> {
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    #[inline(always)]
+    fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
+        let mut buffer = take::<C>(&mut self.empty, self.wait).ok_or(ErrorKind::BrokenPipe)?;
+        fill(&mut buffer);
+        if C::put(&mut self.full, buffer) { Ok(()) } else { Err(ErrorKind::BrokenPipe.into()) }
+    }
+}
+
+impl<C: Channel> Receiver for Rx<C> {
+    #[inline(always)]
+    fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        let buffer = take::<C>(&mut self.full, self.wait).ok_or(ErrorKind::UnexpectedEof)?;
+        let result = read(&buffer);
+        // A sender that is gone needs no buffers; what it sent before is still to be received.
+        C::put(&mut self.empty, buffer);
+        Ok(result)
+    }
+}

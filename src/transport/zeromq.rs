@@ -1,0 +1,294 @@
+//! ZeroMQ by the crate `zeromq`: framed messages between sockets that look after their connections themselves.
+//!
+//! Key decision: the crate written in Rust, because it builds with nothing but cargo; the binding `zmq` compiles libzmq
+//! with a C++ compiler and CMake, or wants it installed. One DEALER socket in each party carries both directions, over
+//! a runtime of one thread as in `tokio-unix`, so that the row differs from that one by what ZeroMQ adds: frames,
+//! queues, a fresh message each time. Rejected: PUSH and PULL (two connections for a link, each with a handshake that
+//! only proceeds while its runtime is entered); a runtime of several threads (its workers are not pinned with the
+//! party).
+//!
+//! A socket that is bound before a fork would be driven by two runtimes, so the parties connect in `attach`, and the
+//! address travels through a pipe that the constructor made. ZeroMQ has no end of file: a sender that is dropped says
+//! so with an empty message. Source: zeromq 0.6; RFC 23/ZMTP and 28/REQREP of rfc.zeromq.org.
+
+use super::{BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Side, Spec, Transport, UNLIMITED};
+use crate::error::{Context, Error, Phase, Result};
+use crate::names::Name;
+use crate::plan::WaitKind;
+use ::zeromq::{DealerRecvHalf, DealerSendHalf, DealerSocket, Socket, SocketEvent, SocketRecv, SocketSend, ZmqError};
+use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+
+/// What ZeroMQ runs over.
+pub trait Carrier: Sized + Send + 'static {
+    /// What the mechanism over this carrier is.
+    const SPEC: &'static Spec;
+
+    /// An address to bind, and the file that binding makes.
+    fn address(cfg: &Config) -> (String, Option<PathBuf>);
+}
+
+/// A Unix stream socket.
+#[derive(Debug)]
+pub struct Ipc;
+
+/// A TCP connection over the loopback device.
+#[derive(Debug)]
+pub struct Tcp;
+
+const fn spec(name: &'static str, summary: &'static str, sources: &'static [&'static str]) -> Spec {
+    Spec {
+        name,
+        summary,
+        family: Family::Kernel,
+        parties: BOTH,
+        waits: &[WaitKind::Block],
+        copies: 3,
+        max_size: UNLIMITED,
+        peer_death: "receiver: end-of-file from a sender that is dropped, nothing from a killed one; sender: EPIPE",
+        meeting: Meeting::Never,
+        sources,
+    }
+}
+
+impl Carrier for Ipc {
+    const SPEC: &'static Spec = &spec(
+        "zeromq",
+        "DEALER sockets of the zeromq crate (pure Rust, on tokio) over ipc://, a Unix stream socket",
+        &["crate zeromq", "unix(7)", "epoll(7)"],
+    );
+
+    fn address(cfg: &Config) -> (String, Option<PathBuf>) {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("ipcost-{}-{}.zmq", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = cfg.dir.join(name);
+        (format!("ipc://{}", path.display()), Some(path))
+    }
+}
+
+impl Carrier for Tcp {
+    const SPEC: &'static Spec = &spec(
+        "zeromq-tcp",
+        "DEALER sockets of the zeromq crate (pure Rust, on tokio) over tcp:// on the loopback device",
+        &["crate zeromq", "tcp(7)", "epoll(7)"],
+    );
+
+    fn address(_: &Config) -> (String, Option<PathBuf>) {
+        ("tcp://127.0.0.1:0".into(), None)
+    }
+}
+
+/// `zeromq`.
+pub type ZeroMq = Dealers<Ipc>;
+/// `zeromq-tcp`.
+pub type ZeroMqTcp = Dealers<Tcp>;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Dealers<C>(PhantomData<C>);
+
+/// One party's socket, before and after it attached.
+enum Berth {
+    /// Will bind, say where, and wait for the other one.
+    Binds { address: String, file: Option<PathBuf>, say: PipeWriter },
+    /// Will hear where, and connect.
+    Connects { hear: PipeReader },
+    /// Has; each half until its end takes it.
+    Open { tx: Option<DealerSendHalf>, rx: Option<DealerRecvHalf>, runtime: Arc<Runtime> },
+}
+
+type Shared = Arc<Mutex<Berth>>;
+
+fn other(error: ZmqError) -> io::Error {
+    match error {
+        ZmqError::Network(error) => error,
+        error => io::Error::other(error),
+    }
+}
+
+/// Makes the connection.
+fn open(berth: &mut Berth) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let socket = match berth {
+        Berth::Binds { address, file, say } => runtime.block_on(bind(address, file.take(), say))?,
+        Berth::Connects { hear } => {
+            let address = hear_address(hear)?;
+            runtime.block_on(async {
+                let mut socket = DealerSocket::new();
+                socket.connect(&address).await.map_err(other)?;
+                Ok::<_, io::Error>(socket)
+            })?
+        }
+        Berth::Open { .. } => return Ok(()),
+    };
+    let (tx, rx) = socket.split();
+    *berth = Berth::Open { tx: Some(tx), rx: Some(rx), runtime: Arc::new(runtime) };
+    Ok(())
+}
+
+async fn bind(address: &str, file: Option<PathBuf>, say: &mut PipeWriter) -> io::Result<DealerSocket> {
+    let mut socket = DealerSocket::new();
+    let mut events = socket.monitor();
+    let address = socket.bind(address).await.map_err(other)?;
+    // Removed as soon as the one connection that there will be is made.
+    let _name = file.map(Name::file);
+    say_address(say, &address.to_string())?;
+    loop {
+        match events.recv().await {
+            Ok(SocketEvent::Accepted(..)) => return Ok(socket),
+            Ok(SocketEvent::AcceptFailed(error)) => return Err(other(error)),
+            Ok(_) => {}
+            Err(_) => return Err(ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+/// An address on its way from one party to the other: its length in a byte, then itself.
+fn say_address(mut to: impl Write, address: &str) -> io::Result<()> {
+    let len = u8::try_from(address.len()).map_err(|_| io::Error::other(format!("{address} is too long an address")))?;
+    to.write_all(&[&[len], address.as_bytes()].concat())
+}
+
+fn hear_address(mut from: impl Read) -> io::Result<String> {
+    let mut len = [0];
+    from.read_exact(&mut len)?;
+    let mut address = vec![0; len[0].into()];
+    from.read_exact(&mut address)?;
+    String::from_utf8(address).map_err(io::Error::other)
+}
+
+fn locked(shared: &Shared) -> std::sync::MutexGuard<'_, Berth> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The sending end.
+pub struct Tx {
+    open: Option<(DealerSendHalf, Arc<Runtime>)>,
+    shared: Shared,
+    size: usize,
+}
+
+/// The receiving end.
+pub struct Rx {
+    open: Option<(DealerRecvHalf, Arc<Runtime>)>,
+    shared: Shared,
+    ended: bool,
+}
+
+impl<C: Carrier> Transport for Dealers<C> {
+    const SPEC: &'static Spec = C::SPEC;
+    type Tx = Tx;
+    type Rx = Rx;
+
+    fn usable() -> Result<()> {
+        Self::link(&Config { processes: false, ..Config::new(&crate::plan::Plan::default()) }).map(drop)
+    }
+
+    fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
+        let [near, far] = Self::link(cfg)?;
+        Ok((near.tx, far.rx))
+    }
+
+    fn link(cfg: &Config) -> Result<[Side<Self>; 2]> {
+        let (hear, say) = io::pipe().context(Phase::Setup, "cannot create a pipe")?;
+        let (address, file) = C::address(cfg);
+        let mut berths = [Berth::Binds { address, file, say }, Berth::Connects { hear }];
+        if !cfg.processes {
+            connect(&mut berths).context(Phase::Setup, "cannot connect two ZeroMQ sockets")?;
+        }
+        Ok(berths.map(|berth| {
+            let shared = Arc::new(Mutex::new(berth));
+            let tx = Tx { open: None, shared: Arc::clone(&shared), size: cfg.size };
+            Side { tx, rx: Rx { open: None, shared, ended: false } }
+        }))
+    }
+
+    fn meet(_: &Config, _: &str, _: Role) -> Result<Met<Self>> {
+        let name = C::SPEC.name;
+        Err(Error::unsupported(format!("{name} is measured within one run only; two programs are not connected here")))
+    }
+}
+
+/// Connects both at once, as each waits for the other.
+fn connect([near, far]: &mut [Berth; 2]) -> io::Result<()> {
+    std::thread::scope(|scope| {
+        let near = scope.spawn(|| open(near));
+        let far = open(far);
+        near.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))).and(far)
+    })
+}
+
+impl Sender for Tx {
+    fn attach(&mut self) -> io::Result<()> {
+        let mut berth = locked(&self.shared);
+        open(&mut berth)?;
+        if let Berth::Open { tx, runtime, .. } = &mut *berth
+            && let Some(half) = tx.take()
+        {
+            self.open = Some((half, Arc::clone(runtime)));
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    #[inline(always)]
+    fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
+        let (half, runtime) = self.open.as_mut().ok_or(ErrorKind::NotConnected)?;
+        // A fresh one for every message: the crate takes it and does not give it back.
+        let mut message = vec![0; self.size];
+        fill(&mut message);
+        runtime.block_on(half.send(message.into())).map_err(|error| match error {
+            ZmqError::ReturnToSender { .. } | ZmqError::Codec(_) => ErrorKind::BrokenPipe.into(),
+            error => other(error),
+        })
+    }
+}
+
+/// How long a sender that leaves tries to say so to a receiver that does not read.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        if let Some((half, runtime)) = &mut self.open {
+            let farewell = half.send(Vec::new().into());
+            let _ = runtime.block_on(async { tokio::time::timeout(FAREWELL, farewell).await });
+        }
+    }
+}
+
+impl Receiver for Rx {
+    fn attach(&mut self) -> io::Result<()> {
+        let mut berth = locked(&self.shared);
+        open(&mut berth)?;
+        if let Berth::Open { rx, runtime, .. } = &mut *berth
+            && let Some(half) = rx.take()
+        {
+            self.open = Some((half, Arc::clone(runtime)));
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        let (half, runtime) = self.open.as_mut().ok_or(ErrorKind::NotConnected)?;
+        if self.ended {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let message = runtime.block_on(half.recv()).map_err(other)?;
+        match message.get(0) {
+            Some(frame) if !frame.is_empty() => Ok(read(frame)),
+            _ => {
+                self.ended = true;
+                Err(ErrorKind::UnexpectedEof.into())
+            }
+        }
+    }
+}
