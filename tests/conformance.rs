@@ -68,6 +68,7 @@ transports! {
     posix_shm: PosixShm,
     heap_ring: HeapRing,
     mutex_queue: MutexQueue,
+    process_vm: ProcessVm,
     null: Null,
     copy: Copy,
 }
