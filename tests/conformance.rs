@@ -69,6 +69,8 @@ transports! {
     heap_ring: HeapRing,
     mutex_queue: MutexQueue,
     process_vm: ProcessVm,
+    vmsplice: Vmsplice,
+    vmsplice_splice: VmspliceSplice,
     null: Null,
     copy: Copy,
 }

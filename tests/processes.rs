@@ -33,6 +33,8 @@ fn program(name: &str) -> &'static str {
         "heap-ring" => env!("CARGO_BIN_EXE_ipc-heap-ring"),
         "mutex-queue" => env!("CARGO_BIN_EXE_ipc-mutex-queue"),
         "process-vm" => env!("CARGO_BIN_EXE_ipc-process-vm"),
+        "vmsplice" => env!("CARGO_BIN_EXE_ipc-vmsplice"),
+        "vmsplice-splice" => env!("CARGO_BIN_EXE_ipc-vmsplice-splice"),
         "null" => env!("CARGO_BIN_EXE_ipc-null"),
         "copy" => env!("CARGO_BIN_EXE_ipc-copy"),
         other => panic!("{other} is listed but its program is not tested: add it here"),
@@ -544,23 +546,30 @@ fn either_program_may_come_first_where_the_producer_makes_the_name() {
     });
 }
 
-/// A producer and a consumer of `ipc-pipe`, connected as a shell does it.
-fn piped(speech: &[&str]) -> (Running, Running) {
-    let mut producer = Running::start("pipe", &[&["producer"], speech].concat());
+/// The mechanisms whose programs are connected by a shell.
+fn standard_streams() -> impl Iterator<Item = &'static str> {
+    specs().filter(|spec| spec.meeting == Meeting::Stdio).map(|spec| spec.name)
+}
+
+/// A producer and a consumer, connected as a shell does it.
+fn piped(name: &str, speech: &[&str]) -> (Running, Running) {
+    let mut producer = Running::start(name, &[&["producer"], speech].concat());
     let between = producer.child().stdout.take().unwrap();
-    (producer, Running::with("pipe", &["consumer"], between.into(), Stdio::piped()))
+    (producer, Running::with(name, &["consumer"], between.into(), Stdio::piped()))
 }
 
 #[test]
 fn a_shell_pipe_carries_every_byte() {
     common::watched(LIMIT, || {
-        for (size, n) in [(64, 2000), (65537, 20), (1 << 20, 5)] {
-            let (producer, consumer) = piped(&["--messages", &n.to_string(), "--size", &size.to_string()]);
-            let (code, heard, trouble) = consumer.end();
-            assert_eq!(code, Some(0), "{size}: {heard} {trouble}");
-            all_right("pipe", &heard, n, size);
-            let (code, _, said) = producer.end();
-            assert!(code == Some(0) && said.contains(&format!("sent {n} messages")), "{size}: {said}");
+        for name in standard_streams() {
+            for (size, n) in [(64, 2000), (65537, 20), (1 << 20, 5)] {
+                let (producer, consumer) = piped(name, &["--messages", &n.to_string(), "--size", &size.to_string()]);
+                let (code, heard, trouble) = consumer.end();
+                assert_eq!(code, Some(0), "{name} {size}: {heard} {trouble}");
+                all_right(name, &heard, n, size);
+                let (code, _, said) = producer.end();
+                assert!(code == Some(0) && said.contains(&format!("sent {n} messages")), "{name} {size}: {said}");
+            }
         }
     });
 }
@@ -568,23 +577,25 @@ fn a_shell_pipe_carries_every_byte() {
 #[test]
 fn a_pipe_that_is_none_is_refused_and_an_empty_one_is_an_error() {
     common::watched(LIMIT, || {
-        let file = tempfile::tempfile().unwrap();
-        for (role, clue) in [("producer", "standard output"), ("consumer", "standard input")] {
-            let stdio = || Stdio::from(file.try_clone().unwrap());
-            let (code, _, text) = Running::with("pipe", &[role], stdio(), stdio()).end();
-            assert_eq!(code, Some(2), "{text}");
-            one_error(&text, clue);
+        for name in standard_streams() {
+            let file = tempfile::tempfile().unwrap();
+            for (role, clue) in [("producer", "standard output"), ("consumer", "standard input")] {
+                let stdio = || Stdio::from(file.try_clone().unwrap());
+                let (code, _, text) = Running::with(name, &[role], stdio(), stdio()).end();
+                assert_eq!(code, Some(2), "{name}: {text}");
+                one_error(&text, clue);
+            }
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(writer);
+            let (code, heard, text) = Running::with(name, &["consumer"], reader.into(), Stdio::piped()).end();
+            assert!(code == Some(1) && heard.is_empty(), "{name}: {heard} {text}");
+            one_error(&text, "producer");
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let (code, _, text) = Running::with(name, &["producer"], Stdio::null(), writer.into()).end();
+            assert_eq!(code, Some(1), "{name}: {text}");
+            one_error(&text, "standard output");
         }
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(writer);
-        let (code, heard, text) = Running::with("pipe", &["consumer"], reader.into(), Stdio::piped()).end();
-        assert!(code == Some(1) && heard.is_empty(), "{heard} {text}");
-        one_error(&text, "producer");
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let (code, _, text) = Running::with("pipe", &["producer"], Stdio::null(), writer.into()).end();
-        assert_eq!(code, Some(1), "{text}");
-        one_error(&text, "standard output");
     });
 }
 
@@ -621,10 +632,12 @@ fn a_consumer_ends_when_its_producer_is_killed() {
             ends_after_a_death(spec.name, consumer);
             place.empty(spec.name);
         }
-        let (producer, consumer) = piped(&["--duration", "60s"]);
-        std::thread::sleep(Duration::from_millis(300));
-        producer.kill_hard();
-        ends_after_a_death("pipe", consumer);
+        for name in standard_streams() {
+            let (producer, consumer) = piped(name, &["--duration", "60s"]);
+            std::thread::sleep(Duration::from_millis(300));
+            producer.kill_hard();
+            ends_after_a_death(name, consumer);
+        }
     });
 }
 
@@ -651,12 +664,14 @@ fn a_producer_ends_when_its_consumer_is_killed() {
             one_error(&text, "consumer left");
             place.empty(spec.name);
         }
-        let (producer, consumer) = piped(&["--duration", "60s"]);
-        std::thread::sleep(Duration::from_millis(300));
-        consumer.kill_hard();
-        let (code, _, text) = producer.end();
-        assert_eq!(code, Some(1), "pipe: {text}");
-        one_error(&text, "consumer left");
+        for name in standard_streams() {
+            let (producer, consumer) = piped(name, &["--duration", "60s"]);
+            std::thread::sleep(Duration::from_millis(300));
+            consumer.kill_hard();
+            let (code, _, text) = producer.end();
+            assert_eq!(code, Some(1), "{name}: {text}");
+            one_error(&text, "consumer left");
+        }
     });
 }
 

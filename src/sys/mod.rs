@@ -11,5 +11,6 @@ pub mod fd;
 pub mod map;
 pub mod notify;
 pub mod process;
+pub mod splice;
 pub mod trace;
 pub mod usage;

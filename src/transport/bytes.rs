@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 
 /// Waits between two tries of a non-blocking call.
 #[inline(always)]
-fn pause(wait: Wait, tries: &mut u32, fd: &impl AsFd, what: Ready) -> io::Result<()> {
+pub(super) fn pause(wait: Wait, tries: &mut u32, fd: &impl AsFd, what: Ready) -> io::Result<()> {
     match wait {
         // A blocking descriptor says WouldBlock only when a timeout was set on it, which nobody does.
         Wait::Block | Wait::Spin => std::hint::spin_loop(),
@@ -95,11 +95,7 @@ impl<R: Read + AsFd + Send> Receiver for ByteRx<R> {
         let mut tries = 0;
         while filled < self.message.len() {
             match self.stream.read(&mut self.message[filled..]) {
-                Ok(0) if filled == 0 => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(0) => {
-                    let torn = format!("the sender left after {filled} of {} bytes of a message", self.message.len());
-                    return Err(io::Error::new(ErrorKind::ConnectionAborted, torn));
-                }
+                Ok(0) => return Err(torn(filled, self.message.len())),
                 Ok(got) => filled += got,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     pause(self.wait, &mut tries, &self.stream, Ready::Read)?;
@@ -110,6 +106,16 @@ impl<R: Read + AsFd + Send> Receiver for ByteRx<R> {
         }
         Ok(read(&self.message))
     }
+}
+
+/// The end of a stream after `filled` of `len` bytes of a message: between two messages, or within one.
+#[cold]
+pub(super) fn torn(filled: usize, len: usize) -> io::Error {
+    if filled == 0 {
+        return ErrorKind::UnexpectedEof.into();
+    }
+    let torn = format!("the sender left after {filled} of {len} bytes of a message");
+    io::Error::new(ErrorKind::ConnectionAborted, torn)
 }
 
 /// What a separately started producer says first, so that the consumer knows what will come: a tag, a version and the

@@ -92,6 +92,8 @@ pub static ALL: &[&dyn Runner] = list![
     super::HeapRing,
     super::MutexQueue,
     super::ProcessVm,
+    super::Vmsplice,
+    super::VmspliceSplice,
     super::Null,
     super::Copy,
 ];

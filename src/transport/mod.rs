@@ -25,6 +25,7 @@ pub mod process_vm;
 pub mod ring;
 pub mod shm_slot;
 pub mod unix_stream;
+pub mod vmsplice;
 
 pub use copy::Copy;
 pub use file::FileRing;
@@ -37,6 +38,7 @@ pub use process_vm::ProcessVm;
 pub use ring::{HeapRing, MmapFile, PosixShm, ShmRing};
 pub use shm_slot::ShmSlot;
 pub use unix_stream::Unix;
+pub use vmsplice::{Vmsplice, VmspliceSplice};
 
 /// Where the bytes are on their way from one party to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
