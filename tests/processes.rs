@@ -35,6 +35,8 @@ fn program(name: &str) -> &'static str {
         "process-vm" => env!("CARGO_BIN_EXE_ipc-process-vm"),
         "vmsplice" => env!("CARGO_BIN_EXE_ipc-vmsplice"),
         "vmsplice-splice" => env!("CARGO_BIN_EXE_ipc-vmsplice-splice"),
+        "io-uring" => env!("CARGO_BIN_EXE_ipc-io-uring"),
+        "io-uring-sqpoll" => env!("CARGO_BIN_EXE_ipc-io-uring-sqpoll"),
         "null" => env!("CARGO_BIN_EXE_ipc-null"),
         "copy" => env!("CARGO_BIN_EXE_ipc-copy"),
         other => panic!("{other} is listed but its program is not tested: add it here"),
@@ -53,6 +55,12 @@ fn turn() -> MutexGuard<'static, ()> {
 
 fn two_cpus() -> bool {
     ipcost::sys::cpu::allowed().unwrap().len() >= 2
+}
+
+/// Whether two parties can spin: they need a CPU each, and one more each where a kernel thread polls for them.
+fn can_spin(spec: &Spec) -> bool {
+    let needed = if spec.name == "io-uring-sqpoll" { 4 } else { 2 };
+    ipcost::sys::cpu::allowed().unwrap().len() >= needed
 }
 
 // ---------------------------------------------------------------------------------------------------- measured runs
@@ -135,7 +143,7 @@ fn every_wait_works_between_the_default_parties() {
     common::watched(LIMIT, || {
         for spec in specs() {
             for wait in spec.waits {
-                if wait.word() == "spin" && !two_cpus() && !spec.parties.contains(&ipcost::plan::Parties::Solo) {
+                if wait.word() == "spin" && !spec.parties.contains(&ipcost::plan::Parties::Solo) && !can_spin(spec) {
                     continue;
                 }
                 let outcome = measure(spec.name, "ping-pong", 200, &["--wait", wait.word()]);
@@ -150,7 +158,8 @@ fn every_wait_works_between_the_default_parties() {
 fn two_parties_on_one_cpu_block_or_yield() {
     common::watched(LIMIT, || {
         for spec in specs() {
-            for wait in ["block", "yield"] {
+            for wait in ["block", "yield"].into_iter().filter(|wait| spec.waits.iter().any(|kind| kind.word() == *wait))
+            {
                 let options = ["--placement", "same-cpu", "--wait", wait];
                 let outcome = measure(spec.name, "ping-pong", 200, &options);
                 let cpus = outcome["placement"]["cpus"].as_array().unwrap();
@@ -400,7 +409,7 @@ fn until(what: &str, mut true_at_last: impl FnMut() -> bool) {
 /// The mechanisms whose programs meet at a name, and which of the two makes the name.
 fn meeting() -> impl Iterator<Item = (&'static Spec, Maker)> {
     specs().filter(|spec| matches!(spec.meeting, Meeting::Path | Meeting::ShmName)).map(|spec| {
-        let socket = matches!(spec.name, "unix-stream" | "local-socket");
+        let socket = matches!(spec.name, "unix-stream" | "local-socket" | "io-uring" | "io-uring-sqpoll");
         (spec, if socket { Maker::Consumer } else { Maker::Producer })
     })
 }

@@ -13,4 +13,5 @@ pub mod notify;
 pub mod process;
 pub mod splice;
 pub mod trace;
+pub mod uring;
 pub mod usage;

@@ -94,6 +94,8 @@ pub static ALL: &[&dyn Runner] = list![
     super::ProcessVm,
     super::Vmsplice,
     super::VmspliceSplice,
+    super::IoUring,
+    super::IoUringSqpoll,
     super::Null,
     super::Copy,
 ];

@@ -16,6 +16,7 @@ pub mod bytes;
 pub mod conformance;
 pub mod copy;
 pub mod file;
+pub mod io_uring;
 pub mod list;
 pub mod local_socket;
 pub mod mutex_queue;
@@ -29,6 +30,7 @@ pub mod vmsplice;
 
 pub use copy::Copy;
 pub use file::FileRing;
+pub use io_uring::{IoUring, IoUringSqpoll};
 pub use list::{ALL, Runner, find};
 pub use local_socket::LocalSocket;
 pub use mutex_queue::MutexQueue;

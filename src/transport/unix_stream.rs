@@ -93,7 +93,7 @@ pub(super) fn nobody_at(at: &str, error: &io::Error) -> Error {
 }
 
 /// Takes the path, waits for one producer, and gives the path back.
-fn accept_one(cfg: &Config, at: &str) -> Result<(UnixStream, usize)> {
+pub(super) fn accept_one(cfg: &Config, at: &str) -> Result<(UnixStream, usize)> {
     claim_path(at)?;
     let taken = |error: io::Error| Error::failed(Phase::Start, format!("cannot listen at {at}")).because(error);
     let listener = UnixListener::bind(at).map_err(taken)?;
