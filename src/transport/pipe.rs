@@ -67,7 +67,7 @@ impl Transport for Pipe {
 
 /// Asks for a capacity within what the system allows, and returns what there is.
 pub(super) fn enlarge(cfg: &Config, pipe: &PipeWriter, bytes: usize) -> Result<usize> {
-    let wanted = bytes.clamp(DEFAULT_CAPACITY, largest());
+    let wanted = bytes.max(DEFAULT_CAPACITY).min(largest());
     // A user over the soft limit of pipe pages gets EPERM here: the default capacity then stays, and is recorded.
     let given = set_pipe_capacity(pipe, wanted)
         .or_else(|_| pipe_capacity(pipe))
