@@ -117,7 +117,7 @@ impl Transport for ProcessVm {
         waits: ALL_WAITS,
         copies: 1,
         max_size: UNLIMITED,
-        peer_death: "as shm-ring, but what a killed sender announced and nobody fetched is lost: the receiver is told so",
+        peer_death: "as shm-ring, but what a killed sender had not handed over is lost; the receiver is told so",
         meeting: Meeting::ShmName,
         sources: &["process_vm_readv(2)", "ptrace(2)", "PR_SET_PTRACER in prctl(2)", "futex(2)"],
     };
