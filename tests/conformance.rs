@@ -13,7 +13,7 @@ fn run<T: Transport>(topic: conformance::Topic) {
         if let Err(why) = conformance::usable::<T>() {
             return eprintln!("skipped, {} cannot be used here: {why}", spec.name);
         }
-        if let Err(how) = conformance::every_wait(spec, topic) {
+        if let Err(how) = conformance::every_wait::<T>(topic) {
             panic!("{}: {how}", spec.name);
         }
     });
@@ -88,6 +88,11 @@ transports! {
     zeromq: ZeroMq,
     #[cfg(feature = "zeromq")]
     zeromq_tcp: ZeroMqTcp,
+    process_vm: ProcessVm,
+    vmsplice: Vmsplice,
+    vmsplice_splice: VmspliceSplice,
+    io_uring: IoUring,
+    io_uring_sqpoll: IoUringSqpoll,
     null: Null,
     copy: Copy,
 }

@@ -245,6 +245,37 @@ fn ring_consumer_leaves_full(wait: Wait) {
     receiver.join().unwrap();
 }
 
+/// A producer that waits for its last message to be released sees the consumer's reads behind it.
+fn ring_drains(wait: Wait) {
+    let (mut producer, mut consumer, memory) = ring(wait, 2);
+    let receiver = thread::spawn({
+        let memory = memory.clone();
+        move || {
+            consumer.attach();
+            for message in 0..2 {
+                assert_eq!(receive(&mut consumer, &memory), Ok(message));
+            }
+        }
+    });
+    for message in 0..2 {
+        assert_eq!(send(&mut producer, &memory, message), Ok(()));
+    }
+    assert_eq!(producer.drain(alive), Ok(()));
+    // The checker panics if the consumer could still be reading.
+    memory.payloads.iter().for_each(|payload| payload.write(u32::MAX));
+    receiver.join().unwrap();
+}
+
+#[test]
+fn ring_drains_while_the_producer_sleeps() {
+    check(Some(BOUND), || ring_drains(Wait::Block));
+}
+
+#[test]
+fn ring_drains_while_the_producer_spins() {
+    check(Some(BOUND), || ring_drains(Wait::Spin));
+}
+
 #[test]
 fn ring_of_one_blocks() {
     check(Some(BOUND), || ring_delivers(Wait::Block, 1, 3, false));

@@ -53,6 +53,11 @@ fn program(name: &str) -> &'static str {
         "zeromq" => env!("CARGO_BIN_EXE_ipc-zeromq"),
         #[cfg(feature = "zeromq")]
         "zeromq-tcp" => env!("CARGO_BIN_EXE_ipc-zeromq-tcp"),
+        "process-vm" => env!("CARGO_BIN_EXE_ipc-process-vm"),
+        "vmsplice" => env!("CARGO_BIN_EXE_ipc-vmsplice"),
+        "vmsplice-splice" => env!("CARGO_BIN_EXE_ipc-vmsplice-splice"),
+        "io-uring" => env!("CARGO_BIN_EXE_ipc-io-uring"),
+        "io-uring-sqpoll" => env!("CARGO_BIN_EXE_ipc-io-uring-sqpoll"),
         "null" => env!("CARGO_BIN_EXE_ipc-null"),
         "copy" => env!("CARGO_BIN_EXE_ipc-copy"),
         other => panic!("{other} is listed but its program is not tested: add it here"),
@@ -71,6 +76,12 @@ fn turn() -> MutexGuard<'static, ()> {
 
 fn two_cpus() -> bool {
     ipcost::sys::cpu::allowed().unwrap().len() >= 2
+}
+
+/// Whether two parties can spin: they need a CPU each, and one more each where a kernel thread polls for them.
+fn can_spin(spec: &Spec) -> bool {
+    let needed = if spec.name == "io-uring-sqpoll" { 4 } else { 2 };
+    ipcost::sys::cpu::allowed().unwrap().len() >= needed
 }
 
 // ---------------------------------------------------------------------------------------------------- measured runs
@@ -158,7 +169,7 @@ fn every_wait_works_between_the_default_parties() {
     common::watched(LIMIT, || {
         for spec in specs() {
             for wait in spec.waits {
-                if wait.word() == "spin" && !two_cpus() && !spec.parties.contains(&ipcost::plan::Parties::Solo) {
+                if wait.word() == "spin" && !spec.parties.contains(&ipcost::plan::Parties::Solo) && !can_spin(spec) {
                     continue;
                 }
                 let outcome = measure(spec.name, "ping-pong", 200, &["--wait", wait.word()]);
@@ -464,7 +475,7 @@ fn meeting() -> impl Iterator<Item = (&'static Spec, Maker)> {
     specs().filter(named).map(|spec| {
         let listens = spec.meeting == Meeting::Address
             || spec.name.starts_with("unix-")
-            || matches!(spec.name, "local-socket" | "fifo" | "tokio-unix");
+            || matches!(spec.name, "local-socket" | "fifo" | "tokio-unix" | "io-uring" | "io-uring-sqpoll");
         (spec, if listens { Maker::Consumer } else { Maker::Producer })
     })
 }
@@ -611,23 +622,30 @@ fn either_program_may_come_first_where_the_producer_makes_the_name() {
     });
 }
 
-/// A producer and a consumer of `ipc-pipe`, connected as a shell does it.
-fn piped(speech: &[&str]) -> (Running, Running) {
-    let mut producer = Running::start("pipe", &[&["producer"], speech].concat());
+/// The mechanisms whose programs are connected by a shell.
+fn standard_streams() -> impl Iterator<Item = &'static str> {
+    specs().filter(|spec| spec.meeting == Meeting::Stdio).map(|spec| spec.name)
+}
+
+/// A producer and a consumer, connected as a shell does it.
+fn piped(name: &str, speech: &[&str]) -> (Running, Running) {
+    let mut producer = Running::start(name, &[&["producer"], speech].concat());
     let between = producer.child().stdout.take().unwrap();
-    (producer, Running::with("pipe", &["consumer"], between.into(), Stdio::piped()))
+    (producer, Running::with(name, &["consumer"], between.into(), Stdio::piped()))
 }
 
 #[test]
 fn a_shell_pipe_carries_every_byte() {
     common::watched(LIMIT, || {
-        for (size, n) in [(64, 2000), (65537, 20), (1 << 20, 5)] {
-            let (producer, consumer) = piped(&["--messages", &n.to_string(), "--size", &size.to_string()]);
-            let (code, heard, trouble) = consumer.end();
-            assert_eq!(code, Some(0), "{size}: {heard} {trouble}");
-            all_right("pipe", &heard, n, size);
-            let (code, _, said) = producer.end();
-            assert!(code == Some(0) && said.contains(&format!("sent {n} messages")), "{size}: {said}");
+        for name in standard_streams() {
+            for (size, n) in [(64, 2000), (65537, 20), (1 << 20, 5)] {
+                let (producer, consumer) = piped(name, &["--messages", &n.to_string(), "--size", &size.to_string()]);
+                let (code, heard, trouble) = consumer.end();
+                assert_eq!(code, Some(0), "{name} {size}: {heard} {trouble}");
+                all_right(name, &heard, n, size);
+                let (code, _, said) = producer.end();
+                assert!(code == Some(0) && said.contains(&format!("sent {n} messages")), "{name} {size}: {said}");
+            }
         }
     });
 }
@@ -635,23 +653,25 @@ fn a_shell_pipe_carries_every_byte() {
 #[test]
 fn a_pipe_that_is_none_is_refused_and_an_empty_one_is_an_error() {
     common::watched(LIMIT, || {
-        let file = tempfile::tempfile().unwrap();
-        for (role, clue) in [("producer", "standard output"), ("consumer", "standard input")] {
-            let stdio = || Stdio::from(file.try_clone().unwrap());
-            let (code, _, text) = Running::with("pipe", &[role], stdio(), stdio()).end();
-            assert_eq!(code, Some(2), "{text}");
-            one_error(&text, clue);
+        for name in standard_streams() {
+            let file = tempfile::tempfile().unwrap();
+            for (role, clue) in [("producer", "standard output"), ("consumer", "standard input")] {
+                let stdio = || Stdio::from(file.try_clone().unwrap());
+                let (code, _, text) = Running::with(name, &[role], stdio(), stdio()).end();
+                assert_eq!(code, Some(2), "{name}: {text}");
+                one_error(&text, clue);
+            }
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(writer);
+            let (code, heard, text) = Running::with(name, &["consumer"], reader.into(), Stdio::piped()).end();
+            assert!(code == Some(1) && heard.is_empty(), "{name}: {heard} {text}");
+            one_error(&text, "producer");
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let (code, _, text) = Running::with(name, &["producer"], Stdio::null(), writer.into()).end();
+            assert_eq!(code, Some(1), "{name}: {text}");
+            one_error(&text, "standard output");
         }
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(writer);
-        let (code, heard, text) = Running::with("pipe", &["consumer"], reader.into(), Stdio::piped()).end();
-        assert!(code == Some(1) && heard.is_empty(), "{heard} {text}");
-        one_error(&text, "producer");
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let (code, _, text) = Running::with("pipe", &["producer"], Stdio::null(), writer.into()).end();
-        assert_eq!(code, Some(1), "{text}");
-        one_error(&text, "standard output");
     });
 }
 
@@ -688,10 +708,12 @@ fn a_consumer_ends_when_its_producer_is_killed() {
             ends_after_a_death(spec.name, consumer);
             place.empty(spec.name);
         }
-        let (producer, consumer) = piped(&["--duration", "60s"]);
-        std::thread::sleep(Duration::from_millis(300));
-        producer.kill_hard();
-        ends_after_a_death("pipe", consumer);
+        for name in standard_streams() {
+            let (producer, consumer) = piped(name, &["--duration", "60s"]);
+            std::thread::sleep(Duration::from_millis(300));
+            producer.kill_hard();
+            ends_after_a_death(name, consumer);
+        }
     });
 }
 
@@ -718,12 +740,14 @@ fn a_producer_ends_when_its_consumer_is_killed() {
             one_error(&text, "consumer left");
             place.empty(spec.name);
         }
-        let (producer, consumer) = piped(&["--duration", "60s"]);
-        std::thread::sleep(Duration::from_millis(300));
-        consumer.kill_hard();
-        let (code, _, text) = producer.end();
-        assert_eq!(code, Some(1), "pipe: {text}");
-        one_error(&text, "consumer left");
+        for name in standard_streams() {
+            let (producer, consumer) = piped(name, &["--duration", "60s"]);
+            std::thread::sleep(Duration::from_millis(300));
+            consumer.kill_hard();
+            let (code, _, text) = producer.end();
+            assert_eq!(code, Some(1), "{name}: {text}");
+            one_error(&text, "consumer left");
+        }
     });
 }
 

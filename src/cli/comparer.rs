@@ -181,8 +181,8 @@ fn list_table(listed: &[Listed]) -> String {
             Meeting::Key => "; two terminals: --at KEY",
             Meeting::Never => "",
         };
-        text.push_str(&format!("{:<14} {}\n", spec.name, spec.summary));
-        let mut say = |line: String| text.push_str(&format!("{:<14} {line}\n", ""));
+        text.push_str(&format!("{:<16} {}\n", spec.name, spec.summary));
+        let mut say = |line: String| text.push_str(&format!("{:<16} {line}\n", ""));
         say(format!("between: {}; copies: {}{meeting}", parties.join(", "), spec.copies));
         if spec.waits != ALL_WAITS {
             let waits: Vec<_> = spec.waits.iter().map(|wait| wait.word()).collect();

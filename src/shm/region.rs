@@ -264,6 +264,38 @@ impl RingTx {
         self.producer.commit();
         Ok(())
     }
+
+    /// As [`Producer::drain`].
+    ///
+    /// # Errors
+    /// As [`Producer::drain`].
+    pub fn drain(&mut self, gone: impl FnMut() -> bool) -> Result<(), super::ring::Stop> {
+        self.producer.drain(gone)
+    }
+}
+
+/// Places for messages in memory that one party writes and others see through the kernel only: pages that a pipe refers
+/// to, a file that the kernel writes, memory that a peer asks the kernel for.
+#[derive(Debug)]
+pub struct Places {
+    slots: Slots,
+    _region: Arc<Region>,
+}
+
+impl Places {
+    /// The places of `shape`, whose number need not be a power of two. There must be one owner per region, as with
+    /// [`RingTx::new`].
+    pub(crate) fn new(region: &Arc<Region>, shape: RingShape) -> Self {
+        Self { slots: Slots::new(region, shape), _region: Arc::clone(region) }
+    }
+
+    /// The place of message `count`; places go round.
+    #[inline(always)]
+    pub fn at(&mut self, count: u64) -> &mut [u8] {
+        let RingShape { size, slots, .. } = self.slots.shape;
+        // SAFETY: the place is in bounds; it is reached in this process through `&mut self` only, of which there is one.
+        unsafe { std::slice::from_raw_parts_mut(self.slots.at(count % slots as u64), size) }
+    }
 }
 
 /// The receiving end of a ring over a region.

@@ -131,6 +131,18 @@ impl<C: Deref<Target = Indices>> Producer<C> {
         self.shared.tail.0.store(self.tail, Ordering::Release);
         self.shared.filled.ring(self.manner.wait, self.manner.scope);
     }
+
+    /// Waits until the consumer has released everything that was committed, for a producer whose messages end with it.
+    ///
+    /// # Errors
+    /// [`Stop::Gone`] when the consumer left before that, or `gone` says that there is nothing to wait for.
+    pub fn drain(&mut self, gone: impl FnMut() -> bool) -> Result<(), Stop> {
+        let (shared, tail) = (&self.shared, self.tail);
+        // Acquire: the consumer's reads of the last slot are over before its memory is given to somebody else.
+        let drained = || (shared.head.0.load(Ordering::Acquire) == tail).then_some(());
+        let left = || shared.left.0.load(Ordering::Acquire) & CONSUMER_LEFT != 0;
+        shared.freed.wait(self.manner.wait, self.manner.scope, drained, left, gone).map_err(|_| Stop::Gone)
+    }
 }
 
 impl<C: Deref<Target = Indices>> Drop for Producer<C> {

@@ -14,5 +14,7 @@ pub mod process;
 #[cfg(feature = "iceoryx2")]
 pub mod sample;
 pub mod socket;
+pub mod splice;
 pub mod trace;
+pub mod uring;
 pub mod usage;

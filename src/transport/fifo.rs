@@ -6,12 +6,12 @@
 //! for reading and writing, which never sees the end of the file. Source: fifo(7), mkfifo(3).
 
 use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
-use super::pipe::{ends, wanted_capacity};
+use super::pipe::{ends, enlarge};
 use super::ring::{await_peer, nobody};
 use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::Name;
-use crate::sys::fd::{Ready, make_fifo, open_fifo, set_nonblocking, set_pipe_capacity};
+use crate::sys::fd::{Ready, make_fifo, open_fifo, set_nonblocking};
 use std::io::{self, ErrorKind, PipeReader, PipeWriter};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
@@ -48,7 +48,7 @@ impl Transport for Fifo {
         match role {
             Role::Producer => {
                 let writer = await_consumer(cfg, at)?;
-                let _ = set_pipe_capacity(&writer, wanted_capacity(cfg.size));
+                enlarge(cfg, &writer, 2 * cfg.size)?;
                 let hello = set_nonblocking(&writer, false).and_then(|()| say_hello(&writer, cfg.size));
                 let tx = hello.and_then(|()| ByteTx::new(writer, cfg.size, cfg.wait));
                 Ok(Met::Tx(tx.context(Phase::Start, format!("cannot talk to the consumer at {at}"))?))

@@ -111,6 +111,11 @@ pub static ALL: &[&dyn Runner] = list![
     super::ZeroMq,
     #[cfg(feature = "zeromq")]
     super::ZeroMqTcp,
+    super::ProcessVm,
+    super::Vmsplice,
+    super::VmspliceSplice,
+    super::IoUring,
+    super::IoUringSqpoll,
     super::Null,
     super::Copy,
 ];

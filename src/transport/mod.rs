@@ -23,6 +23,7 @@ pub mod flume;
 pub mod heap_handoff;
 #[cfg(feature = "iceoryx2")]
 pub mod iceoryx2;
+pub mod io_uring;
 #[cfg(feature = "ipc-channel")]
 pub mod ipc_channel;
 pub mod list;
@@ -31,6 +32,7 @@ pub mod mpsc;
 pub mod mutex_queue;
 pub mod null;
 pub mod pipe;
+pub mod process_vm;
 pub mod ring;
 pub mod rtrb;
 pub mod shm_slot;
@@ -41,6 +43,7 @@ pub mod udp;
 pub mod unix_dgram;
 pub mod unix_seqpacket;
 pub mod unix_stream;
+pub mod vmsplice;
 #[cfg(feature = "zeromq")]
 pub mod zeromq;
 
@@ -52,6 +55,7 @@ pub use flume::Flume;
 pub use heap_handoff::HeapHandoff;
 #[cfg(feature = "iceoryx2")]
 pub use iceoryx2::Iceoryx2;
+pub use io_uring::{IoUring, IoUringSqpoll};
 #[cfg(feature = "ipc-channel")]
 pub use ipc_channel::IpcChannel;
 pub use list::{ALL, Runner, find};
@@ -60,6 +64,7 @@ pub use mpsc::Mpsc;
 pub use mutex_queue::MutexQueue;
 pub use null::Null;
 pub use pipe::Pipe;
+pub use process_vm::ProcessVm;
 pub use ring::{HeapRing, MmapFile, PosixShm, ShmRing};
 pub use rtrb::Rtrb;
 pub use shm_slot::ShmSlot;
@@ -70,6 +75,7 @@ pub use udp::Udp;
 pub use unix_dgram::Dgram;
 pub use unix_seqpacket::Seqpacket;
 pub use unix_stream::Unix;
+pub use vmsplice::{Vmsplice, VmspliceSplice};
 #[cfg(feature = "zeromq")]
 pub use zeromq::{ZeroMq, ZeroMqTcp};
 

@@ -9,7 +9,7 @@ use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Spec, Tr
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{pipe_capacity, set_pipe_capacity};
 use std::io::{PipeReader, PipeWriter};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -23,25 +23,13 @@ fn largest() -> usize {
     text.trim().parse().unwrap_or(1 << 20)
 }
 
-/// Bytes to ask for with messages of `size` bytes.
-pub(super) fn wanted_capacity(size: usize) -> usize {
-    (2 * size).clamp(DEFAULT_CAPACITY, largest())
-}
-
 /// Gives a pipe its capacity, records it, and makes ends of it.
 pub(super) fn ends(
     cfg: &Config,
     reader: PipeReader,
     writer: PipeWriter,
 ) -> Result<(ByteTx<PipeWriter>, ByteRx<PipeReader>)> {
-    let wanted = wanted_capacity(cfg.size);
-    // A user over the soft limit of pipe pages gets EPERM here: the default capacity then stays, and is recorded.
-    let given = set_pipe_capacity(&writer, wanted)
-        .or_else(|_| pipe_capacity(&writer))
-        .context(Phase::Setup, "cannot read the pipe's capacity")?;
-    cfg.note("capacity asked", wanted);
-    cfg.note("capacity", given);
-    cfg.holds(given);
+    cfg.holds(enlarge(cfg, &writer, 2 * cfg.size)?);
     let tx = ByteTx::new(writer, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
     let rx = ByteRx::new(reader, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
     Ok((tx, rx))
@@ -69,26 +57,15 @@ impl Transport for Pipe {
     }
 
     fn meet(cfg: &Config, _at: &str, role: Role) -> Result<Met<Self>> {
-        let no_pipe = |what: &str| {
-            Error::usage(format!("{what} is not a pipe")).hint("run `ipc-pipe producer | ipc-pipe consumer`")
-        };
         match role {
             Role::Producer => {
-                let out = std::io::stdout();
-                if pipe_capacity(&out).is_err() {
-                    return Err(no_pipe("standard output"));
-                }
-                let _ = set_pipe_capacity(&out, wanted_capacity(cfg.size));
-                let writer = duplicate(out.as_fd()).map(PipeWriter::from)?;
+                let writer = standard_output(Self::SPEC)?;
+                enlarge(cfg, &writer, 2 * cfg.size)?;
                 let tx = say_hello(&writer, cfg.size).and_then(|()| ByteTx::new(writer, cfg.size, cfg.wait));
                 Ok(Met::Tx(tx.context(Phase::Start, "cannot write to standard output")?))
             }
             Role::Consumer => {
-                let stdin = std::io::stdin();
-                if pipe_capacity(&stdin).is_err() {
-                    return Err(no_pipe("standard input"));
-                }
-                let reader = duplicate(stdin.as_fd()).map(PipeReader::from)?;
+                let reader = standard_input(Self::SPEC)?;
                 let size = hear_hello(&reader).context(Phase::Start, "no producer on standard input")?;
                 let rx = ByteRx::new(reader, size, cfg.wait).context(Phase::Start, "cannot read standard input")?;
                 Ok(Met::Rx(rx, size))
@@ -97,6 +74,32 @@ impl Transport for Pipe {
     }
 }
 
-fn duplicate(fd: std::os::fd::BorrowedFd<'_>) -> Result<OwnedFd> {
+/// Asks for a capacity within what the system allows, and returns what there is.
+pub(super) fn enlarge(cfg: &Config, pipe: &PipeWriter, bytes: usize) -> Result<usize> {
+    let wanted = bytes.max(DEFAULT_CAPACITY).min(largest());
+    // A user over the soft limit of pipe pages gets EPERM here: the default capacity then stays, and is recorded.
+    let given = set_pipe_capacity(pipe, wanted)
+        .or_else(|_| pipe_capacity(pipe))
+        .context(Phase::Setup, "cannot read the pipe's capacity")?;
+    cfg.note("capacity asked", wanted);
+    cfg.note("capacity", given);
+    Ok(given)
+}
+
+/// Standard output as a pipe to write to.
+pub(super) fn standard_output(spec: &Spec) -> Result<PipeWriter> {
+    standard_stream(spec, "standard output", std::io::stdout().as_fd()).map(PipeWriter::from)
+}
+
+/// Standard input as a pipe to read from.
+pub(super) fn standard_input(spec: &Spec) -> Result<PipeReader> {
+    standard_stream(spec, "standard input", std::io::stdin().as_fd()).map(PipeReader::from)
+}
+
+fn standard_stream(spec: &Spec, what: &str, fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    if pipe_capacity(fd).is_err() {
+        let hint = format!("run `ipc-{0} producer | ipc-{0} consumer`", spec.name);
+        return Err(Error::usage(format!("{what} is not a pipe")).hint(hint));
+    }
     fd.try_clone_to_owned().context(Phase::Start, "cannot duplicate a standard stream")
 }

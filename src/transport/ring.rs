@@ -26,6 +26,11 @@ use std::time::{Duration, Instant};
 /// "ipc" and a version: what the first word of a laid-out region says.
 const MAGIC: u32 = 0x6970_6301;
 
+/// Whether a tag is of this crate, whatever kind of region it stands for.
+fn is_ours(magic: u32) -> bool {
+    magic >> 8 == MAGIC >> 8
+}
+
 /// The memory under a ring.
 pub trait Backing: Sized + 'static {
     /// What the mechanism over this memory is.
@@ -98,9 +103,33 @@ impl Post {
     /// Whether the process at the other end has ended. Slow: it asks the kernel. A peer that has not taken up its post
     /// is not gone, and a thread of our own process ends only together with us or by closing its end.
     pub(super) fn peer_gone(&self) -> bool {
-        let pid = self.occupants.pids[1 - self.me].load(Ordering::Acquire);
+        let pid = self.peer();
         pid != 0 && pid != self.my_pid && process::is_gone(pid)
     }
+
+    /// The process at the other end; 0 while unknown.
+    #[inline(always)]
+    pub(super) fn peer(&self) -> u32 {
+        self.occupants.pids[1 - self.me].load(Ordering::Acquire)
+    }
+
+    /// Takes up a producer's post in memory that has a name, tells whoever opens it what lies there, and waits for a
+    /// consumer.
+    pub(super) fn await_consumer(&mut self, magic: u32, shape: RingShape, at: &str, patience: Duration) -> Result<()> {
+        self.take_up();
+        self.occupants.size.store(shape.size as u32, Ordering::Relaxed);
+        self.occupants.slots.store(shape.slots as u32, Ordering::Relaxed);
+        // Release: a consumer that sees the tag sees the shape.
+        self.occupants.magic.store(magic, Ordering::Release);
+        await_peer(patience, "consumer", at, || Ok((self.peer() != 0).then_some(())))?
+            .ok_or_else(|| nobody("consumer", at, patience))
+    }
+}
+
+/// What a producer said in [`Post::await_consumer`]: message size and number of slots.
+pub(super) fn announced(region: &Arc<Region>) -> (usize, usize) {
+    let header = occupants(region);
+    (header.size.load(Ordering::Relaxed) as usize, header.slots.load(Ordering::Relaxed) as usize)
 }
 
 /// What a stopped protocol means to a sender or a receiver.
@@ -158,22 +187,14 @@ impl<B: Backing> Transport for Ring<B> {
                 let (region, name) = B::create(at, shape.region_len())?;
                 let (mut tx, _) = ends(region, shape, manner(cfg.wait, true));
                 tx._name = Some(name);
-                tx.post.take_up();
-                let header = &tx.post.occupants;
-                header.size.store(shape.size as u32, Ordering::Relaxed);
-                header.slots.store(shape.slots as u32, Ordering::Relaxed);
-                // Release: a consumer that sees the tag sees the shape.
-                header.magic.store(MAGIC, Ordering::Release);
-                tx.await_consumer(cfg.patience, at)?;
+                tx.post.await_consumer(MAGIC, shape, at, cfg.patience)?;
                 Ok(Met::Tx(tx))
             }
             Role::Consumer => {
-                let (region, path) = await_producer::<B>(at, cfg.patience)?;
-                let header = occupants(&Arc::clone(&region));
-                let (size, slots) =
-                    (header.size.load(Ordering::Relaxed) as usize, header.slots.load(Ordering::Relaxed));
+                let (region, path) = await_producer::<B>(at, MAGIC, cfg.patience)?;
+                let (size, slots) = announced(&region);
                 let shape = RingShape::new(size, buffer_for(size));
-                if size == 0 || shape.slots != slots as usize || shape.region_len() > region.len() {
+                if size == 0 || shape.slots != slots || shape.region_len() > region.len() {
                     return Err(Error::failed(Phase::Start, format!("{at} holds no ring of this version")));
                 }
                 let ring = RingRx::new(&region, shape, manner(cfg.wait, true));
@@ -187,21 +208,14 @@ impl<B: Backing> Transport for Ring<B> {
     }
 }
 
-impl Tx {
-    fn await_consumer(&self, patience: Duration, at: &str) -> Result<()> {
-        let here = || self.post.occupants.pids[1].load(Ordering::Acquire) != 0;
-        await_peer(patience, "consumer", at, || Ok(here().then_some(())))?
-            .ok_or_else(|| nobody("consumer", at, patience))
-    }
-}
-
-fn await_producer<B: Backing>(at: &str, patience: Duration) -> Result<(Arc<Region>, PathBuf)> {
+/// Waits for a living producer whose memory bears this tag; its memory and the name that it has.
+pub(super) fn await_producer<B: Backing>(at: &str, magic: u32, patience: Duration) -> Result<(Arc<Region>, PathBuf)> {
     let found = await_peer(patience, "producer", at, || {
         let Some((region, path)) = B::open(at)? else { return Ok(None) };
         let region = Arc::new(region);
         let header = occupants(&region);
         // Acquire: pairs with the producer's release, so that the shape is there to be read.
-        let laid_out = header.magic.load(Ordering::Acquire) == MAGIC;
+        let laid_out = header.magic.load(Ordering::Acquire) == magic;
         // A producer waits for its consumer before it sends: one that is gone left nothing but the name, which the next
         // producer takes over.
         let alive = || !process::is_gone(header.pids[0].load(Ordering::Acquire));
@@ -483,7 +497,7 @@ fn reclaim(path: &Path) -> Result<()> {
     let Ok(Some((region, _))) = open_mapped(open_existing(path), path.into()) else { return Ok(()) };
     let header = occupants(&Arc::new(region));
     let pid = header.pids[0].load(Ordering::Acquire);
-    if header.magic.load(Ordering::Acquire) == MAGIC && pid != 0 && process::is_gone(pid) {
+    if is_ours(header.magic.load(Ordering::Acquire)) && pid != 0 && process::is_gone(pid) {
         eprintln!("removing {}, left behind by process {pid}", path.display());
         std::fs::remove_file(path).context(Phase::Start, format!("cannot remove {}", path.display()))?;
     }

@@ -1,0 +1,5 @@
+//! `ipc-process-vm`: the mechanism `process-vm` alone.
+
+fn main() -> std::process::ExitCode {
+    ipcost::cli::mechanism("process-vm")
+}

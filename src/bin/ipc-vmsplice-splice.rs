@@ -1,0 +1,5 @@
+//! `ipc-vmsplice-splice`: the mechanism `vmsplice-splice` alone.
+
+fn main() -> std::process::ExitCode {
+    ipcost::cli::mechanism("vmsplice-splice")
+}

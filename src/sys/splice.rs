@@ -1,0 +1,29 @@
+//! Pages into a pipe by reference, and out of it into a file. Source: vmsplice(2), splice(2).
+
+use nix::fcntl::{SpliceFFlags, splice, vmsplice};
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+
+fn flags(wait: bool) -> SpliceFFlags {
+    if wait { SpliceFFlags::empty() } else { SpliceFFlags::SPLICE_F_NONBLOCK }
+}
+
+/// Puts references to the pages under `bytes` into a pipe, as many as it has room for, and returns the bytes that they
+/// stand for. Whoever reads the pipe sees what the memory holds at *that* time.
+///
+/// # Errors
+/// EPIPE when no reader is left; EAGAIN instead of waiting for room.
+#[inline(always)]
+pub fn pages_into_pipe(pipe: impl AsFd, bytes: &[u8], wait: bool) -> io::Result<usize> {
+    Ok(vmsplice(pipe, &[IoSlice::new(bytes)], flags(wait))?)
+}
+
+/// Moves at most `len` bytes from a pipe to offset `at` of a file, and returns how many; 0 at the end of the stream.
+///
+/// # Errors
+/// EAGAIN instead of waiting for data; what writing the file says.
+#[inline(always)]
+pub fn pipe_into_file(pipe: impl AsFd, file: impl AsFd, at: usize, len: usize, wait: bool) -> io::Result<usize> {
+    let mut at = at as i64;
+    Ok(splice(pipe, None, file, Some(&mut at), len, flags(wait))?)
+}

@@ -1,0 +1,107 @@
+//! `docs/MECHANISMS.md` is made from the list of mechanisms and the prose in `docs/mechanisms/`.
+//!
+//! The page is made here rather than by a command: nobody but whoever changes a mechanism needs to make it. Where it is out
+//! of date the test says so; `scripts/mechanisms.sh` runs the same test and lets it write the page.
+
+use ipcost::transport::{self, Family, Meeting, Spec, UNLIMITED};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+const MAKE_IT: &str = "run scripts/mechanisms.sh and commit what it writes";
+
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
+}
+
+fn specs() -> impl Iterator<Item = &'static Spec> {
+    transport::ALL.iter().map(|runner| runner.spec())
+}
+
+fn prose(name: &str) -> String {
+    let path = docs().join("mechanisms").join(format!("{name}.md"));
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|_| panic!("{name} is listed: write docs/mechanisms/{name}.md, then {MAKE_IT}"));
+    assert!(!text.trim().is_empty() && !text.starts_with('#'), "docs/mechanisms/{name}.md is prose without a heading");
+    text
+}
+
+const HEAD: &str = "\
+# Mechanisms
+
+What each mechanism is, what the kernel or the crate does for one message, what limits it, and when to use it. The tables
+are those of the code (`ipcost list` prints the same facts, and what of it works on this machine); the prose is in
+`docs/mechanisms/`. `scripts/mechanisms.sh` makes this page; a test fails where it is out of date.
+";
+
+fn page() -> String {
+    let mut page = format!("{HEAD}\n| mechanism | what it is | copies |\n|---|---|---|\n");
+    for spec in specs() {
+        page += &format!("| [`{0}`](#{0}) | {1} | {2} |\n", spec.name, spec.summary, spec.copies);
+    }
+    for spec in specs() {
+        page += &section(spec);
+    }
+    page
+}
+
+fn section(spec: &Spec) -> String {
+    let words = |words: Vec<&str>| words.join(", ");
+    let facts = [
+        ("family", family(spec.family).into()),
+        ("parties", words(spec.parties.iter().map(|parties| parties.word()).collect())),
+        ("waits", words(spec.waits.iter().map(|wait| wait.word()).collect())),
+        ("copies of a byte", spec.copies.to_string()),
+        ("largest message", largest(spec.max_size)),
+        ("when the peer dies", spec.peer_death.into()),
+        ("two terminals", meeting(spec)),
+        ("alone", format!("`ipc-{} ping-pong`", spec.name)),
+        ("sources", if spec.sources.is_empty() { "none".into() } else { spec.sources.join(", ") }),
+    ];
+    let rows: String = facts.map(|(what, fact)| format!("| {what} | {} |\n", fact.replace('|', "\\|"))).concat();
+    format!("\n## {}\n\n| | |\n|---|---|\n{rows}\n{}", spec.name, prose(spec.name))
+}
+
+fn family(family: Family) -> &'static str {
+    match family {
+        Family::Kernel => "the kernel carries the bytes",
+        Family::SharedMemory => "both map the same pages",
+        Family::Heap => "threads share a heap",
+        Family::Control => "a control: nobody carries the bytes",
+    }
+}
+
+fn largest(size: usize) -> String {
+    if size == UNLIMITED { "1 GiB, no limit of its own".into() } else { format!("{size} bytes") }
+}
+
+fn meeting(spec: &Spec) -> String {
+    let at = |what: &str| format!("`ipc-{0} consumer --at {what}` and `ipc-{0} producer --at {what}`", spec.name);
+    match spec.meeting {
+        Meeting::Stdio => format!("`ipc-{0} producer | ipc-{0} consumer`", spec.name),
+        Meeting::Path => at("PATH"),
+        Meeting::ShmName | Meeting::QueueName => at("NAME"),
+        Meeting::Address => at("ADDRESS:PORT"),
+        Meeting::Key => at("KEY"),
+        Meeting::Never => "no".into(),
+    }
+}
+
+#[test]
+fn the_page_of_mechanisms_is_what_the_code_and_the_prose_say() {
+    let (path, made) = (docs().join("MECHANISMS.md"), page());
+    if std::env::var_os("IPCOST_WRITE_DOCS").is_some() {
+        return std::fs::write(path, made).unwrap();
+    }
+    let there = std::fs::read_to_string(path).unwrap_or_default();
+    let differs = made.lines().zip(there.lines()).find(|(made, there)| made != there);
+    assert!(made == there, "docs/MECHANISMS.md is out of date, first at {differs:?}: {MAKE_IT}");
+}
+
+#[test]
+fn no_prose_is_left_of_a_mechanism_that_is_gone() {
+    let listed: BTreeSet<String> = specs().map(|spec| format!("{}.md", spec.name)).collect();
+    for entry in std::fs::read_dir(docs().join("mechanisms")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(listed.contains(&name), "docs/mechanisms/{name} describes nothing that is listed: remove it");
+    }
+}
