@@ -7,9 +7,13 @@
 
 pub mod clock;
 pub mod cpu;
+pub mod event;
 pub mod fd;
 pub mod map;
+pub mod mqueue;
 pub mod notify;
 pub mod process;
+pub mod sync;
+pub mod sysv;
 pub mod trace;
 pub mod usage;

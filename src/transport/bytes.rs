@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 
 /// Waits between two tries of a non-blocking call.
 #[inline(always)]
-fn pause(wait: Wait, tries: &mut u32, fd: &impl AsFd, what: Ready) -> io::Result<()> {
+pub(super) fn pause(wait: Wait, tries: &mut u32, fd: &impl AsFd, what: Ready) -> io::Result<()> {
     match wait {
         // A blocking descriptor says WouldBlock only when a timeout was set on it, which nobody does.
         Wait::Block | Wait::Spin => std::hint::spin_loop(),

@@ -239,9 +239,9 @@ pub trait Transport: Sized + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Sends.
-    Producer,
+    Producer = 0,
     /// Receives.
-    Consumer,
+    Consumer = 1,
 }
 
 /// The end that [`Transport::meet`] found, and the message size that both agreed on.
