@@ -68,6 +68,7 @@ transports! {
     posix_shm: PosixShm,
     heap_ring: HeapRing,
     mutex_queue: MutexQueue,
+    sysv_shm: SysvShm,
     null: Null,
     copy: Copy,
 }

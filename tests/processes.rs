@@ -35,6 +35,7 @@ fn program(name: &str) -> &'static str {
         "posix-shm" => env!("CARGO_BIN_EXE_ipc-posix-shm"),
         "heap-ring" => env!("CARGO_BIN_EXE_ipc-heap-ring"),
         "mutex-queue" => env!("CARGO_BIN_EXE_ipc-mutex-queue"),
+        "sysv-shm" => env!("CARGO_BIN_EXE_ipc-sysv-shm"),
         "null" => env!("CARGO_BIN_EXE_ipc-null"),
         "copy" => env!("CARGO_BIN_EXE_ipc-copy"),
         other => panic!("{other} is listed but its program is not tested: add it here"),

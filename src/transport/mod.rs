@@ -23,6 +23,7 @@ pub mod null;
 pub mod pipe;
 pub mod ring;
 pub mod shm_slot;
+pub mod sysv_shm;
 pub mod unix_stream;
 
 pub use copy::Copy;
@@ -34,6 +35,7 @@ pub use null::Null;
 pub use pipe::Pipe;
 pub use ring::{HeapRing, MmapFile, PosixShm, ShmRing};
 pub use shm_slot::ShmSlot;
+pub use sysv_shm::SysvShm;
 pub use unix_stream::Unix;
 
 /// Where the bytes are on their way from one party to the other.
