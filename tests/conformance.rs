@@ -69,6 +69,7 @@ transports! {
     heap_ring: HeapRing,
     mutex_queue: MutexQueue,
     sysv_shm: SysvShm,
+    eventfd: EventFd,
     null: Null,
     copy: Copy,
 }

@@ -36,6 +36,7 @@ fn program(name: &str) -> &'static str {
         "heap-ring" => env!("CARGO_BIN_EXE_ipc-heap-ring"),
         "mutex-queue" => env!("CARGO_BIN_EXE_ipc-mutex-queue"),
         "sysv-shm" => env!("CARGO_BIN_EXE_ipc-sysv-shm"),
+        "eventfd" => env!("CARGO_BIN_EXE_ipc-eventfd"),
         "null" => env!("CARGO_BIN_EXE_ipc-null"),
         "copy" => env!("CARGO_BIN_EXE_ipc-copy"),
         other => panic!("{other} is listed but its program is not tested: add it here"),

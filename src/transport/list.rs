@@ -92,6 +92,7 @@ pub static ALL: &[&dyn Runner] = list![
     super::HeapRing,
     super::MutexQueue,
     super::SysvShm,
+    super::EventFd,
     super::Null,
     super::Copy,
 ];

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 pub mod bytes;
 pub mod conformance;
 pub mod copy;
+pub mod eventfd;
 pub mod file;
 pub mod list;
 pub mod local_socket;
@@ -27,6 +28,7 @@ pub mod sysv_shm;
 pub mod unix_stream;
 
 pub use copy::Copy;
+pub use eventfd::EventFd;
 pub use file::FileRing;
 pub use list::{ALL, Runner, find};
 pub use local_socket::LocalSocket;
