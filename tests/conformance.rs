@@ -70,6 +70,8 @@ transports! {
     mutex_queue: MutexQueue,
     sysv_shm: SysvShm,
     eventfd: EventFd,
+    shm_sem: ShmSem,
+    shm_mutex: ShmMutex,
     null: Null,
     copy: Copy,
 }

@@ -37,6 +37,8 @@ fn program(name: &str) -> &'static str {
         "mutex-queue" => env!("CARGO_BIN_EXE_ipc-mutex-queue"),
         "sysv-shm" => env!("CARGO_BIN_EXE_ipc-sysv-shm"),
         "eventfd" => env!("CARGO_BIN_EXE_ipc-eventfd"),
+        "shm-sem" => env!("CARGO_BIN_EXE_ipc-shm-sem"),
+        "shm-mutex" => env!("CARGO_BIN_EXE_ipc-shm-mutex"),
         "null" => env!("CARGO_BIN_EXE_ipc-null"),
         "copy" => env!("CARGO_BIN_EXE_ipc-copy"),
         other => panic!("{other} is listed but its program is not tested: add it here"),

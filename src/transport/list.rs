@@ -93,6 +93,8 @@ pub static ALL: &[&dyn Runner] = list![
     super::MutexQueue,
     super::SysvShm,
     super::EventFd,
+    super::ShmSem,
+    super::ShmMutex,
     super::Null,
     super::Copy,
 ];

@@ -12,6 +12,7 @@ use crate::plan::{Parties, Plan, Wait, WaitKind};
 use std::io;
 use std::path::PathBuf;
 
+pub mod bounded;
 pub mod bytes;
 pub mod conformance;
 pub mod copy;
@@ -27,6 +28,7 @@ pub mod shm_slot;
 pub mod sysv_shm;
 pub mod unix_stream;
 
+pub use bounded::{ShmMutex, ShmSem};
 pub use copy::Copy;
 pub use eventfd::EventFd;
 pub use file::FileRing;
