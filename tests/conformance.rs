@@ -68,6 +68,7 @@ transports! {
     posix_shm: PosixShm,
     heap_ring: HeapRing,
     mutex_queue: MutexQueue,
+    posix_mq: PosixMq,
     sysv_shm: SysvShm,
     eventfd: EventFd,
     shm_sem: ShmSem,

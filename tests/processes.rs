@@ -35,6 +35,7 @@ fn program(name: &str) -> &'static str {
         "posix-shm" => env!("CARGO_BIN_EXE_ipc-posix-shm"),
         "heap-ring" => env!("CARGO_BIN_EXE_ipc-heap-ring"),
         "mutex-queue" => env!("CARGO_BIN_EXE_ipc-mutex-queue"),
+        "posix-mq" => env!("CARGO_BIN_EXE_ipc-posix-mq"),
         "sysv-shm" => env!("CARGO_BIN_EXE_ipc-sysv-shm"),
         "eventfd" => env!("CARGO_BIN_EXE_ipc-eventfd"),
         "shm-sem" => env!("CARGO_BIN_EXE_ipc-shm-sem"),

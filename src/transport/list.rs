@@ -91,6 +91,7 @@ pub static ALL: &[&dyn Runner] = list![
     super::PosixShm,
     super::HeapRing,
     super::MutexQueue,
+    super::PosixMq,
     super::SysvShm,
     super::EventFd,
     super::ShmSem,
