@@ -69,6 +69,7 @@ transports! {
     heap_ring: HeapRing,
     mutex_queue: MutexQueue,
     posix_mq: PosixMq,
+    sysv_mq: SysvMq,
     sysv_shm: SysvShm,
     eventfd: EventFd,
     shm_sem: ShmSem,

@@ -36,6 +36,7 @@ fn program(name: &str) -> &'static str {
         "heap-ring" => env!("CARGO_BIN_EXE_ipc-heap-ring"),
         "mutex-queue" => env!("CARGO_BIN_EXE_ipc-mutex-queue"),
         "posix-mq" => env!("CARGO_BIN_EXE_ipc-posix-mq"),
+        "sysv-mq" => env!("CARGO_BIN_EXE_ipc-sysv-mq"),
         "sysv-shm" => env!("CARGO_BIN_EXE_ipc-sysv-shm"),
         "eventfd" => env!("CARGO_BIN_EXE_ipc-eventfd"),
         "shm-sem" => env!("CARGO_BIN_EXE_ipc-shm-sem"),

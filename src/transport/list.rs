@@ -92,6 +92,7 @@ pub static ALL: &[&dyn Runner] = list![
     super::HeapRing,
     super::MutexQueue,
     super::PosixMq,
+    super::SysvMq,
     super::SysvShm,
     super::EventFd,
     super::ShmSem,

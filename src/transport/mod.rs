@@ -26,6 +26,7 @@ pub mod pipe;
 pub mod posix_mq;
 pub mod ring;
 pub mod shm_slot;
+pub mod sysv_mq;
 pub mod sysv_shm;
 pub mod unix_stream;
 
@@ -41,6 +42,7 @@ pub use pipe::Pipe;
 pub use posix_mq::PosixMq;
 pub use ring::{HeapRing, MmapFile, PosixShm, ShmRing};
 pub use shm_slot::ShmSlot;
+pub use sysv_mq::SysvMq;
 pub use sysv_shm::SysvShm;
 pub use unix_stream::Unix;
 
