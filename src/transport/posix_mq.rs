@@ -112,6 +112,11 @@ fn make_queue(cfg: &Config, name: &str) -> Result<Queue> {
             .because(error)
             .hint("they need CONFIG_POSIX_MQUEUE, and a /proc with fs.mqueue")
     })?;
+    let setting = bytes_setting(&limits);
+    let full = |what: &str| Error::unsupported(what).hint(format!("the limit is {setting}"));
+    if cfg.size + mqueue::OVERHEAD > limits.bytes {
+        return Err(full("not even one such message may lie in a message queue here"));
+    }
     let (mut deep, mut set_by) = depth(&limits, cfg.size);
     let look = || loop {
         match Queue::create(name, deep, cfg.size) {
@@ -121,7 +126,7 @@ fn make_queue(cfg: &Config, name: &str) -> Result<Queue> {
                 (deep, set_by) = depth(&limits, cfg.size);
             }
             Err(error) if mqueue::is_over_bytes(&error) && deep > 1 => {
-                (deep, set_by) = (deep / 2, Some(bytes_setting(&limits)));
+                (deep, set_by) = (deep / 2, Some(setting.clone()));
             }
             Err(error) if mqueue::is_over_bytes(&error) => return Ok(None),
             Err(error) => {
@@ -131,12 +136,11 @@ fn make_queue(cfg: &Config, name: &str) -> Result<Queue> {
             }
         }
     };
-    let queue = await_peer(cfg.patience, "share of RLIMIT_MSGQUEUE", name, look)?.ok_or_else(|| {
-        Error::unsupported("the message queues of this user leave no room for another one").hint(bytes_setting(&limits))
-    })?;
+    let queue = await_peer(cfg.patience, "share of RLIMIT_MSGQUEUE", name, look)?
+        .ok_or_else(|| full("the message queues of this user leave no room for another one"))?;
     cfg.note("depth", deep);
     if let Some(setting) = set_by {
-        cfg.note("depth limited by", setting);
+        cfg.note("limited by", setting);
     }
     cfg.holds(deep * cfg.size);
     Ok(queue)

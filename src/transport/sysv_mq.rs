@@ -123,7 +123,7 @@ fn make_queue(cfg: &Config, key: i32) -> io::Result<Arc<Queue>> {
     cfg.note("queue bytes", given);
     if given < IN_FLIGHT {
         let limit = format!("kernel.msgmnb = {given} bytes (raise it with sysctl -w kernel.msgmnb=BYTES)");
-        cfg.note("queue bytes limited by", limit);
+        cfg.note("limited by", limit);
     }
     cfg.holds(given);
     Ok(queue)
