@@ -44,6 +44,7 @@
 
 #[cfg(not(loom))]
 pub mod audit;
+#[cfg(not(loom))]
 pub mod campaign;
 #[cfg(not(loom))]
 pub mod cell;
