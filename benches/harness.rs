@@ -78,6 +78,7 @@ fn control<T: Transport>(criterion: &mut Criterion, touch: Touch, name: &str) {
             processes: false,
             dir: std::env::temp_dir(),
             patience: Duration::ZERO,
+            pages: ipcost::plan::Pages::default(),
             notes: Notes::default(),
         };
         let mut sides = T::link(&cfg).expect("a control needs nothing");

@@ -41,7 +41,15 @@ const MESSAGES: u64 = 2000;
 
 fn config(wait: Wait) -> Config {
     let dir = std::env::temp_dir();
-    Config { size: 64, wait, processes: false, dir, patience: Duration::ZERO, notes: Notes::default() }
+    Config {
+        size: 64,
+        wait,
+        processes: false,
+        dir,
+        patience: Duration::ZERO,
+        pages: ipcost::plan::Pages::default(),
+        notes: Notes::default(),
+    }
 }
 
 /// Allocations of leader and follower while a ping-pong and a stream go on between two threads.

@@ -346,6 +346,28 @@ fn parties_that_a_mechanism_does_not_connect_are_refused() {
 }
 
 #[test]
+fn only_the_ring_chooses_its_pages_and_huge_ones_need_a_pool() {
+    common::watched(LIMIT, || {
+        for spec in connecting().filter(|spec| spec.name != "shm-ring") {
+            refused(spec.name, &["stream", "--huge-pages"], "options of shm-ring");
+        }
+        let populated = measure("shm-ring", "stream", 200, &["--populate"]);
+        assert_eq!(populated["pages"], serde_json::json!({"huge": false, "populate": true}), "{populated}");
+        let _turn = turn();
+        let mut command = assert_cmd::Command::new(program("shm-ring"));
+        let output =
+            command.args(["stream", "--messages", "200", "--huge-pages", "--format", "json"]).output().unwrap();
+        let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+        if outcome["status"] == "ok" {
+            assert!(outcome["notes"]["huge page bytes"].is_string(), "{outcome}");
+        } else {
+            assert_eq!(outcome["status"], "unsupported", "{outcome}");
+            assert!(outcome["reason"].as_str().unwrap().contains("vm.nr_hugepages"), "{outcome}");
+        }
+    });
+}
+
+#[test]
 fn mechanisms_that_live_within_one_process_refuse_the_roles() {
     common::watched(LIMIT, || {
         for spec in specs().filter(|spec| spec.meeting == Meeting::Never) {

@@ -12,7 +12,7 @@
 use super::launch::{cell_command, finish, start};
 use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
-use crate::plan::{Parties, Placement, Plan, Touch, Wait, Workload};
+use crate::plan::{Pages, Parties, Placement, Plan, Touch, Wait, Workload};
 use crate::sys::trace::{self, Call, Stop, Way};
 use crate::sys::{cpu, process};
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,9 @@ pub struct Trace {
     pub placement: Placement,
     /// How much of a message was written and verified.
     pub touch: Touch,
+    /// Pages of the ring, where they were chosen.
+    #[serde(skip_serializing_if = "Pages::are_usual", default)]
+    pub pages: Pages,
     /// Messages (round trips) by which the two compared windows differ.
     pub messages: u64,
     /// Per party: calls per message (round trip), by name. A call that does not grow with the messages is absent.
@@ -98,8 +101,9 @@ pub struct Trace {
 
 impl Trace {
     /// What makes two traces the same cell.
-    pub fn cell(&self) -> (&str, Workload, usize, Wait, Parties, Placement, Touch) {
-        (&self.mechanism, self.workload, self.size, self.wait, self.parties, self.placement, self.touch)
+    pub fn cell(&self) -> (&str, Workload, usize, Wait, Parties, Placement, Touch, Pages) {
+        let Self { mechanism, workload, size, wait, parties, placement, touch, pages, .. } = self;
+        (mechanism, *workload, *size, *wait, *parties, *placement, *touch, *pages)
     }
 
     fn empty(plan: &Plan, messages: u64) -> Self {
@@ -111,6 +115,7 @@ impl Trace {
             parties: plan.parties,
             placement: plan.placement,
             touch: plan.touch,
+            pages: plan.pages,
             messages,
             calls: vec![],
             bytes: vec![],

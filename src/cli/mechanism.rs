@@ -7,7 +7,7 @@ use super::{complain, print};
 use crate::campaign::launch::{INTERRUPTED, deadline_for, is_failure, launch};
 use crate::cell::{Outcome, Status, admit};
 use crate::error::{Error, Result};
-use crate::plan::{Parties, Plan, Span, Touch, Wait, Workload, parse_millis, parse_size};
+use crate::plan::{Pages, Parties, Plan, Span, Touch, Wait, Workload, parse_millis, parse_size};
 use crate::report::text;
 use crate::role::{STOP, Speech};
 use crate::transport::{Bound, Config, Meeting, Notes, Runner, Spec, find};
@@ -213,6 +213,7 @@ fn config(spec: &Spec, bound: Bound, meet: &Meet, size: usize) -> Result<(Config
         wait: meet.wait,
         processes: spec.parties.contains(&Parties::Process),
         dir: std::env::temp_dir(),
+        pages: Pages::default(),
         patience: Duration::from_millis(meet.patience),
         notes: Notes::default(),
     };

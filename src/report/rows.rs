@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::measure::Merged;
 use crate::measure::limits::Limits;
 use crate::measure::stats::{Estimate, Trend};
-use crate::plan::{Offered, Parties, Placement, RunId, Touch, Wait, Workload, show_size};
+use crate::plan::{Offered, Pages, Parties, Placement, RunId, Touch, Wait, Workload, show_size};
 use crate::transport::{Family, find};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,6 +34,8 @@ pub struct Class {
     pub placement: Placement,
     /// Whole payload or header only.
     pub touch: Touch,
+    /// Pages of the ring, where they were chosen.
+    pub pages: Pages,
 }
 
 impl Class {
@@ -46,15 +48,17 @@ impl Class {
             wait: run.wait,
             placement: run.placement.requested,
             touch: run.touch,
+            pages: run.pages,
         }
     }
 }
 
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Class { workload, offered, size, wait, placement, .. } = self;
+        let Class { workload, offered, size, wait, placement, pages, .. } = self;
+        let pages = if pages.are_usual() { String::new() } else { format!(", {pages}") };
         let offered = offered.map(|offered| format!(" at {offered}")).unwrap_or_default();
-        write!(f, "{workload} {}{offered}, wait {wait}, {placement}", show_size(*size))
+        write!(f, "{workload} {}{offered}, wait {wait}, {placement}{pages}", show_size(*size))
     }
 }
 
@@ -178,8 +182,8 @@ impl Beside {
     /// When a trace in the middle of the file is damaged.
     pub fn read(dir: &Path) -> Result<Self> {
         let calls = trace::read(dir)?.into_iter().filter_map(|trace| {
-            let Trace { workload, size, wait, placement, touch, .. } = trace;
-            let class = Class { workload, offered: None, size, wait, placement, touch };
+            let Trace { workload, size, wait, placement, touch, pages, .. } = trace;
+            let class = Class { workload, offered: None, size, wait, placement, touch, pages };
             Some(((class, trace.mechanism.clone(), trace.parties, None), trace.calls_per_message()?))
         });
         Ok(Self { limits: Limits::read(dir), calls: calls.collect() })

@@ -9,7 +9,7 @@
 //! The controls (`null`, `copy`) have one party and one buffer: they are checked within one thread, message by message.
 
 use super::{Config, Notes, Receiver, Sender, Side, Spec, Transport};
-use crate::plan::{Parties, Touch, Wait, WaitKind};
+use crate::plan::{Pages, Parties, Touch, Wait, WaitKind};
 use crate::shm::region::PAGE;
 use crate::workload::payload::{Payload, Way};
 use std::io::{self, ErrorKind};
@@ -104,6 +104,7 @@ pub fn config(wait: Wait, size: usize) -> Config {
         wait,
         processes: false,
         dir: std::env::temp_dir(),
+        pages: Pages::default(),
         patience: Duration::from_secs(5),
         notes: Notes::default(),
     }

@@ -8,7 +8,7 @@
 //! To add a mechanism, read `docs/ADDING_A_TRANSPORT.md`: one file here, one line in [`list`], one binary.
 
 use crate::error::Result;
-use crate::plan::{Parties, Plan, Wait, WaitKind};
+use crate::plan::{Pages, Parties, Plan, Wait, WaitKind};
 use std::io;
 use std::path::PathBuf;
 
@@ -146,6 +146,8 @@ pub struct Config {
     pub processes: bool,
     /// Where files go; the system's temporary folder by default.
     pub dir: PathBuf,
+    /// Pages of the ring, for the mechanism that can choose.
+    pub pages: Pages,
     /// How long a separately started program waits for its peer.
     pub patience: std::time::Duration,
     /// What the transport has to say about itself once it is made (capacities that the kernel gave, file systems).
@@ -166,6 +168,7 @@ impl Config {
             wait: plan.wait,
             processes: plan.parties == Parties::Process,
             dir: plan.dir.clone().unwrap_or_else(std::env::temp_dir),
+            pages: plan.pages,
             patience: std::time::Duration::from_secs(30),
             notes: Notes::default(),
         }

@@ -332,9 +332,13 @@ impl Backing for Memfd {
         sources: &["memfd_create(2)", "mmap(2)", "futex(2)", "crate memmap2"],
     };
 
-    fn region(_: &Config, len: usize) -> Result<Region> {
-        let file = map::sealed_memfd(len).context(Phase::Setup, "cannot create a memfd")?;
-        map::map_file(&file).context(Phase::Setup, "cannot map a memfd")
+    fn region(cfg: &Config, len: usize) -> Result<Region> {
+        let file = match cfg.pages.huge {
+            true => huge_memfd(cfg, len)?,
+            false => map::sealed_memfd(len).context(Phase::Setup, "cannot create a memfd")?,
+        };
+        let map = if cfg.pages.populate { map::map_populated } else { map::map_file };
+        map(&file).context(Phase::Setup, "cannot map a memfd")
     }
 
     fn create(at: &str, len: usize) -> Result<(Region, Name)> {
@@ -348,6 +352,22 @@ impl Backing for Memfd {
         let (name, path) = posix_name(at)?;
         open_mapped(map::open_posix(&name), path)
     }
+}
+
+/// What raises the number of huge pages.
+pub const POOL_HINT: &str = "the limit is vm.nr_hugepages (raise it with sysctl -w vm.nr_hugepages=COUNT)";
+
+/// A memfd of at least `len` bytes in huge pages.
+fn huge_memfd(cfg: &Config, len: usize) -> Result<File> {
+    let none = || Error::unsupported("this kernel has no huge pages").hint("leave out --huge-pages");
+    let (page, free) = map::huge_pages().ok_or_else(none)?;
+    let needed = len.div_ceil(page);
+    cfg.note("huge page bytes", page);
+    map::sealed_huge_memfd(needed * page).map_err(|error| {
+        Error::unsupported(format!("{needed} huge pages of {page} bytes are needed and {free} are free"))
+            .because(error)
+            .hint(POOL_HINT)
+    })
 }
 
 /// A regular file, mapped by both.

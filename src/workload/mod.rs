@@ -152,7 +152,15 @@ mod tests {
 
     fn config() -> Config {
         let (dir, patience) = (std::env::temp_dir(), std::time::Duration::ZERO);
-        Config { size: 64, wait: Wait::Block, processes: false, dir, patience, notes: Notes::default() }
+        Config {
+            size: 64,
+            wait: Wait::Block,
+            processes: false,
+            dir,
+            patience,
+            pages: crate::plan::Pages::default(),
+            notes: Notes::default(),
+        }
     }
 
     fn readings(body: impl FnOnce()) -> u64 {

@@ -173,7 +173,15 @@ mod tests {
     #[test]
     fn overdue_messages_are_all_sent_at_once_and_each_party_reads_the_clock_once_for_each() {
         let (dir, patience) = (std::env::temp_dir(), std::time::Duration::ZERO);
-        let cfg = Config { size: 64, wait: Wait::Block, processes: false, dir, patience, notes: Notes::default() };
+        let cfg = Config {
+            size: 64,
+            wait: Wait::Block,
+            processes: false,
+            dir,
+            patience,
+            pages: crate::plan::Pages::default(),
+            notes: Notes::default(),
+        };
         let [mut near, mut far] = HeapRing::link(&cfg).unwrap();
         near.attach().unwrap();
         far.attach().unwrap();

@@ -96,7 +96,15 @@ mod tests {
     /// What the receiver of eight messages says.
     fn heard(plant: Plant) -> String {
         let (dir, patience) = (std::env::temp_dir(), std::time::Duration::ZERO);
-        let config = Config { size: 64, wait: Wait::Block, processes: false, dir, patience, notes: Notes::default() };
+        let config = Config {
+            size: 64,
+            wait: Wait::Block,
+            processes: false,
+            dir,
+            patience,
+            pages: crate::plan::Pages::default(),
+            notes: Notes::default(),
+        };
         let [mut near, mut far] = HeapRing::link(&config).unwrap();
         near.attach().unwrap();
         far.attach().unwrap();
