@@ -14,12 +14,12 @@ use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::measure::load::LoadPoint;
 use crate::measure::{Histogram, floor};
 use crate::party::beside;
-use crate::plan::{Offered, Parties, Plan, Plant, RunId, Span, Touch, Wait, Workload};
+use crate::plan::{Offered, Pages, Parties, Plan, Plant, RunId, Span, Touch, Wait, Workload};
 use crate::session::{Alone, Books, Leader, Measured, OpenLoop, Windows, Witness, follow};
 use crate::shm::ledger::Ledger;
 use crate::shm::stamps::{self, Stamps};
 use crate::sys::{clock, cpu, map};
-use crate::transport::{Bound, Config, Family, MEMORY_NOTE, Spec, Tcp, Transport};
+use crate::transport::{Bound, Config, Family, MEMORY_NOTE, ShmRing, Spec, Tcp, Transport};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -171,6 +171,9 @@ pub struct Outcome {
     /// Whether a TCP connection was allowed to hold small messages back.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub nagle: bool,
+    /// Pages of the ring, where they were chosen.
+    #[serde(skip_serializing_if = "Pages::are_usual", default)]
+    pub pages: Pages,
     /// Planted delay in ns, when there was one.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub delay_ns: u64,
@@ -282,6 +285,7 @@ impl Outcome {
             parties: plan.parties,
             touch: plan.touch,
             nagle: plan.nagle,
+            pages: plan.pages,
             delay_ns: plan.delay_ns,
             plant: plan.plant,
             stall_ms: plan.stall_ms,
@@ -391,6 +395,11 @@ pub fn admit(plan: &Plan, spec: &Spec, bound: &Bound) -> Result<Option<[usize; 2
     if !spec.parties.contains(&plan.parties) {
         let choice = words(spec.parties.iter().map(|p| p.word()).collect());
         return no(format!("{} does not connect parties of kind {}", spec.name, plan.parties), format!("use {choice}"));
+    }
+    // The controls, which have no pages to choose, stand beside such rows as they are.
+    if !plan.pages.are_usual() && spec.name != ShmRing::SPEC.name && spec.family != Family::Control {
+        let what = format!("{} cannot choose its pages", spec.name);
+        return no(what, format!("--huge-pages and --populate are options of {}", ShmRing::SPEC.name));
     }
     if !spec.waits.contains(&plan.wait.kind()) {
         let choice = words(spec.waits.iter().map(|w| w.word()).collect());

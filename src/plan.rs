@@ -215,6 +215,35 @@ impl WaitKind {
     }
 }
 
+/// What the pages of a ring in shared memory are to be, beyond the usual. Part of a row's class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Pages {
+    /// Huge pages from the system's pool (`MFD_HUGETLB`).
+    #[serde(default)]
+    pub huge: bool,
+    /// Mapped with all page tables filled (`MAP_POPULATE`).
+    #[serde(default)]
+    pub populate: bool,
+}
+
+impl Pages {
+    /// Whether they are what everybody gets who does not ask.
+    pub fn are_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match (self.huge, self.populate) {
+            (false, false) => "usual pages",
+            (true, false) => "huge pages",
+            (false, true) => "populated pages",
+            (true, true) => "populated huge pages",
+        })
+    }
+}
+
 /// Which CPUs the two parties run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Placement {
@@ -365,6 +394,9 @@ pub struct Plan {
     /// Whether a TCP connection may hold small messages back (Nagle's algorithm).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nagle: bool,
+    /// Pages of the ring, for the mechanism that can choose.
+    #[serde(default, skip_serializing_if = "Pages::are_usual")]
+    pub pages: Pages,
     /// Known delay before each reply, in ns: the positive control.
     #[serde(default)]
     pub delay_ns: u64,
@@ -395,6 +427,7 @@ impl Default for Plan {
             span: Span::Millis(100),
             dir: None,
             nagle: false,
+            pages: Pages::default(),
             delay_ns: 0,
             stall_ms: 0,
             plant: None,
@@ -409,9 +442,11 @@ impl Plan {
         let Plan { mechanism, workload, size, wait, parties, touch, placement, nagle, delay_ns, stall_ms, .. } = self;
         let label = self.run.label.as_deref().unwrap_or("");
         let offered = self.offered.map(|offered| format!("{offered}/")).unwrap_or_default();
+        let pages = if self.pages.are_usual() { String::new() } else { format!("{}/", self.pages) };
         let planted = format!("{delay_ns}/{stall_ms}");
         let nagle = if *nagle { "nagle/" } else { "" };
-        format!("{workload}/{offered}{size}/{wait}/{placement}/{touch}/{nagle}{mechanism}/{parties}/{planted}/{label}")
+        let kind = format!("{placement}/{touch}/{nagle}{pages}");
+        format!("{workload}/{offered}{size}/{wait}/{kind}{mechanism}/{parties}/{planted}/{label}")
     }
 }
 

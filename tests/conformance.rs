@@ -93,6 +93,12 @@ transports! {
     vmsplice_splice: VmspliceSplice,
     io_uring: IoUring,
     io_uring_sqpoll: IoUringSqpoll,
+    posix_mq: PosixMq,
+    sysv_mq: SysvMq,
+    sysv_shm: SysvShm,
+    eventfd: EventFd,
+    shm_sem: ShmSem,
+    shm_mutex: ShmMutex,
     null: Null,
     copy: Copy,
 }

@@ -19,11 +19,12 @@
 
 #![allow(unsafe_code, reason = "the checker's cells hand out raw pointers")]
 
+use ipcost::shm::futex::Futex;
 use ipcost::shm::futex::Scope;
 use ipcost::shm::ring::{Consumer, Indices, Manner, Producer, Stop};
 use ipcost::shm::slot::{Lobby, Place, Side, Stamp, Words};
 use ipcost::shm::sync::{AtomicU32, Ordering};
-use ipcost::shm::wait::{Bell, Gone, Wait};
+use ipcost::shm::wait::{Bell, Berth, Gone, Wait};
 use loom::cell::UnsafeCell;
 use loom::thread;
 use std::ops::Deref;
@@ -52,7 +53,7 @@ fn alive() -> bool {
 }
 
 fn manner(wait: Wait) -> Manner {
-    Manner { wait, scope: Scope::Private }
+    Manner { wait, berth: Scope::Private }
 }
 
 /// Memory whose accesses the checker sees.
@@ -81,15 +82,21 @@ impl Payload {
 
 /// `rings` times: publish and ring, while the other thread waits for each in turn.
 fn bell(wait: Wait, rings: u32, stray: bool) {
+    bell_over(Scope::Private, wait, rings, stray);
+}
+
+/// The same over any place to sleep.
+fn bell_over(berth: impl Berth + Send + Sync + 'static, wait: Wait, rings: u32, stray: bool) {
     let shared = Arc::new((Bell::default(), AtomicU32::new(0), Payload::new(), AtomicU32::new(0)));
+    let berth = Arc::new(berth);
     let ringer = thread::spawn({
-        let shared = shared.clone();
+        let (shared, berth) = (shared.clone(), berth.clone());
         move || {
             let (bell, stamp, payload, answer) = &*shared;
             for ring in 1..=rings {
                 payload.write(ring);
                 stamp.store(ring, Ordering::Release);
-                bell.ring(wait, Scope::Private);
+                bell.ring(wait, &*berth);
                 // The payload is written again only when the waiter has read it.
                 while ring < rings && answer.load(Ordering::Acquire) != ring {
                     thread::yield_now();
@@ -98,13 +105,13 @@ fn bell(wait: Wait, rings: u32, stray: bool) {
         }
     });
     let idler = stray.then(|| {
-        let shared = shared.clone();
-        thread::spawn(move || shared.0.ring(wait, Scope::Private))
+        let (shared, berth) = (shared.clone(), berth.clone());
+        thread::spawn(move || shared.0.ring(wait, &*berth))
     });
     let (bell, stamp, payload, answer) = &*shared;
     for ring in 1..=rings {
         let found = || (stamp.load(Ordering::Acquire) == ring).then_some(());
-        assert_eq!(bell.wait(wait, Scope::Private, found, alive, alive), Ok(()));
+        assert_eq!(bell.wait(wait, &*berth, found, alive, alive), Ok(()));
         assert_eq!(payload.read(), ring);
         answer.store(ring, Ordering::Release);
     }
@@ -127,6 +134,36 @@ fn bell_wakes_a_sleeper_twice() {
 #[test]
 fn bell_wakes_a_hybrid_waiter_twice() {
     check(Some(BOUND), || bell(Wait::Hybrid(1), 2, false));
+}
+
+/// An eventfd: wake-ups are counted, and a sleep ends when there are any and takes them all. It knows nothing of the flag.
+#[derive(Default)]
+struct Counted(loom::sync::Mutex<u64>, loom::sync::Condvar);
+
+impl Berth for Counted {
+    fn sleep(&self, _: &Futex, _: std::time::Duration) {
+        let mut count = self.0.lock().unwrap();
+        while *count == 0 {
+            count = self.1.wait(count).unwrap();
+        }
+        *count = 0;
+    }
+
+    fn wake(&self, _: &Futex) {
+        *self.0.lock().unwrap() += 1;
+        self.1.notify_one();
+    }
+}
+
+/// The bell over a place to sleep that remembers wake-ups, stale ones too, and never ends a sleep by itself.
+#[test]
+fn bell_wakes_a_sleeper_in_an_eventfd_twice() {
+    check(Some(BOUND), || bell_over(Counted::default(), Wait::Block, 2, false));
+}
+
+#[test]
+fn bell_over_an_eventfd_survives_a_stray_ring() {
+    check(Some(BOUND), || bell_over(Counted::default(), Wait::Block, 1, true));
 }
 
 /// A ring that announces nothing ends a sleep early, as a signal or the limit does; the next sleep must still be woken.

@@ -5,6 +5,8 @@
 
 mod common;
 
+use ipcost::names::Thing;
+use ipcost::sys::{mqueue, sysv};
 use ipcost::transport::{self, Meeting, Spec};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,6 +15,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -58,6 +61,12 @@ fn program(name: &str) -> &'static str {
         "vmsplice-splice" => env!("CARGO_BIN_EXE_ipc-vmsplice-splice"),
         "io-uring" => env!("CARGO_BIN_EXE_ipc-io-uring"),
         "io-uring-sqpoll" => env!("CARGO_BIN_EXE_ipc-io-uring-sqpoll"),
+        "posix-mq" => env!("CARGO_BIN_EXE_ipc-posix-mq"),
+        "sysv-mq" => env!("CARGO_BIN_EXE_ipc-sysv-mq"),
+        "sysv-shm" => env!("CARGO_BIN_EXE_ipc-sysv-shm"),
+        "eventfd" => env!("CARGO_BIN_EXE_ipc-eventfd"),
+        "shm-sem" => env!("CARGO_BIN_EXE_ipc-shm-sem"),
+        "shm-mutex" => env!("CARGO_BIN_EXE_ipc-shm-mutex"),
         "null" => env!("CARGO_BIN_EXE_ipc-null"),
         "copy" => env!("CARGO_BIN_EXE_ipc-copy"),
         other => panic!("{other} is listed but its program is not tested: add it here"),
@@ -66,6 +75,11 @@ fn program(name: &str) -> &'static str {
 
 fn specs() -> impl Iterator<Item = &'static Spec> {
     transport::ALL.iter().map(|runner| runner.spec())
+}
+
+/// Whether the mechanism carries messages of `size` bytes as this machine is set up.
+fn carries(spec: &Spec, size: u64) -> bool {
+    transport::find(spec.name).unwrap().bound().size as u64 >= size
 }
 
 /// One measuring program at a time.
@@ -149,13 +163,9 @@ fn every_mechanism_accounts_for_every_byte_between_all_its_parties() {
 #[test]
 fn processes_carry_messages_from_one_byte_to_sixteen_mebibytes() {
     common::watched(LIMIT, || {
-        for runner in transport::ALL {
-            let (spec, bound) = (runner.spec(), runner.bound().size as u64);
-            if !spec.parties.contains(&ipcost::plan::Parties::Process) {
-                continue;
-            }
+        for spec in specs().filter(|spec| spec.parties.contains(&ipcost::plan::Parties::Process)) {
             let sizes = [(1, 200), (4096, 200), (65537, 50), (1 << 20, 10), (16 << 20, 3)];
-            for (size, n) in sizes.into_iter().filter(|(size, _)| *size <= bound) {
+            for (size, n) in sizes.into_iter().filter(|(size, _)| carries(spec, *size)) {
                 for workload in WORKLOADS {
                     measure_and_account(spec, workload, n, size, "process", &[]);
                 }
@@ -184,8 +194,7 @@ fn every_wait_works_between_the_default_parties() {
 fn two_parties_on_one_cpu_block_or_yield() {
     common::watched(LIMIT, || {
         for spec in specs() {
-            for wait in ["block", "yield"].into_iter().filter(|wait| spec.waits.iter().any(|kind| kind.word() == *wait))
-            {
+            for wait in spec.waits.iter().map(|wait| wait.word()).filter(|wait| matches!(*wait, "block" | "yield")) {
                 let options = ["--placement", "same-cpu", "--wait", wait];
                 let outcome = measure(spec.name, "ping-pong", 200, &options);
                 let cpus = outcome["placement"]["cpus"].as_array().unwrap();
@@ -384,6 +393,28 @@ fn nagles_algorithm_is_for_tcp_alone_and_is_in_the_outcome() {
 }
 
 #[test]
+fn only_the_ring_chooses_its_pages_and_huge_ones_need_a_pool() {
+    common::watched(LIMIT, || {
+        for spec in connecting().filter(|spec| spec.name != "shm-ring") {
+            refused(spec.name, &["stream", "--huge-pages"], "options of shm-ring");
+        }
+        let populated = measure("shm-ring", "stream", 200, &["--populate"]);
+        assert_eq!(populated["pages"], serde_json::json!({"huge": false, "populate": true}), "{populated}");
+        let _turn = turn();
+        let mut command = assert_cmd::Command::new(program("shm-ring"));
+        let output =
+            command.args(["stream", "--messages", "200", "--huge-pages", "--format", "json"]).output().unwrap();
+        let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+        if outcome["status"] == "ok" {
+            assert!(outcome["notes"]["huge page bytes"].is_string(), "{outcome}");
+        } else {
+            assert_eq!(outcome["status"], "unsupported", "{outcome}");
+            assert!(outcome["reason"].as_str().unwrap().contains("vm.nr_hugepages"), "{outcome}");
+        }
+    });
+}
+
+#[test]
 fn an_address_of_another_machine_or_none_is_refused() {
     for spec in specs().filter(|spec| spec.meeting == Meeting::Address) {
         for at in ["10.0.0.1:20000", "127.0.0.1:0", "127.0.0.1", "here"] {
@@ -408,35 +439,79 @@ fn mechanisms_that_live_within_one_process_refuse_the_roles() {
 /// A place where two programs of one mechanism meet, and what is looked at to see whether anything is left there.
 struct Place {
     at: String,
-    /// The first name that appears when somebody waits there; an address has none.
-    path: Option<PathBuf>,
+    spot: Spot,
     dir: Option<tempfile::TempDir>,
+}
+
+/// What appears when somebody waits at a place.
+enum Spot {
+    /// An address and port.
+    Address,
+    /// A file, socket or shared memory object.
+    Path(PathBuf),
+    /// A page of that path and the queue of that name.
+    Queue(PathBuf, String),
+    /// A System V queue.
+    SysvQueue(i32),
+    /// A System V segment.
+    SysvSegment(i32),
 }
 
 impl Place {
     fn new(spec: &Spec, topic: &str) -> Self {
-        if spec.meeting == Meeting::ShmName {
-            let at = format!("ipcost-test-{}-{}-{topic}", std::process::id(), spec.name);
-            return Self { path: Some(Path::new("/dev/shm").join(&at)), at, dir: None };
+        let name = format!("ipcost-test-{}-{}-{topic}", std::process::id(), spec.name);
+        let in_shm = Path::new("/dev/shm").join(&name);
+        match spec.meeting {
+            Meeting::ShmName => Self { at: name, spot: Spot::Path(in_shm), dir: None },
+            Meeting::QueueName => Self { spot: Spot::Queue(in_shm, format!("/{name}")), at: name, dir: None },
+            Meeting::Key => {
+                static NEXT: AtomicI32 = AtomicI32::new(0);
+                // A process has fewer places than that, and two runs of the tests at once seldom the same last bits.
+                let key = sysv::KEYS.start
+                    + (std::process::id() as i32 & 0xfff) * 0x100
+                    + NEXT.fetch_add(1, Ordering::Relaxed) % 0x100;
+                let spot = if spec.name == "sysv-mq" { Spot::SysvQueue(key) } else { Spot::SysvSegment(key) };
+                Self { at: format!("{key:#x}"), spot, dir: None }
+            }
+            Meeting::Address => {
+                // A port that was free a moment ago.
+                let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+                Self { at: port.to_string(), spot: Spot::Address, dir: None }
+            }
+            _ => {
+                let dir = tempfile::tempdir().unwrap();
+                let path = dir.path().join("meet");
+                Self { at: path.to_str().unwrap().into(), spot: Spot::Path(path), dir: Some(dir) }
+            }
         }
-        if spec.meeting == Meeting::Address {
-            // A port that was free a moment ago.
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-            return Self { at: port.to_string(), path: None, dir: None };
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("meet");
-        Self { at: path.to_str().unwrap().into(), path: Some(path), dir: Some(dir) }
     }
 
-    /// Whether somebody waits there, or left the name. A connection without a word is nobody's producer.
-    fn taken(&self) -> bool {
-        self.path.as_ref().map_or_else(|| TcpStream::connect(&self.at).is_ok(), |path| path.exists())
+    /// What there is under its name.
+    fn things(&self) -> Vec<Thing> {
+        match &self.spot {
+            Spot::Path(path) => Vec::from_iter(path.exists().then(|| Thing::File(path.clone()))),
+            Spot::Queue(path, name) => {
+                let page = path.exists().then(|| Thing::File(path.clone()));
+                page.into_iter().chain(mqueue::identity(name).ok().map(|_| Thing::Queue(name.clone()))).collect()
+            }
+            // A connection without a word is nobody's producer.
+            Spot::Address => vec![],
+            Spot::SysvQueue(key) => sysv::find_queue(*key).ok().map(Thing::SysvQueue).into_iter().collect(),
+            Spot::SysvSegment(key) => sysv::find_segment(*key).ok().map(Thing::SysvSegment).into_iter().collect(),
+        }
+    }
+
+    /// Whether somebody waits there, or left the name.
+    fn exists(&self) -> bool {
+        match self.spot {
+            Spot::Address => TcpStream::connect(&self.at).is_ok(),
+            _ => !self.things().is_empty(),
+        }
     }
 
     /// That nothing is left.
     fn empty(&self, label: &str) {
-        assert!(!self.taken(), "{label}: {} is left behind", self.at);
+        assert!(!self.exists(), "{label}: {:?} is left behind", self.things());
         if let Some(dir) = &self.dir {
             let left: Vec<_> =
                 std::fs::read_dir(dir.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
@@ -445,19 +520,38 @@ impl Place {
     }
 
     fn appears(&self) {
-        until("its name appears", || self.taken());
+        until("its name appears", || self.exists());
     }
 
-    fn disappears(&self) {
-        until("its name disappears", || !self.taken());
+    /// Waits until both programs are there: the name is gone, where it can go before what it names.
+    fn is_met(&self) {
+        until("both are there", || match self.things()[..] {
+            [] => !self.exists(),
+            [Thing::SysvQueue(id)] => sysv::users(id).is_ok_and(|[_, receiver]| receiver != 0),
+            _ => false,
+        });
+    }
+
+    /// Puts there what another program could have put there.
+    fn occupy(&self, theirs: &[u8]) {
+        let file = |path: &Path| std::fs::write(path, theirs).unwrap();
+        match &self.spot {
+            Spot::Path(path) => file(path),
+            Spot::Address => {}
+            Spot::Queue(path, _) if theirs.len() < 100 => file(path),
+            Spot::Queue(_, name) => drop(mqueue::Queue::create(name, 1, 8).unwrap()),
+            Spot::SysvQueue(key) => {
+                let letter = sysv::Letter::new(7, theirs.len().min(100));
+                sysv::send(sysv::create_queue(*key).unwrap(), &letter, sysv::Patience::None).unwrap();
+            }
+            Spot::SysvSegment(key) => drop(sysv::create_segment(Some(*key), theirs.len()).unwrap()),
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            let _ = std::fs::remove_file(path);
-        }
+        self.things().iter().for_each(Thing::remove);
     }
 }
 
@@ -471,8 +565,7 @@ fn until(what: &str, mut true_at_last: impl FnMut() -> bool) {
 
 /// The mechanisms whose programs meet at a name, and which of the two makes the name.
 fn meeting() -> impl Iterator<Item = (&'static Spec, Maker)> {
-    let named = |spec: &&Spec| matches!(spec.meeting, Meeting::Path | Meeting::ShmName | Meeting::Address);
-    specs().filter(named).map(|spec| {
+    specs().filter(|spec| !matches!(spec.meeting, Meeting::Stdio | Meeting::Never)).map(|spec| {
         let listens = spec.meeting == Meeting::Address
             || spec.name.starts_with("unix-")
             || matches!(spec.name, "local-socket" | "fifo" | "tokio-unix" | "io-uring" | "io-uring-sqpoll");
@@ -702,7 +795,7 @@ fn a_consumer_ends_when_its_producer_is_killed() {
         for (spec, maker) in meeting() {
             let place = Place::new(spec, "killed");
             let (producer, consumer) = met(spec, maker, &place, &["--duration", "60s"]);
-            place.disappears();
+            place.is_met();
             std::thread::sleep(Duration::from_millis(100));
             producer.kill_hard();
             ends_after_a_death(spec.name, consumer);
@@ -732,7 +825,7 @@ fn a_producer_ends_when_its_consumer_is_killed() {
         for (spec, maker) in meeting() {
             let place = Place::new(spec, "deaf");
             let (producer, consumer) = met(spec, maker, &place, &["--duration", "60s"]);
-            place.disappears();
+            place.is_met();
             std::thread::sleep(Duration::from_millis(100));
             consumer.kill_hard();
             let (code, _, text) = producer.end();
@@ -763,7 +856,7 @@ fn an_interrupted_program_that_waits_removes_its_name() {
                 let place = Place::new(spec, &format!("interrupt-{role}"));
                 let mut waiting = Running::start(spec.name, &[role, "--at", &place.at]);
                 waiting.waits();
-                assert_eq!(place.taken(), maker.word() == role, "{} {role}", spec.name);
+                assert_eq!(place.exists(), maker.word() == role, "{} {role}", spec.name);
                 waiting.signal(Signal::SIGINT);
                 let (code, out, text) = waiting.end();
                 assert_eq!(code, Some(130), "{} {role}: {text}", spec.name);
@@ -780,7 +873,7 @@ fn an_interrupted_consumer_reports_what_it_has() {
         for (spec, maker) in meeting() {
             let place = Place::new(spec, "report");
             let (producer, mut consumer) = met(spec, maker, &place, &["--duration", "60s"]);
-            place.disappears();
+            place.is_met();
             std::thread::sleep(Duration::from_millis(100));
             consumer.signal(Signal::SIGINT);
             let (code, heard, trouble) = consumer.end();
@@ -800,7 +893,7 @@ fn a_name_that_a_killed_program_left_is_taken_over() {
             let mut dead = Running::start(spec.name, &[maker.word(), "--at", &place.at]);
             dead.waits();
             dead.kill_hard();
-            assert!(place.taken(), "{}: nothing was left to test with", spec.name);
+            assert!(place.exists(), "{}: nothing was left to test with", spec.name);
             if maker == Maker::Producer {
                 // A dead producer's ring is not taken for a living one.
                 let (code, heard, text) =
@@ -859,19 +952,51 @@ fn a_second_program_at_a_taken_name_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
-fn a_file_of_somebody_else_at_the_name_survives() {
+fn a_namesake_of_somebody_else_survives() {
     common::watched(LIMIT, || {
         for (spec, maker) in meeting() {
-            let place = Place::new(spec, "foreign");
-            let Some(path) = &place.path else { continue };
+            // Nothing of a stranger's could be harmed at an address.
+            if spec.meeting == Meeting::Address {
+                continue;
+            }
             for theirs in [b"short".to_vec(), vec![7; 10_000]] {
-                std::fs::write(path, &theirs).unwrap();
+                let place = Place::new(spec, "foreign");
+                place.occupy(&theirs);
+                let before = place.things();
                 let arguments = [maker.word(), "--at", &place.at, "--patience", "200ms"];
                 let (code, _, text) = Running::start(spec.name, &arguments).end();
                 assert_eq!(code, Some(1), "{}: {text}", spec.name);
                 one_error(&text, &place.at);
-                assert_eq!(std::fs::read(path).unwrap(), theirs, "{}", spec.name);
+                assert_eq!(place.things(), before, "{}", spec.name);
+                if let Spot::Path(path) = &place.spot {
+                    assert_eq!(std::fs::read(path).unwrap(), theirs, "{}", spec.name);
+                }
             }
         }
+    });
+}
+
+#[test]
+fn a_killed_run_leaves_no_queue_because_its_launcher_removes_it() {
+    common::watched(LIMIT, || {
+        let _turn = turn();
+        let queues_of = |pid: u32| sysv::queues().into_iter().filter(move |queue| queue.users.contains(&pid)).count();
+        let mut run = Running::start("sysv-mq", &["ping-pong", "--duration", "60s", "--placement", "unpinned"]);
+        let launcher = run.child().id();
+        let parent_of = |pid: u32| {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            text.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<u32>().ok())
+        };
+        // The cell is a child of the launcher, its peer is not, and it is a user of both queues of its link.
+        let mut cell = 0;
+        until("the cell carries messages", || {
+            let users = sysv::queues().into_iter().flat_map(|queue| queue.users);
+            cell = users.into_iter().find(|pid| parent_of(*pid) == Some(launcher)).unwrap_or(0);
+            cell != 0 && queues_of(cell) == 2
+        });
+        kill(Pid::from_raw(cell as i32), Signal::SIGKILL).unwrap();
+        let (code, _, text) = run.end();
+        assert_eq!(code, Some(1), "{text}");
+        assert_eq!(queues_of(cell), 0, "{text}");
     });
 }

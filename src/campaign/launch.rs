@@ -10,7 +10,7 @@ use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
 use crate::host;
 use crate::plan::{Plan, Span, Workload};
-use crate::sys::{clock, cpu, process};
+use crate::sys::{clock, cpu, process, sysv};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Serialize, de::DeserializeOwned};
 use std::io::{self, ErrorKind, Read, Write};
@@ -30,7 +30,7 @@ pub fn interrupt() {
     INTERRUPTED.store(true, Ordering::SeqCst);
     match RUNNING.load(Ordering::SeqCst) {
         0 => {}
-        group => process::kill_group(group),
+        group => end_group(group),
     }
 }
 
@@ -106,9 +106,15 @@ pub(super) fn start(mut command: Command) -> Result<Child> {
 pub(super) fn finish(child: &mut Child) -> io::Result<ExitStatus> {
     let status = child.wait();
     // Whoever is left of the group has no purpose any more.
-    process::kill_group(child.id());
+    end_group(child.id());
     RUNNING.store(0, Ordering::SeqCst);
     status
+}
+
+/// Kills the group of a cell and removes what outlives it, which the cell could not do itself if it was killed.
+fn end_group(leader: u32) {
+    process::kill_group(leader);
+    sysv::remove_queues_of(leader);
 }
 
 /// Launches one of the program's own commands, hands it its order as a line of JSON and reads its answer.

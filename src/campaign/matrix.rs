@@ -7,8 +7,10 @@
 
 use crate::cell::{Outcome, admit};
 use crate::error::{Error, Result};
-use crate::plan::{Offered, Parties, Placement, Plan, RunId, Touch, Wait, Workload};
-use crate::transport::{ALL, Runner, find};
+use crate::plan::{Offered, Pages, Parties, Placement, Plan, RunId, Touch, Wait, Workload};
+use crate::sys::map;
+use crate::transport::ring::POOL_HINT;
+use crate::transport::{ALL, Family, Runner, ShmRing, Transport, find};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -47,6 +49,8 @@ pub struct Request {
     pub nagle: bool,
     /// Where files go.
     pub dir: Option<PathBuf>,
+    /// Pages of the ring.
+    pub pages: Pages,
 }
 
 /// The cells to run, and those that were asked for and cannot be.
@@ -126,6 +130,25 @@ impl Request {
             }
         }
         Ok(matrix)
+    }
+
+    /// Refuses a choice of pages for mechanisms that have none, and of huge ones where there are none: a campaign of
+    /// refusals helps nobody.
+    ///
+    /// # Errors
+    /// A usage error that names the mechanism to ask for; `unsupported` without a free huge page.
+    pub fn require_pages(&self) -> Result<()> {
+        let ring = ShmRing::SPEC.name;
+        let chooses = |runner: &&dyn Runner| runner.spec().name == ring || runner.spec().family == Family::Control;
+        if !self.pages.are_usual() && !self.runners()?.iter().all(chooses) {
+            return Err(
+                Error::usage(format!("only {ring} can choose its pages")).hint(format!("add --mechanism {ring}"))
+            );
+        }
+        if self.pages.huge && map::huge_pages().is_none_or(|(_, free)| free == 0) {
+            return Err(Error::unsupported("no huge page is free").hint(POOL_HINT));
+        }
+        Ok(())
     }
 
     fn runners(&self) -> Result<Vec<&'static dyn Runner>> {
@@ -210,6 +233,7 @@ impl Request {
             nagle: self.nagle,
             placement,
             dir: self.dir.clone(),
+            pages: self.pages,
             ..Plan::default()
         };
         wanted.into_iter().filter(fits).map(plan).collect()
@@ -284,6 +308,7 @@ mod tests {
             touch: Touch::Whole,
             nagle: false,
             dir: None,
+            pages: Pages::default(),
         }
     }
 
@@ -330,6 +355,25 @@ mod tests {
         assert!(!matrix.cells.is_empty() && matrix.unsupported.is_empty());
         let asked = request(&["pipe", "null"]).matrix(2).unwrap().unsupported;
         assert!(!asked.is_empty() && asked.iter().all(|o| o.reason.as_deref().unwrap().contains("one party")));
+    }
+
+    #[test]
+    fn pages_can_be_chosen_for_the_ring_and_nothing_else() {
+        let request = |names: &[&str]| Request {
+            mechanisms: names.iter().map(ToString::to_string).collect(),
+            pages: Pages { populate: true, ..Pages::default() },
+            ..quick()
+        };
+        for others in [&[][..], &["pipe"], &["shm-ring", "mmap-file"], &["all"]] {
+            assert_eq!(request(others).require_pages().unwrap_err().exit_code(), 2, "{others:?}");
+        }
+        let asked = request(&["shm-ring"]);
+        asked.require_pages().unwrap();
+        let matrix = asked.matrix(2).unwrap();
+        let usual: HashSet<_> =
+            Request { pages: Pages::default(), ..asked }.matrix(2).unwrap().cells.iter().map(Plan::cell_key).collect();
+        assert!(matrix.unsupported.is_empty() && !matrix.cells.is_empty());
+        assert!(matrix.cells.iter().all(|plan| plan.pages.populate && !usual.contains(&plan.cell_key())));
     }
 
     #[test]

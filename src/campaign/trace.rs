@@ -12,7 +12,7 @@
 use super::launch::{cell_command, finish, start};
 use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
-use crate::plan::{Parties, Placement, Plan, Touch, Wait, Workload};
+use crate::plan::{Pages, Parties, Placement, Plan, Touch, Wait, Workload};
 use crate::sys::trace::{self, Call, Stop, Way};
 use crate::sys::{cpu, process};
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,9 @@ pub struct Trace {
     /// Whether a TCP connection was allowed to hold small messages back.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub nagle: bool,
+    /// Pages of the ring, where they were chosen.
+    #[serde(skip_serializing_if = "Pages::are_usual", default)]
+    pub pages: Pages,
     /// Messages (round trips) by which the two compared windows differ.
     pub messages: u64,
     /// Per party: calls per message (round trip), by name. A call that does not grow with the messages is absent.
@@ -101,8 +104,9 @@ pub struct Trace {
 
 impl Trace {
     /// What makes two traces the same cell.
-    pub fn cell(&self) -> (&str, Workload, usize, Wait, Parties, Placement, Touch, bool) {
-        (&self.mechanism, self.workload, self.size, self.wait, self.parties, self.placement, self.touch, self.nagle)
+    pub fn cell(&self) -> (&str, Workload, usize, Wait, Parties, Placement, Touch, bool, Pages) {
+        let Self { mechanism, workload, size, wait, parties, placement, touch, nagle, pages, .. } = self;
+        (mechanism, *workload, *size, *wait, *parties, *placement, *touch, *nagle, *pages)
     }
 
     fn empty(plan: &Plan, messages: u64) -> Self {
@@ -115,6 +119,7 @@ impl Trace {
             placement: plan.placement,
             touch: plan.touch,
             nagle: plan.nagle,
+            pages: plan.pages,
             messages,
             calls: vec![],
             bytes: vec![],

@@ -1,6 +1,6 @@
 //! `ipcost compare`: a campaign from the command line, with its progress.
 
-use super::options::{LoadOptions, writable_dir};
+use super::options::{LoadOptions, PageOptions, writable_dir};
 use super::print;
 use super::signals::{Duty, watch};
 use crate::campaign::journal::{Campaign, Done, Journal, Terms, read};
@@ -37,7 +37,7 @@ enum Format {
 }
 
 /// What the folder of a campaign decides when it is continued.
-const DECIDED: [&str; 17] = [
+const DECIDED: [&str; 19] = [
     "rate",
     "arrivals",
     "profile",
@@ -55,6 +55,8 @@ const DECIDED: [&str; 17] = [
     "seed",
     "out",
     "dir",
+    "huge_pages",
+    "populate",
 ];
 
 /// Its options.
@@ -110,6 +112,8 @@ pub struct Compare {
     /// Folder for mechanisms that need a file
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    #[command(flatten)]
+    pages: PageOptions,
     /// What to print on standard output
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -174,9 +178,11 @@ fn begin(args: &Compare) -> Result<Sitting> {
         placements: args.cpus.map_or_else(|| args.placement.clone(), |cpus| vec![cpus]),
         touch: args.touch,
         nagle: args.nagle,
+        pages: args.pages.pages(),
         // What goes on from another folder means the same place.
         dir: args.dir.as_ref().map(|dir| std::path::absolute(dir).unwrap_or_else(|_| dir.clone())),
     };
+    request.require_pages()?;
     let mut matrix = request.matrix(allowed.len())?;
     require_cells(&matrix)?;
     if let Some(dir) = &args.dir {

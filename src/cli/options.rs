@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::plan::{
-    Arrivals, Offered, Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload, parse_cpus, parse_millis,
+    Arrivals, Offered, Pages, Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload, parse_cpus, parse_millis,
     parse_placement, parse_rate, parse_size,
 };
 use crate::transport::Spec;
@@ -43,6 +43,27 @@ pub struct RunOptions {
     /// Folder for mechanisms that need a file
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Its pages.
+    #[command(flatten)]
+    pub pages: PageOptions,
+}
+
+/// What the pages of a ring can be asked to be.
+#[derive(Debug, Args)]
+pub struct PageOptions {
+    /// Put the ring of shm-ring into huge pages, which vm.nr_hugepages must provide
+    #[arg(long)]
+    pub huge_pages: bool,
+    /// Have the ring of shm-ring mapped with all its page tables filled (MAP_POPULATE)
+    #[arg(long)]
+    pub populate: bool,
+}
+
+impl PageOptions {
+    /// The pages that the options mean.
+    pub fn pages(&self) -> Pages {
+        Pages { huge: self.huge_pages, populate: self.populate }
+    }
 }
 
 /// What an offered load can be asked for.
@@ -81,6 +102,7 @@ impl RunOptions {
             },
             dir: self.dir.clone(),
             nagle: self.nagle,
+            pages: self.pages.pages(),
             run: RunId { started: now(), ..RunId::default() },
             ..Plan::default()
         }

@@ -130,6 +130,8 @@ columns! {
     "placement", "placement", None, Shown::Csv, "CPUs of the parties", Row |r| r.class.placement.to_string().into();
     "touch", "touch", None, Shown::Csv, "how much of each message is written and verified",
         Row |r| r.class.touch.to_string().into();
+    "pages", "pages", None, Shown::Csv, "pages of the ring, where they were chosen (--huge-pages, --populate)",
+        Row |r| if r.class.pages.are_usual() { Value::Absent } else { r.class.pages.to_string().into() };
     "rank", "#", None, Shown::Always, "rank within the class; rows that cannot be told apart share one",
         Row |r| r.rank.map_or(Value::Absent, |n| Value::Count(n as u64));
     "mechanism", "mechanism", None, Shown::Always, "what carried the messages", Row |r| r.variant().into();

@@ -11,7 +11,7 @@ use crate::cell::{Outcome, Status};
 use crate::measure::Merged;
 use crate::measure::limits::Limits;
 use crate::measure::stats::{Estimate, Trend};
-use crate::plan::{Offered, Parties, Placement, RunId, Touch, Wait, Workload, show_size};
+use crate::plan::{Offered, Pages, Parties, Placement, RunId, Touch, Wait, Workload, show_size};
 use crate::transport::{Family, find};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,6 +35,8 @@ pub struct Class {
     pub touch: Touch,
     /// Whether TCP connections were allowed to hold small messages back.
     pub nagle: bool,
+    /// Pages of the ring, where they were chosen.
+    pub pages: Pages,
 }
 
 impl Class {
@@ -48,16 +50,18 @@ impl Class {
             placement: run.placement.requested,
             touch: run.touch,
             nagle: run.nagle,
+            pages: run.pages,
         }
     }
 }
 
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Class { workload, offered, size, wait, placement, nagle, .. } = self;
+        let Class { workload, offered, size, wait, placement, nagle, pages, .. } = self;
         let offered = offered.map(|offered| format!(" at {offered}")).unwrap_or_default();
         let nagle = if *nagle { ", nagle" } else { "" };
-        write!(f, "{workload} {}{offered}, wait {wait}, {placement}{nagle}", show_size(*size))
+        let pages = if pages.are_usual() { String::new() } else { format!(", {pages}") };
+        write!(f, "{workload} {}{offered}, wait {wait}, {placement}{nagle}{pages}", show_size(*size))
     }
 }
 
@@ -188,8 +192,8 @@ impl Beside {
             Err(error) => (vec![], vec![format!("system calls are not shown: {error}")]),
         };
         let calls = traces.into_iter().filter_map(|trace| {
-            let Trace { workload, size, wait, placement, touch, nagle, .. } = trace;
-            let class = Class { workload, offered: None, size, wait, placement, touch, nagle };
+            let Trace { workload, size, wait, placement, touch, nagle, pages, .. } = trace;
+            let class = Class { workload, offered: None, size, wait, placement, touch, nagle, pages };
             Some(((class, trace.mechanism.clone(), trace.parties, None), trace.calls_per_message()?))
         });
         Self { limits: Limits::read(dir), remarks, calls: calls.collect() }

@@ -63,6 +63,9 @@ pub fn run(o: &Outcome) -> String {
     let nagle = if o.nagle { ", nagle," } else { "" };
     line("mechanism", format!("{}{nagle} between {}", o.mechanism, parties(o)));
     line("workload", format!("{}, {} a message, touching the {}", o.workload, show_size(o.size), o.touch));
+    if !o.pages.are_usual() {
+        line("memory", o.pages.to_string());
+    }
     line("wait, place", format!("{}, {}{}", o.wait, o.placement.requested, cpus(o)));
     if let Some(rtt) = &o.rtt_ns {
         line("round trip", format!("{} mean of {} in one batch", nanos(rtt.mean), o.messages));

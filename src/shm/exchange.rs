@@ -57,7 +57,7 @@ pub fn exchange<T: Send>(values: impl IntoIterator<Item = T>, wait: Wait) -> (Sw
     let places = values.into_iter().map(UnsafeCell::new).collect();
     let ring = Arc::new(Ring { indices: Indices::default(), places });
     let (handle, slots) = (|| Handle(Arc::clone(&ring)), ring.places.len() as u64);
-    let manner = Manner { wait, scope: Scope::Private };
+    let manner = Manner { wait, berth: Scope::Private };
     let mut producer = Producer::new(handle(), slots, manner);
     let mut consumer = Consumer::new(handle(), slots, manner);
     producer.attach();

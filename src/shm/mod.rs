@@ -15,11 +15,13 @@
 //! - `exchange`: a ring of places in which two threads swap values
 //! - [`slot`]: a mailbox that both sides write in turn, without memory
 //! - `region`: the memory itself; everything that turns an index into a slice
+//! - `bounded`: the textbook's buffer under semaphores or a mutex
 //! - `ledger`: the page in which two parties of a run keep their books
 //! - `stamps`: when each message of an open-loop window was there
 
 #![allow(unsafe_code)]
 
+pub mod bounded;
 #[cfg(not(loom))]
 pub mod exchange;
 pub mod futex;

@@ -4,8 +4,10 @@
 //! slices are made here and nowhere else, so that every pointer computation of the crate is in this file. Rejected:
 //! `memmap2::MmapMut`, whose `Deref` makes a `&mut [u8]` of the whole mapping, which is wrong as soon as the peer runs.
 
-use super::ring::{Consumer, Indices, Producer};
+use super::futex::Scope;
+use super::ring::{Consumer, Indices, Manner, Producer, Stop};
 use super::slot::{Lobby, Place, Side, Stamp, Words};
+use super::wait::Berth;
 use std::alloc::Layout;
 use std::any::Any;
 use std::ops::Deref;
@@ -123,7 +125,8 @@ impl<T> View<T> {
     /// The `T` that lies `offset` bytes into the region.
     ///
     /// # Safety
-    /// `T` must consist of atomics only and be valid whatever bytes it holds.
+    /// `T` must consist of atomics only, or of objects that are made to be shared (`sys::sync`), and be valid whatever
+    /// bytes it holds.
     pub(super) unsafe fn new(region: &Arc<Region>, offset: usize) -> Self {
         assert!(offset + size_of::<T>() <= region.len, "a view ends beyond its region");
         // SAFETY: in bounds by the assertion.
@@ -156,6 +159,34 @@ pub struct Occupants {
     pub pids: [AtomicU32; 2],
 }
 
+/// Which of the two parties said that it left: for mechanisms whose kernel objects do not tell. All zero is nobody.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub struct Farewell {
+    left: [AtomicU32; 2],
+}
+
+impl Farewell {
+    /// The record of a region in which nothing but it and the [`Occupants`] lie.
+    pub fn lay(region: &Arc<Region>) -> View<Self> {
+        // SAFETY: `Farewell` is all atomics.
+        unsafe { View::new(region, INDICES) }
+    }
+
+    /// Says that party 0 (the producer) or 1 (the consumer) left.
+    pub fn say(&self, who: usize) {
+        // Release: what the party did before is visible to whoever sees that it left.
+        self.left[who].store(1, Ordering::Release);
+    }
+
+    /// Whether the party left.
+    #[inline(always)]
+    pub fn said(&self, who: usize) -> bool {
+        // Acquire: pairs with `say`.
+        self.left[who].load(Ordering::Acquire) != 0
+    }
+}
+
 /// Offsets of a ring in its region.
 #[derive(Debug, Clone, Copy)]
 pub struct RingShape {
@@ -185,7 +216,8 @@ impl RingShape {
 }
 
 const OCCUPANTS: usize = 0;
-const INDICES: usize = 256;
+/// Where a mechanism's own words begin.
+pub(super) const INDICES: usize = 256;
 const _: () = assert!(INDICES + size_of::<Indices>() <= PAGE);
 const _: () = assert!(size_of::<Occupants>() <= INDICES);
 
@@ -203,7 +235,7 @@ pub fn indices(region: &Arc<Region>) -> View<Indices> {
 
 /// The slots of a ring as bytes.
 #[derive(Debug)]
-struct Slots {
+pub(super) struct Slots {
     first: NonNull<u8>,
     shape: RingShape,
 }
@@ -212,7 +244,7 @@ struct Slots {
 unsafe impl Send for Slots {}
 
 impl Slots {
-    fn new(region: &Region, shape: RingShape) -> Self {
+    pub(super) fn new(region: &Region, shape: RingShape) -> Self {
         assert!(shape.region_len() <= region.len, "the ring does not fit its region");
         // SAFETY: PAGE is within the region by the assertion.
         Self { first: unsafe { region.base.add(PAGE) }, shape }
@@ -224,16 +256,36 @@ impl Slots {
         // SAFETY: `index` is a masked slot number, so the slot lies within the region (asserted in `new`).
         unsafe { self.first.as_ptr().add(index as usize * self.shape.stride) }
     }
+
+    /// The message in slot `index`.
+    ///
+    /// # Safety
+    /// Nobody may write the slot while the slice lives, and its region must be mapped.
+    #[inline(always)]
+    pub(super) unsafe fn get(&self, index: u64) -> &[u8] {
+        // SAFETY: the slot is in bounds, any byte is a valid u8, and the caller promises the rest.
+        unsafe { std::slice::from_raw_parts(self.at(index), self.shape.size) }
+    }
+
+    /// The place for the message in slot `index`.
+    ///
+    /// # Safety
+    /// Nobody else may read or write the slot while the slice lives, and its region must be mapped.
+    #[inline(always)]
+    pub(super) unsafe fn get_mut(&mut self, index: u64) -> &mut [u8] {
+        // SAFETY: the slot is in bounds, any byte is a valid u8, and the caller promises the rest.
+        unsafe { std::slice::from_raw_parts_mut(self.at(index), self.shape.size) }
+    }
 }
 
 /// The sending end of a ring over a region.
 #[derive(Debug)]
-pub struct RingTx {
-    producer: Producer<View<Indices>>,
+pub struct RingTx<B: Berth = Scope> {
+    producer: Producer<View<Indices>, B>,
     slots: Slots,
 }
 
-impl RingTx {
+impl<B: Berth> RingTx<B> {
     /// As [`Producer::attach`].
     pub fn attach(&mut self) {
         self.producer.attach();
@@ -241,7 +293,7 @@ impl RingTx {
 
     /// The producer's end. There must be one per ring, which is why nobody outside the crate may make it: a second one
     /// would hand out the same slot again.
-    pub(crate) fn new(region: &Arc<Region>, shape: RingShape, manner: super::ring::Manner) -> Self {
+    pub(crate) fn new(region: &Arc<Region>, shape: RingShape, manner: Manner<B>) -> Self {
         let slots = Slots::new(region, shape);
         Self { producer: Producer::new(indices(region), shape.slots as u64, manner), slots }
     }
@@ -251,16 +303,11 @@ impl RingTx {
     /// # Errors
     /// As [`Producer::reserve`].
     #[inline(always)]
-    pub fn send_with(
-        &mut self,
-        gone: impl FnMut() -> bool,
-        fill: impl FnOnce(&mut [u8]),
-    ) -> Result<(), super::ring::Stop> {
+    pub fn send_with(&mut self, gone: impl FnMut() -> bool, fill: impl FnOnce(&mut [u8])) -> Result<(), Stop> {
         let index = self.producer.reserve(gone)?;
         // SAFETY: between `reserve` and `commit` the slot is the producer's alone (the consumer's acquire of a later
-        // tail and our acquire of its head exclude each other), it is in bounds, and any byte is a valid u8.
-        let slot = unsafe { std::slice::from_raw_parts_mut(self.slots.at(index), self.slots.shape.size) };
-        fill(slot);
+        // tail and our acquire of its head exclude each other); the producer's view keeps the region mapped.
+        fill(unsafe { self.slots.get_mut(index) });
         self.producer.commit();
         Ok(())
     }
@@ -300,19 +347,19 @@ impl Places {
 
 /// The receiving end of a ring over a region.
 #[derive(Debug)]
-pub struct RingRx {
-    consumer: Consumer<View<Indices>>,
+pub struct RingRx<B: Berth = Scope> {
+    consumer: Consumer<View<Indices>, B>,
     slots: Slots,
 }
 
-impl RingRx {
+impl<B: Berth> RingRx<B> {
     /// As [`Consumer::attach`].
     pub fn attach(&mut self) {
         self.consumer.attach();
     }
 
     /// The consumer's end. There must be one per ring, as with [`RingTx::new`].
-    pub(crate) fn new(region: &Arc<Region>, shape: RingShape, manner: super::ring::Manner) -> Self {
+    pub(crate) fn new(region: &Arc<Region>, shape: RingShape, manner: Manner<B>) -> Self {
         let slots = Slots::new(region, shape);
         Self { consumer: Consumer::new(indices(region), shape.slots as u64, manner), slots }
     }
@@ -322,16 +369,11 @@ impl RingRx {
     /// # Errors
     /// As [`Consumer::peek`].
     #[inline(always)]
-    pub fn recv_with<R>(
-        &mut self,
-        gone: impl FnMut() -> bool,
-        read: impl FnOnce(&[u8]) -> R,
-    ) -> Result<R, super::ring::Stop> {
+    pub fn recv_with<R>(&mut self, gone: impl FnMut() -> bool, read: impl FnOnce(&[u8]) -> R) -> Result<R, Stop> {
         let index = self.consumer.peek(gone)?;
         // SAFETY: between `peek` and `release` the slot is the consumer's alone (the producer writes it again only
-        // after it acquired a head beyond it), and it is in bounds.
-        let slot = unsafe { std::slice::from_raw_parts(self.slots.at(index), self.slots.shape.size) };
-        let result = read(slot);
+        // after it acquired a head beyond it); the consumer's view keeps the region mapped.
+        let result = read(unsafe { self.slots.get(index) });
         self.consumer.release();
         Ok(result)
     }
@@ -394,12 +436,7 @@ unsafe impl Sync for Mailbox {}
 impl Mailbox {
     /// Side `index` of the pair; returns its two halves. There must be one of each side, which is why nobody outside the
     /// crate may make it: a second one would hand out the same places again.
-    pub(crate) fn open(
-        region: &Arc<Region>,
-        shape: LaneShape,
-        index: usize,
-        manner: super::ring::Manner,
-    ) -> (MailTx, MailRx) {
+    pub(crate) fn open(region: &Arc<Region>, shape: LaneShape, index: usize, manner: Manner) -> (MailTx, MailRx) {
         assert!(shape.region_len() <= region.len, "the mailbox does not fit its region");
         assert!(index < 2, "a mailbox has sides 0 and 1");
         // SAFETY: `Words` is all atomics.
@@ -442,11 +479,7 @@ impl MailTx {
     /// # Errors
     /// As [`Side::reserve`].
     #[inline(always)]
-    pub fn send_with(
-        &mut self,
-        gone: impl FnMut() -> bool,
-        fill: impl FnOnce(&mut [u8]),
-    ) -> Result<(), super::ring::Stop> {
+    pub fn send_with(&mut self, gone: impl FnMut() -> bool, fill: impl FnOnce(&mut [u8])) -> Result<(), Stop> {
         let mailbox = &*self.mailbox;
         let place = mailbox.side.reserve(gone)?;
         let at = if place == Place::Shared { mailbox.shared } else { mailbox.mine };
@@ -486,11 +519,7 @@ impl MailRx {
     /// # Errors
     /// As [`Side::peek`].
     #[inline(always)]
-    pub fn recv_with<R>(
-        &mut self,
-        gone: impl FnMut() -> bool,
-        read: impl FnOnce(&[u8]) -> R,
-    ) -> Result<R, super::ring::Stop> {
+    pub fn recv_with<R>(&mut self, gone: impl FnMut() -> bool, read: impl FnOnce(&[u8]) -> R) -> Result<R, Stop> {
         let mailbox = &*self.mailbox;
         let place = mailbox.side.peek(gone)?;
         let at = if place == Place::Shared { mailbox.shared } else { mailbox.theirs };

@@ -11,7 +11,7 @@
 use super::Line;
 use super::futex::Scope;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
-use super::wait::{Bell, Wait};
+use super::wait::{Bell, Berth, Wait};
 use std::ops::Deref;
 
 /// The shared half of a ring. All zero is an empty, open ring.
@@ -40,23 +40,25 @@ pub enum Stop {
     Gone,
     /// The other side's index is impossible: somebody scribbled over the header.
     Corrupt,
+    /// The other side died while it held the lock.
+    Died,
 }
 
 /// How one end behaves while it waits.
 #[derive(Debug, Clone, Copy)]
-pub struct Manner {
+pub struct Manner<B = Scope> {
     /// Spin, yield, sleep or spin and sleep.
     pub wait: Wait,
-    /// Whether a sleeper may be in another process.
-    pub scope: Scope,
+    /// Where to sleep, and where the other side does: of a futex, whether it may be in another process.
+    pub berth: B,
 }
 
 /// The producer's private half.
 #[derive(Debug)]
-pub struct Producer<C: Deref<Target = Indices>> {
+pub struct Producer<C: Deref<Target = Indices>, B: Berth = Scope> {
     shared: C,
     slots: u64,
-    manner: Manner,
+    manner: Manner<B>,
     tail: u64,
     head_seen: u64,
     attached: bool,
@@ -64,21 +66,21 @@ pub struct Producer<C: Deref<Target = Indices>> {
 
 /// The consumer's private half.
 #[derive(Debug)]
-pub struct Consumer<C: Deref<Target = Indices>> {
+pub struct Consumer<C: Deref<Target = Indices>, B: Berth = Scope> {
     shared: C,
     slots: u64,
-    manner: Manner,
+    manner: Manner<B>,
     head: u64,
     tail_seen: u64,
     attached: bool,
 }
 
-impl<C: Deref<Target = Indices>> Producer<C> {
+impl<C: Deref<Target = Indices>, B: Berth> Producer<C, B> {
     /// The producer of a ring of `slots` slots. There must be one producer per ring.
     ///
     /// # Panics
     /// If `slots` is not a power of two.
-    pub fn new(shared: C, slots: u64, manner: Manner) -> Self {
+    pub fn new(shared: C, slots: u64, manner: Manner<B>) -> Self {
         assert!(slots.is_power_of_two(), "a ring needs a power of two of slots, not {slots}");
         // Relaxed: nobody else writes the tail; the head is only a hint until it is read again with acquire.
         let tail = shared.tail.0.load(Ordering::Relaxed);
@@ -115,7 +117,8 @@ impl<C: Deref<Target = Indices>> Producer<C> {
         // write into it again.
         let space = || Some(shared.head.0.load(Ordering::Acquire)).filter(|head| tail.wrapping_sub(*head) != slots);
         let left = || shared.left.0.load(Ordering::Acquire) & CONSUMER_LEFT != 0;
-        let head = shared.freed.wait(self.manner.wait, self.manner.scope, space, left, gone).map_err(|_| Stop::Gone)?;
+        let head =
+            shared.freed.wait(self.manner.wait, &self.manner.berth, space, left, gone).map_err(|_| Stop::Gone)?;
         if tail.wrapping_sub(head) > slots {
             return Err(Stop::Corrupt);
         }
@@ -129,7 +132,7 @@ impl<C: Deref<Target = Indices>> Producer<C> {
         self.tail = self.tail.wrapping_add(1);
         // Release: the slot's bytes are visible before the new tail is.
         self.shared.tail.0.store(self.tail, Ordering::Release);
-        self.shared.filled.ring(self.manner.wait, self.manner.scope);
+        self.shared.filled.ring(self.manner.wait, &self.manner.berth);
     }
 
     /// Waits until the consumer has released everything that was committed, for a producer whose messages end with it.
@@ -141,24 +144,24 @@ impl<C: Deref<Target = Indices>> Producer<C> {
         // Acquire: the consumer's reads of the last slot are over before its memory is given to somebody else.
         let drained = || (shared.head.0.load(Ordering::Acquire) == tail).then_some(());
         let left = || shared.left.0.load(Ordering::Acquire) & CONSUMER_LEFT != 0;
-        shared.freed.wait(self.manner.wait, self.manner.scope, drained, left, gone).map_err(|_| Stop::Gone)
+        shared.freed.wait(self.manner.wait, &self.manner.berth, drained, left, gone).map_err(|_| Stop::Gone)
     }
 }
 
-impl<C: Deref<Target = Indices>> Drop for Producer<C> {
+impl<C: Deref<Target = Indices>, B: Berth> Drop for Producer<C, B> {
     fn drop(&mut self) {
         if self.attached {
-            leave(&self.shared, PRODUCER_LEFT, &self.shared.filled, self.manner);
+            leave(&self.shared, PRODUCER_LEFT, &self.shared.filled, &self.manner);
         }
     }
 }
 
-impl<C: Deref<Target = Indices>> Consumer<C> {
+impl<C: Deref<Target = Indices>, B: Berth> Consumer<C, B> {
     /// The consumer of a ring of `slots` slots. There must be one consumer per ring.
     ///
     /// # Panics
     /// If `slots` is not a power of two.
-    pub fn new(shared: C, slots: u64, manner: Manner) -> Self {
+    pub fn new(shared: C, slots: u64, manner: Manner<B>) -> Self {
         assert!(slots.is_power_of_two(), "a ring needs a power of two of slots, not {slots}");
         let head = shared.head.0.load(Ordering::Relaxed);
         // A stale tail would do; "empty" makes the first `peek` read it with acquire.
@@ -192,7 +195,7 @@ impl<C: Deref<Target = Indices>> Consumer<C> {
         // Acquire: pairs with the release in `leave`; the tail is looked at once more after this says yes.
         let left = || shared.left.0.load(Ordering::Acquire) & PRODUCER_LEFT != 0;
         let tail =
-            shared.filled.wait(self.manner.wait, self.manner.scope, message, left, gone).map_err(|_| Stop::Gone)?;
+            shared.filled.wait(self.manner.wait, &self.manner.berth, message, left, gone).map_err(|_| Stop::Gone)?;
         if tail.wrapping_sub(head) > self.slots {
             return Err(Stop::Corrupt);
         }
@@ -206,21 +209,21 @@ impl<C: Deref<Target = Indices>> Consumer<C> {
         self.head = self.head.wrapping_add(1);
         // Release: our reads of the slot are over before the producer may write it.
         self.shared.head.0.store(self.head, Ordering::Release);
-        self.shared.freed.ring(self.manner.wait, self.manner.scope);
+        self.shared.freed.ring(self.manner.wait, &self.manner.berth);
     }
 }
 
-impl<C: Deref<Target = Indices>> Drop for Consumer<C> {
+impl<C: Deref<Target = Indices>, B: Berth> Drop for Consumer<C, B> {
     fn drop(&mut self) {
         if self.attached {
-            leave(&self.shared, CONSUMER_LEFT, &self.shared.freed, self.manner);
+            leave(&self.shared, CONSUMER_LEFT, &self.shared.freed, &self.manner);
         }
     }
 }
 
 /// Says good-bye and wakes the other side, whatever it waits with.
-fn leave(shared: &Indices, who: u32, bell: &Bell, manner: Manner) {
+fn leave(shared: &Indices, who: u32, bell: &Bell, manner: &Manner<impl Berth>) {
     // Release: what we committed or released before is visible to whoever sees that we left.
     shared.left.0.fetch_or(who, Ordering::Release);
-    bell.ring(manner.wait, manner.scope);
+    bell.ring(manner.wait, &manner.berth);
 }

@@ -239,13 +239,13 @@ where
         gone: impl FnMut() -> bool,
     ) -> Result<Place, Stop> {
         self.lobby.bells[self.index]
-            .wait(self.manner.wait, self.manner.scope, ready, left, gone)
+            .wait(self.manner.wait, self.manner.berth, ready, left, gone)
             .map_err(|_| Stop::Gone)
     }
 
     #[inline(always)]
     fn ring(&self) {
-        self.lobby.bells[1 - self.index].ring(self.manner.wait, self.manner.scope);
+        self.lobby.bells[1 - self.index].ring(self.manner.wait, self.manner.berth);
     }
 
     #[inline(always)]

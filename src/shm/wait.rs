@@ -55,6 +55,37 @@ const LOOKS_IN_PLACE: u32 = 256;
 /// Sleep between two checks whether the peer still lives.
 const NAP: Duration = Duration::from_millis(20);
 
+/// Where a side sleeps once the protocol of the [`Bell`] has decided that it must: the futex under the flag itself, or
+/// something beside it. Only whoever saw the flag up wakes, so that nothing is asked of the kernel while nobody sleeps.
+pub trait Berth {
+    /// Sleeps until it was woken since the last sleep, or for another reason: the caller looks again. Must not sleep when
+    /// `flag`, which was up, is down, unless whoever took it down is still going to wake.
+    fn sleep(&self, flag: &Futex, limit: Duration);
+
+    /// Wakes the sleeper, whose `flag` is down by now.
+    fn wake(&self, flag: &Futex);
+}
+
+impl Berth for Scope {
+    fn sleep(&self, flag: &Futex, limit: Duration) {
+        flag.wait(1, *self, limit);
+    }
+
+    fn wake(&self, flag: &Futex) {
+        flag.wake(*self);
+    }
+}
+
+impl<B: Berth> Berth for &B {
+    fn sleep(&self, flag: &Futex, limit: Duration) {
+        (*self).sleep(flag, limit);
+    }
+
+    fn wake(&self, flag: &Futex) {
+        (*self).wake(flag);
+    }
+}
+
 /// A flag in shared memory that says "I sleep, wake me".
 #[derive(Debug)]
 #[repr(C, align(128))]
@@ -81,7 +112,7 @@ impl Bell {
     pub fn wait<R>(
         &self,
         how: Wait,
-        scope: Scope,
+        berth: impl Berth,
         mut ready: impl FnMut() -> Option<R>,
         left: impl FnMut() -> bool,
         gone: impl FnMut() -> bool,
@@ -100,14 +131,14 @@ impl Bell {
                 }
             }
         }
-        self.wait_slow(how, scope, ready, left, gone)
+        self.wait_slow(how, &berth, ready, left, gone)
     }
 
     #[inline(never)]
     fn wait_slow<R>(
         &self,
         how: Wait,
-        scope: Scope,
+        berth: &impl Berth,
         mut ready: impl FnMut() -> Option<R>,
         mut left: impl FnMut() -> bool,
         mut gone: impl FnMut() -> bool,
@@ -126,7 +157,7 @@ impl Bell {
                 if how == Wait::Yield { yield_now() } else { relax() }
             }
             if how.sleeps()
-                && let Some(found) = self.sleep(scope, &mut ready, &mut left)
+                && let Some(found) = self.sleep(berth, &mut ready, &mut left)
             {
                 return Ok(found);
             }
@@ -139,7 +170,7 @@ impl Bell {
     /// One round of "raise the flag, look again, sleep".
     fn sleep<R>(
         &self,
-        scope: Scope,
+        berth: &impl Berth,
         ready: &mut impl FnMut() -> Option<R>,
         left: &mut impl FnMut() -> bool,
     ) -> Option<R> {
@@ -150,7 +181,7 @@ impl Bell {
         // The peer rings for leaving as it does for publishing, so leaving too has to be looked for behind the flag:
         // whoever left before the flag was up rang in vain.
         if found.is_none() && !left() {
-            self.asleep.wait(1, scope, NAP);
+            berth.sleep(&self.asleep, NAP);
         }
         // Lower the flag ourselves too: after the limit, or when the look succeeded, nobody else did.
         self.asleep.word().store(0, Ordering::Relaxed);
@@ -159,20 +190,20 @@ impl Bell {
 
     /// Wakes the waiter if it sleeps. To be called after publishing, by a side whose peer may sleep.
     #[inline(always)]
-    pub fn ring(&self, how: Wait, scope: Scope) {
+    pub fn ring(&self, how: Wait, berth: impl Berth) {
         if how.sleeps() {
             // Pairs with the fence in `sleep`: either the waiter sees what was published, be it a message or that we
             // left, or we see its flag.
             fence(Ordering::SeqCst);
             if self.asleep.peek() != 0 {
-                self.rouse(scope);
+                self.rouse(&berth);
             }
         }
     }
 
     #[cold]
-    fn rouse(&self, scope: Scope) {
+    fn rouse(&self, berth: &impl Berth) {
         self.asleep.word().store(0, Ordering::Relaxed);
-        self.asleep.wake(scope);
+        berth.wake(&self.asleep);
     }
 }

@@ -45,11 +45,40 @@ pub fn allocate(file: &File, len: usize) -> io::Result<()> {
 /// # Errors
 /// What memfd_create(2), ftruncate(2), fallocate(2) or fcntl(2) say.
 pub fn sealed_memfd(len: usize) -> io::Result<File> {
-    let file = File::from(memfd_create(c"ipcost", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
+    seal(File::from(memfd_create(c"ipcost", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?), len)
+}
+
+fn seal(file: File, len: usize) -> io::Result<File> {
     allocate(&file, len)?;
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(file)
+}
+
+/// Bytes of a huge page of the default size, and how many of the pool are free. Source: proc(5).
+pub fn huge_pages() -> Option<(usize, usize)> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let number = |key: &str| -> Option<usize> {
+        text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
+    };
+    Some((number("Hugepagesize:")? << 10, number("HugePages_Free:")?))
+}
+
+/// As [`sealed_memfd`], in huge pages of the default size, of which `len` is a multiple.
+///
+/// # Errors
+/// ENOSPC or ENOMEM when the pool has too few, EINVAL or ENOSYS when the kernel has none.
+pub fn sealed_huge_memfd(len: usize) -> io::Result<File> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_HUGETLB;
+    seal(File::from(memfd_create(c"ipcost", flags)?), len)
+}
+
+/// As [`map_file`], with every page there and in this process's page table. Source: mmap(2), `MAP_POPULATE`.
+///
+/// # Errors
+/// What mmap(2) says.
+pub fn map_populated(file: &File) -> io::Result<Region> {
+    Ok(region_of(MmapOptions::new().populate().map_raw(file)?))
 }
 
 /// Zeroed memory that a forked child shares with its parent.

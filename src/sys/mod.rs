@@ -7,14 +7,18 @@
 
 pub mod clock;
 pub mod cpu;
+pub mod event;
 pub mod fd;
 pub mod map;
+pub mod mqueue;
 pub mod notify;
 pub mod process;
 #[cfg(feature = "iceoryx2")]
 pub mod sample;
 pub mod socket;
 pub mod splice;
+pub mod sync;
+pub mod sysv;
 pub mod trace;
 pub mod uring;
 pub mod usage;

@@ -168,6 +168,15 @@ pub fn let_read(reader: u32) {
     }
 }
 
+/// Calls `then` in a thread of its own when process `pid` has ended: for programs that a person starts, whose mechanism tells
+/// nobody that the peer was killed. Never in a cell, which must stay single-threaded.
+pub fn when_gone(pid: u32, then: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(move || {
+        while !wait_gone(pid, Duration::from_secs(3600)) {}
+        then();
+    });
+}
+
 /// The cheapest thing to ask the kernel for: into it and out again. Source: getppid(2).
 #[inline(always)]
 pub fn null_call() {

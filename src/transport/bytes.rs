@@ -65,29 +65,31 @@ impl Patience {
                 _ => {}
             }
             match call(stream) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.pause(&mut tries, stream)?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    pause(self.how, &mut tries, stream, self.what, self.nap)?
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => return result,
             }
         }
     }
+}
 
-    /// Waits between two tries of a non-blocking call.
-    #[inline(always)]
-    fn pause(&self, tries: &mut u32, fd: &impl AsFd) -> io::Result<()> {
-        match self.how {
-            Wait::Spin => std::hint::spin_loop(),
-            Wait::Yield => std::thread::yield_now(),
-            Wait::Hybrid(looks) if *tries < looks => {
-                *tries += 1;
-                std::hint::spin_loop();
-            }
-            Wait::Hybrid(_) => wait_ready(fd.as_fd(), self.what, self.nap)?,
-            // A blocking descriptor says WouldBlock only at the end of a nap, and a polled one was ready for somebody else.
-            Wait::Block | Wait::Poll | Wait::Epoll => {}
+/// Waits between two tries of a non-blocking call, at most `nap` if it sleeps.
+#[inline(always)]
+pub(super) fn pause(how: Wait, tries: &mut u32, fd: &impl AsFd, what: Ready, nap: Option<Duration>) -> io::Result<()> {
+    match how {
+        Wait::Spin => std::hint::spin_loop(),
+        Wait::Yield => std::thread::yield_now(),
+        Wait::Hybrid(looks) if *tries < looks => {
+            *tries += 1;
+            std::hint::spin_loop();
         }
-        Ok(())
+        Wait::Hybrid(_) => wait_ready(fd.as_fd(), what, nap)?,
+        // A blocking descriptor says WouldBlock only at the end of a nap, and a polled one was ready for somebody else.
+        Wait::Block | Wait::Poll | Wait::Epoll => {}
     }
+    Ok(())
 }
 
 /// The sending end of a byte stream.

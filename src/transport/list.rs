@@ -116,6 +116,12 @@ pub static ALL: &[&dyn Runner] = list![
     super::VmspliceSplice,
     super::IoUring,
     super::IoUringSqpoll,
+    super::PosixMq,
+    super::SysvMq,
+    super::SysvShm,
+    super::EventFd,
+    super::ShmSem,
+    super::ShmMutex,
     super::Null,
     super::Copy,
 ];

@@ -8,15 +8,17 @@
 //! To add a mechanism, read `docs/ADDING_A_TRANSPORT.md`: one file here, one line in [`list`], one binary.
 
 use crate::error::Result;
-use crate::plan::{Parties, Plan, Wait, WaitKind};
+use crate::plan::{Pages, Parties, Plan, Wait, WaitKind};
 use std::io;
 use std::path::PathBuf;
 
+pub mod bounded;
 pub mod buffers;
 pub mod bytes;
 pub mod conformance;
 pub mod copy;
 pub mod crossbeam;
+pub mod eventfd;
 pub mod fifo;
 pub mod file;
 pub mod flume;
@@ -32,10 +34,13 @@ pub mod mpsc;
 pub mod mutex_queue;
 pub mod null;
 pub mod pipe;
+pub mod posix_mq;
 pub mod process_vm;
 pub mod ring;
 pub mod rtrb;
 pub mod shm_slot;
+pub mod sysv_mq;
+pub mod sysv_shm;
 pub mod tcp;
 #[cfg(feature = "tokio-unix")]
 pub mod tokio_unix;
@@ -47,8 +52,10 @@ pub mod vmsplice;
 #[cfg(feature = "zeromq")]
 pub mod zeromq;
 
+pub use bounded::{ShmMutex, ShmSem};
 pub use copy::Copy;
 pub use crossbeam::Crossbeam;
+pub use eventfd::EventFd;
 pub use fifo::Fifo;
 pub use file::FileRing;
 pub use flume::Flume;
@@ -64,10 +71,13 @@ pub use mpsc::Mpsc;
 pub use mutex_queue::MutexQueue;
 pub use null::Null;
 pub use pipe::Pipe;
+pub use posix_mq::PosixMq;
 pub use process_vm::ProcessVm;
 pub use ring::{HeapRing, MmapFile, PosixShm, ShmRing};
 pub use rtrb::Rtrb;
 pub use shm_slot::ShmSlot;
+pub use sysv_mq::SysvMq;
+pub use sysv_shm::SysvShm;
 pub use tcp::Tcp;
 #[cfg(feature = "tokio-unix")]
 pub use tokio_unix::TokioUnix;
@@ -191,6 +201,8 @@ pub struct Config {
     pub dir: PathBuf,
     /// Whether a TCP connection may hold small messages back (Nagle's algorithm).
     pub nagle: bool,
+    /// Pages of the ring, for the mechanism that can choose.
+    pub pages: Pages,
     /// How long a separately started program waits for its peer.
     pub patience: std::time::Duration,
     /// What the transport has to say about itself once it is made (capacities that the kernel gave, file systems).
@@ -212,6 +224,7 @@ impl Config {
             processes: plan.parties == Parties::Process,
             dir: plan.dir.clone().unwrap_or_else(std::env::temp_dir),
             nagle: plan.nagle,
+            pages: plan.pages,
             patience: std::time::Duration::from_secs(30),
             notes: Notes::default(),
         }
@@ -295,9 +308,9 @@ pub trait Transport: Sized + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Sends.
-    Producer,
+    Producer = 0,
     /// Receives.
-    Consumer,
+    Consumer = 1,
 }
 
 /// The end that [`Transport::meet`] found, and the message size that both agreed on.

@@ -9,7 +9,7 @@
 //! A sender that lets go waits, for at most two seconds, until its messages were fetched: they end with its memory.
 //! Source: process_vm_readv(2), ptrace(2) on access modes, prctl(2) PR_SET_PTRACER, Yama in the kernel's documentation.
 
-use super::ring::{Backing, Memfd, Post, announced, await_producer, manner, stopped};
+use super::ring::{Memfd, Post, announced, find_as, host_as, join, manner, stopped};
 use super::{
     ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED, buffer_for,
 };
@@ -160,25 +160,21 @@ impl Transport for ProcessVm {
         match role {
             Role::Producer => {
                 let (places, notices) = shapes(cfg.size);
-                let (region, name) = Memfd::create(at, notices.region_len())?;
-                let (region, memory) = (Arc::new(region), Arc::new(Region::heap(places.region_len())));
-                let mut tx = sender(&region, &memory, cfg.size, cfg.wait, true);
-                tx._name = Some(name);
-                tx.post.await_consumer(MAGIC, places, at, cfg.patience)?;
+                let (post, name) = host_as::<Memfd>(cfg, at, MAGIC, notices.region_len(), places, |_| Ok(()))?;
+                let memory = Arc::new(Region::heap(places.region_len()));
+                let mut tx = sender(&post.region, &memory, cfg.size, cfg.wait, true);
+                (tx.post, tx._name) = (post, Some(name));
                 Ok(Met::Tx(tx))
             }
             Role::Consumer => {
-                let (region, path) = await_producer::<Memfd>(at, MAGIC, cfg.patience)?;
+                let (region, thing) = find_as::<Memfd>(cfg, at, MAGIC)?;
                 let (size, slots) = announced(&region);
                 let fits = || shapes(size).0.slots == slots && shapes(size).1.region_len() <= region.len();
                 if size == 0 || !fits() {
                     return Err(Error::failed(Phase::Start, format!("{at} holds no ring of this version")));
                 }
-                let mut rx = receiver(&region, None, size, cfg.wait, true);
-                rx.post.take_up();
-                // Both ends are open: the name has done its work, and a later pair may use it.
-                let _ = std::fs::remove_file(path);
-                Ok(Met::Rx(rx, size))
+                let rx = receiver(&region, None, size, cfg.wait, true);
+                Ok(Met::Rx(Rx { post: join(&region, &thing), ..rx }, size))
             }
         }
     }

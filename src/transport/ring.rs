@@ -1,18 +1,20 @@
-//! One ring over four kinds of memory: a sealed memfd, a mapped file, a named POSIX segment, the heap.
+//! One ring over five kinds of memory: a sealed memfd, a mapped file, a named POSIX segment, a System V segment, the heap.
 //!
 //! Key decision: the ring code is *the same* and only the [`Backing`] differs, so that a difference between two of these
 //! rows can only come from the memory itself: its page table, its file system, its names. This is the experiment behind
 //! "threads communicate cheaply because they share the heap". Rejected: a ring per mechanism, which drift apart.
 
 use super::{
-    ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED, buffer_for,
+    ALL_WAITS, BOTH, Bound, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED,
+    buffer_for,
 };
 use crate::error::{Context, Error, Phase, Result};
-use crate::names::Name;
+use crate::names::{Name, Thing};
 use crate::plan::{Parties, Wait};
 use crate::shm::futex::Scope;
 use crate::shm::region::{Occupants, PAGE, Region, RingRx, RingShape, RingTx, View, occupants};
 use crate::shm::ring::{Manner, Stop};
+use crate::shm::wait::Berth;
 use crate::sys::{map, process};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -36,6 +38,11 @@ pub trait Backing: Sized + 'static {
     /// What the mechanism over this memory is.
     const SPEC: &'static Spec;
 
+    /// As [`Transport::bound`].
+    fn bound() -> Bound {
+        Bound { size: Self::SPEC.max_size, set_by: None }
+    }
+
     /// `len` zeroed bytes without a name.
     ///
     /// # Errors
@@ -55,7 +62,7 @@ pub trait Backing: Sized + 'static {
     ///
     /// # Errors
     /// When the mechanism has no names, or what lies there cannot be opened.
-    fn open(at: &str) -> Result<Option<(Region, PathBuf)>> {
+    fn open(at: &str) -> Result<Option<(Region, Thing)>> {
         let _ = at;
         Err(unnamed(Self::SPEC))
     }
@@ -81,7 +88,7 @@ pub type HeapRing = Ring<Heap>;
 /// What both kinds of ends know about where they are.
 #[derive(Debug)]
 pub(super) struct Post {
-    region: Arc<Region>,
+    pub(super) region: Arc<Region>,
     occupants: View<Occupants>,
     /// 0: producer (or side 0); 1: consumer (or side 1).
     me: usize,
@@ -100,33 +107,21 @@ impl Post {
         self.region.prefault();
     }
 
+    /// Process id of the party at the other end; 0 while it has not taken up its post.
+    #[inline(always)]
+    pub(super) fn peer(&self) -> u32 {
+        self.occupants.pids[1 - self.me].load(Ordering::Acquire)
+    }
+
     /// Whether the process at the other end has ended. Slow: it asks the kernel. A peer that has not taken up its post
     /// is not gone, and a thread of our own process ends only together with us or by closing its end.
     pub(super) fn peer_gone(&self) -> bool {
         let pid = self.peer();
         pid != 0 && pid != self.my_pid && process::is_gone(pid)
     }
-
-    /// The process at the other end; 0 while unknown.
-    #[inline(always)]
-    pub(super) fn peer(&self) -> u32 {
-        self.occupants.pids[1 - self.me].load(Ordering::Acquire)
-    }
-
-    /// Takes up a producer's post in memory that has a name, tells whoever opens it what lies there, and waits for a
-    /// consumer.
-    pub(super) fn await_consumer(&mut self, magic: u32, shape: RingShape, at: &str, patience: Duration) -> Result<()> {
-        self.take_up();
-        self.occupants.size.store(shape.size as u32, Ordering::Relaxed);
-        self.occupants.slots.store(shape.slots as u32, Ordering::Relaxed);
-        // Release: a consumer that sees the tag sees the shape.
-        self.occupants.magic.store(magic, Ordering::Release);
-        await_peer(patience, "consumer", at, || Ok((self.peer() != 0).then_some(())))?
-            .ok_or_else(|| nobody("consumer", at, patience))
-    }
 }
 
-/// What a producer said in [`Post::await_consumer`]: message size and number of slots.
+/// What a producer said in [`host_as`]: message size and number of slots.
 pub(super) fn announced(region: &Arc<Region>) -> (usize, usize) {
     let header = occupants(region);
     (header.size.load(Ordering::Relaxed) as usize, header.slots.load(Ordering::Relaxed) as usize)
@@ -137,18 +132,19 @@ pub(super) fn stopped(stop: Stop, role: Role) -> io::Error {
     match (stop, role) {
         (Stop::Gone, Role::Producer) => ErrorKind::BrokenPipe.into(),
         (Stop::Gone, Role::Consumer) => ErrorKind::UnexpectedEof.into(),
+        (Stop::Died, _) => io::Error::new(ErrorKind::ConnectionReset, "the peer died while it held the lock"),
         (Stop::Corrupt, _) => io::Error::new(ErrorKind::InvalidData, "the shared header holds impossible values"),
     }
 }
 
 pub(super) fn manner(wait: Wait, shared: bool) -> Manner {
-    Manner { wait, scope: if shared { Scope::Shared } else { Scope::Private } }
+    Manner { wait, berth: if shared { Scope::Shared } else { Scope::Private } }
 }
 
 /// The sending end.
 #[derive(Debug)]
-pub struct Tx {
-    ring: RingTx,
+pub struct Tx<B: Berth = Scope> {
+    ring: RingTx<B>,
     post: Post,
     size: usize,
     _name: Option<Name>,
@@ -156,16 +152,18 @@ pub struct Tx {
 
 /// The receiving end.
 #[derive(Debug)]
-pub struct Rx {
-    ring: RingRx,
+pub struct Rx<B: Berth = Scope> {
+    ring: RingRx<B>,
     post: Post,
 }
 
-fn ends(region: Region, shape: RingShape, manner: Manner) -> (Tx, Rx) {
+/// Both ends of a ring in `region`, the producer's and the consumer's way of waiting given.
+pub(super) fn ends<B: Berth>(region: Region, shape: RingShape, manners: [Manner<B>; 2]) -> (Tx<B>, Rx<B>) {
     let region = Arc::new(region);
-    let tx = RingTx::new(&region, shape, manner);
+    let [producer, consumer] = manners;
+    let tx = RingTx::new(&region, shape, producer);
     let tx = Tx { ring: tx, post: Post::new(&region, 0), size: shape.size, _name: None };
-    (tx, Rx { ring: RingRx::new(&region, shape, manner), post: Post::new(&region, 1) })
+    (tx, Rx { ring: RingRx::new(&region, shape, consumer), post: Post::new(&region, 1) })
 }
 
 impl<B: Backing> Transport for Ring<B> {
@@ -173,45 +171,79 @@ impl<B: Backing> Transport for Ring<B> {
     type Tx = Tx;
     type Rx = Rx;
 
+    fn bound() -> Bound {
+        B::bound()
+    }
+
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
         let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
         cfg.note("slots", shape.slots);
         cfg.holds(shape.region_len());
-        Ok(ends(B::region(cfg, shape.region_len())?, shape, manner(cfg.wait, cfg.processes)))
+        Ok(ends(B::region(cfg, shape.region_len())?, shape, [manner(cfg.wait, cfg.processes); 2]))
     }
 
     fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {
         match role {
             Role::Producer => {
                 let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
-                let (region, name) = B::create(at, shape.region_len())?;
-                let (mut tx, _) = ends(region, shape, manner(cfg.wait, true));
-                tx._name = Some(name);
-                tx.post.await_consumer(MAGIC, shape, at, cfg.patience)?;
-                Ok(Met::Tx(tx))
+                let (post, name) = host::<B>(cfg, at, shape, |_| Ok(()))?;
+                let ring = RingTx::new(&post.region, shape, manner(cfg.wait, true));
+                Ok(Met::Tx(Tx { ring, post, size: shape.size, _name: Some(name) }))
             }
             Role::Consumer => {
-                let (region, path) = await_producer::<B>(at, MAGIC, cfg.patience)?;
-                let (size, slots) = announced(&region);
-                let shape = RingShape::new(size, buffer_for(size));
-                if size == 0 || shape.slots != slots || shape.region_len() > region.len() {
-                    return Err(Error::failed(Phase::Start, format!("{at} holds no ring of this version")));
-                }
+                let (region, thing) = find::<B>(cfg, at)?;
+                let shape = ring_shape(&region, at)?;
                 let ring = RingRx::new(&region, shape, manner(cfg.wait, true));
-                let mut rx = Rx { ring, post: Post::new(&region, 1) };
-                rx.post.take_up();
-                // Both ends are open: the name has done its work, and a later pair may use it.
-                let _ = std::fs::remove_file(path);
-                Ok(Met::Rx(rx, shape.size))
+                Ok(Met::Rx(Rx { ring, post: join(&region, &thing) }, shape.size))
             }
         }
     }
 }
 
-/// Waits for a living producer whose memory bears this tag; its memory and the name that it has.
-pub(super) fn await_producer<B: Backing>(at: &str, magic: u32, patience: Duration) -> Result<(Arc<Region>, PathBuf)> {
-    let found = await_peer(patience, "producer", at, || {
-        let Some((region, path)) = B::open(at)? else { return Ok(None) };
+/// The producer's half of a meeting in shared memory: makes a region that others find as `at`, lets `lay` lay out in it
+/// what is not all zero, and waits for a consumer.
+pub(super) fn host<B: Backing>(
+    cfg: &Config,
+    at: &str,
+    shape: RingShape,
+    lay: impl FnOnce(&Arc<Region>) -> Result<()>,
+) -> Result<(Post, Name)> {
+    host_as::<B>(cfg, at, MAGIC, shape.region_len(), shape, lay)
+}
+
+/// As [`host`], with a tag of its own for a region of `len` bytes that holds something else than the announced ring.
+pub(super) fn host_as<B: Backing>(
+    cfg: &Config,
+    at: &str,
+    magic: u32,
+    len: usize,
+    shape: RingShape,
+    lay: impl FnOnce(&Arc<Region>) -> Result<()>,
+) -> Result<(Post, Name)> {
+    reclaim::<B>(at);
+    let (region, name) = B::create(at, len)?;
+    let region = Arc::new(region);
+    lay(&region)?;
+    let mut post = Post::new(&region, 0);
+    post.take_up();
+    post.occupants.size.store(shape.size as u32, Ordering::Relaxed);
+    post.occupants.slots.store(shape.slots as u32, Ordering::Relaxed);
+    // Release: a consumer that sees the tag sees the shape.
+    post.occupants.magic.store(magic, Ordering::Release);
+    let here = || Ok((post.peer() != 0).then_some(()));
+    await_peer(cfg.patience, "consumer", at, here)?.ok_or_else(|| nobody("consumer", at, cfg.patience))?;
+    Ok((post, name))
+}
+
+/// The consumer's half: waits for a region that a living producer has laid out as `at`.
+pub(super) fn find<B: Backing>(cfg: &Config, at: &str) -> Result<(Arc<Region>, Thing)> {
+    find_as::<B>(cfg, at, MAGIC)
+}
+
+/// As [`find`], for regions with this tag.
+pub(super) fn find_as<B: Backing>(cfg: &Config, at: &str, magic: u32) -> Result<(Arc<Region>, Thing)> {
+    let found = await_peer(cfg.patience, "producer", at, || {
+        let Some((region, thing)) = B::open(at)? else { return Ok(None) };
         let region = Arc::new(region);
         let header = occupants(&region);
         // Acquire: pairs with the producer's release, so that the shape is there to be read.
@@ -219,9 +251,34 @@ pub(super) fn await_producer<B: Backing>(at: &str, magic: u32, patience: Duratio
         // A producer waits for its consumer before it sends: one that is gone left nothing but the name, which the next
         // producer takes over.
         let alive = || !process::is_gone(header.pids[0].load(Ordering::Acquire));
-        Ok((laid_out && alive()).then_some((region, path)))
+        Ok((laid_out && alive()).then_some((region, thing)))
     })?;
-    found.ok_or_else(|| nobody("producer", at, patience))
+    found.ok_or_else(|| nobody("producer", at, cfg.patience))
+}
+
+/// The size of the messages that the producer announced.
+pub(super) fn message_size(region: &Arc<Region>) -> usize {
+    occupants(region).size.load(Ordering::Relaxed) as usize
+}
+
+/// The shape of the ring that a producer of this version laid out.
+pub(super) fn ring_shape(region: &Arc<Region>, at: &str) -> Result<RingShape> {
+    let size = message_size(region);
+    let shape = RingShape::new(size, buffer_for(size));
+    let slots = occupants(region).slots.load(Ordering::Relaxed) as usize;
+    if size == 0 || shape.slots != slots || shape.region_len() > region.len() {
+        return Err(Error::failed(Phase::Start, format!("{at} holds no ring of this version")));
+    }
+    Ok(shape)
+}
+
+/// Ends the meeting, from the consumer's side: says that it is there. Both ends are open then: the name has done its
+/// work, and a later pair may use it.
+pub(super) fn join(region: &Arc<Region>, thing: &Thing) -> Post {
+    let mut post = Post::new(region, 1);
+    post.take_up();
+    thing.remove();
+    post
 }
 
 /// Asks `look` until it finds the peer or patience ends. Two programs that people start have no descriptor in common to
@@ -254,7 +311,7 @@ pub(super) fn nobody(who: &str, at: &str, patience: Duration) -> Error {
         .hint(format!("start the {who} with the same --at, or raise --patience"))
 }
 
-impl Sender for Tx {
+impl<B: Berth + Send> Sender for Tx<B> {
     fn size(&self) -> usize {
         self.size
     }
@@ -272,7 +329,7 @@ impl Sender for Tx {
     }
 }
 
-impl Receiver for Rx {
+impl<B: Berth + Send> Receiver for Rx<B> {
     fn attach(&mut self) -> io::Result<()> {
         self.ring.attach();
         self.post.take_up();
@@ -304,23 +361,42 @@ impl Backing for Memfd {
         sources: &["memfd_create(2)", "mmap(2)", "futex(2)", "crate memmap2"],
     };
 
-    fn region(_: &Config, len: usize) -> Result<Region> {
-        let file = map::sealed_memfd(len).context(Phase::Setup, "cannot create a memfd")?;
-        map::map_file(&file).context(Phase::Setup, "cannot map a memfd")
+    fn region(cfg: &Config, len: usize) -> Result<Region> {
+        let file = match cfg.pages.huge {
+            true => huge_memfd(cfg, len)?,
+            false => map::sealed_memfd(len).context(Phase::Setup, "cannot create a memfd")?,
+        };
+        let map = if cfg.pages.populate { map::map_populated } else { map::map_file };
+        map(&file).context(Phase::Setup, "cannot map a memfd")
     }
 
     fn create(at: &str, len: usize) -> Result<(Region, Name)> {
         let (name, path) = posix_name(at)?;
-        reclaim(&path)?;
         let file = map::create_posix(&name, len).map_err(|error| cannot_create(&path, &error))?;
         let name = Name::file(&path);
         Ok((map::map_file(&file).context(Phase::Start, "cannot map shared memory")?, name))
     }
 
-    fn open(at: &str) -> Result<Option<(Region, PathBuf)>> {
+    fn open(at: &str) -> Result<Option<(Region, Thing)>> {
         let (name, path) = posix_name(at)?;
         open_mapped(map::open_posix(&name), path)
     }
+}
+
+/// What raises the number of huge pages.
+pub const POOL_HINT: &str = "the limit is vm.nr_hugepages (raise it with sysctl -w vm.nr_hugepages=COUNT)";
+
+/// A memfd of at least `len` bytes in huge pages.
+fn huge_memfd(cfg: &Config, len: usize) -> Result<File> {
+    let none = || Error::unsupported("this kernel has no huge pages").hint("leave out --huge-pages");
+    let (page, free) = map::huge_pages().ok_or_else(none)?;
+    let needed = len.div_ceil(page);
+    cfg.note("huge page bytes", page);
+    map::sealed_huge_memfd(needed * page).map_err(|error| {
+        Error::unsupported(format!("{needed} huge pages of {page} bytes are needed and {free} are free"))
+            .because(error)
+            .hint(POOL_HINT)
+    })
 }
 
 /// A regular file, mapped by both.
@@ -351,14 +427,13 @@ impl Backing for MappedFile {
     }
 
     fn create(at: &str, len: usize) -> Result<(Region, Name)> {
-        reclaim(Path::new(at))?;
         let file = create_new(Path::new(at))?;
         let name = Name::file(at);
         map::allocate(&file, len).map_err(|error| cannot_create(Path::new(at), &error))?;
         Ok((map::map_file(&file).context(Phase::Start, "cannot map the file")?, name))
     }
 
-    fn open(at: &str) -> Result<Option<(Region, PathBuf)>> {
+    fn open(at: &str) -> Result<Option<(Region, Thing)>> {
         open_mapped(open_existing(Path::new(at)), at.into())
     }
 }
@@ -401,7 +476,6 @@ impl Backing for Segment {
 
     fn create(at: &str, len: usize) -> Result<(Region, Name)> {
         let (name, path) = posix_name(at)?;
-        reclaim(&path)?;
         let mut segment =
             shared_memory::ShmemConf::new().size(len).os_id(name).create().map_err(|error| {
                 Error::failed(Phase::Start, format!("cannot create {}", path.display())).because(error)
@@ -411,14 +485,14 @@ impl Backing for Segment {
         Ok((map::adopt(segment, len).context(Phase::Start, "the shared_memory crate mapped too little")?, name))
     }
 
-    fn open(at: &str) -> Result<Option<(Region, PathBuf)>> {
+    fn open(at: &str) -> Result<Option<(Region, Thing)>> {
         let (name, path) = posix_name(at)?;
         let Ok(segment) = shared_memory::ShmemConf::new().os_id(name).open() else { return Ok(None) };
         let len = segment.len();
         if len < PAGE {
             return Ok(None);
         }
-        Ok(Some((map::adopt(segment, len).context(Phase::Start, "cannot use the segment")?, path)))
+        Ok(Some((map::adopt(segment, len).context(Phase::Start, "cannot use the segment")?, Thing::File(path))))
     }
 }
 
@@ -476,7 +550,7 @@ pub(super) fn open_existing(path: &Path) -> io::Result<File> {
 }
 
 /// Maps what was opened; nothing there yet, or too short to be laid out, is `None`.
-fn open_mapped(file: io::Result<File>, path: PathBuf) -> Result<Option<(Region, PathBuf)>> {
+fn open_mapped(file: io::Result<File>, path: PathBuf) -> Result<Option<(Region, Thing)>> {
     let cannot = |error: io::Error| {
         Error::failed(Phase::Start, format!("cannot open {}", path.display())).because(error).hint("check its owner")
     };
@@ -489,17 +563,18 @@ fn open_mapped(file: io::Result<File>, path: PathBuf) -> Result<Option<(Region, 
         return Ok(None);
     }
     let region = map::map_file(&file).map_err(cannot)?;
-    Ok(Some((region, path)))
+    Ok(Some((region, Thing::File(path))))
 }
 
-/// Removes a ring whose producer was killed before a consumer came; leaves everything else alone.
-fn reclaim(path: &Path) -> Result<()> {
-    let Ok(Some((region, _))) = open_mapped(open_existing(path), path.into()) else { return Ok(()) };
+/// Removes a region whose producer was killed before a consumer came; leaves everything else alone. Says whether it did.
+pub(super) fn reclaim<B: Backing>(at: &str) -> bool {
+    let Ok(Some((region, thing))) = B::open(at) else { return false };
     let header = occupants(&Arc::new(region));
     let pid = header.pids[0].load(Ordering::Acquire);
-    if is_ours(header.magic.load(Ordering::Acquire)) && pid != 0 && process::is_gone(pid) {
-        eprintln!("removing {}, left behind by process {pid}", path.display());
-        std::fs::remove_file(path).context(Phase::Start, format!("cannot remove {}", path.display()))?;
+    let left = is_ours(header.magic.load(Ordering::Acquire)) && pid != 0 && process::is_gone(pid);
+    if left {
+        eprintln!("removing {at}, left behind by process {pid}");
+        thing.remove();
     }
-    Ok(())
+    left
 }

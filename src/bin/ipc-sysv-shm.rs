@@ -1,0 +1,5 @@
+//! `ipc-sysv-shm`: the mechanism `sysv-shm` alone.
+
+fn main() -> std::process::ExitCode {
+    ipcost::cli::mechanism("sysv-shm")
+}

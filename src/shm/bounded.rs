@@ -1,0 +1,411 @@
+//! The textbook's bounded buffer between two processes, guarded by semaphores or by a mutex with condition variables.
+//!
+//! Key decision: both are the same buffer, and differ in how a side comes by its next slot and gives it away
+//! ([`Turns`]). Side 0 produces, side 1 consumes, and what one of them does mirrors the other: it waits for its own
+//! reason, uses the slot, counts, and wakes its peer. Slots and ends are shared code.
+//!
+//! The mutex is held for a few instructions, to read and write the counts, never while a message is written or read in
+//! its slot: the slot between a side's count and the peer's is that side's alone. Rejected: copying under the lock, as
+//! the textbook does, which makes each party wait for the length of the other one's payload and measures that instead
+//! of the lock.
+
+use super::Line;
+use super::region::{INDICES, PAGE, Region, RingShape, Slots, View};
+use super::ring::Stop;
+use super::wait::Wait;
+use crate::sys::sync::{Condition, Locked, Mutex, Semaphore};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// How one side comes by its next slot and gives it to the other one.
+pub trait Turns: Sized + Send {
+    /// Lays out what both sides share, in zeroed memory that nobody else uses yet.
+    ///
+    /// # Errors
+    /// What the C library says.
+    fn lay(region: &Arc<Region>, slots: usize) -> io::Result<()>;
+
+    /// Side `me` of a buffer of `slots` slots that was laid out.
+    fn side(region: &Arc<Region>, slots: usize, me: usize, wait: Wait) -> Self;
+
+    /// Waits for a slot of one's own and returns how many there were before it.
+    ///
+    /// # Errors
+    /// [`Stop::Gone`] when the other side left and there is nothing more to do; [`Stop::Died`], [`Stop::Corrupt`].
+    fn reserve(&mut self) -> Result<u64, Stop>;
+
+    /// Gives the slot to the other side.
+    fn commit(&mut self);
+
+    /// Says that side `who` left, and wakes the other one: to be said by the one that leaves, or for one that was killed.
+    fn leave(&self, who: usize);
+}
+
+const PRODUCER: usize = 0;
+
+/// What the semaphores' sides share. Side `i` posts `tokens[i]`: messages, then free slots.
+#[derive(Debug)]
+#[repr(C)]
+struct Tokens {
+    tokens: [Line<Semaphore>; 2],
+    /// Messages ever sent; stored by the producer, read once it has left.
+    sent: Line<AtomicU64>,
+    left: Line<[AtomicU32; 2]>,
+}
+
+const _: () = assert!(INDICES + size_of::<Tokens>() <= PAGE);
+
+/// One side of a buffer with two semaphores: one counts messages, the other free slots.
+///
+/// The indices are private: the semaphores alone say how far a side may go. A side that leaves raises its flag and posts
+/// once more than there are messages (slots); whoever sees the flag after a wait goes on by the count of messages sent.
+#[derive(Debug)]
+pub struct BySemaphores {
+    shared: View<Tokens>,
+    me: usize,
+    wait: Wait,
+    count: u64,
+    slots: u64,
+    peer_left: bool,
+}
+
+fn tokens(region: &Arc<Region>) -> View<Tokens> {
+    // SAFETY: `Tokens` is atomics and semaphores.
+    unsafe { View::new(region, INDICES) }
+}
+
+impl Turns for BySemaphores {
+    fn lay(region: &Arc<Region>, slots: usize) -> io::Result<()> {
+        let shared = tokens(region);
+        shared.tokens[0].0.init(0)?;
+        shared.tokens[1].0.init(slots as u32)
+    }
+
+    fn side(region: &Arc<Region>, slots: usize, me: usize, wait: Wait) -> Self {
+        Self { shared: tokens(region), me, wait, count: 0, slots: slots as u64, peer_left: false }
+    }
+
+    #[inline(always)]
+    fn reserve(&mut self) -> Result<u64, Stop> {
+        let shared = &*self.shared;
+        if !self.peer_left {
+            take(&shared.tokens[1 - self.me].0, self.wait);
+            // Acquire: pairs with `leave`, so that the count of messages sent is the last one.
+            self.peer_left = shared.left.0[1 - self.me].load(Ordering::Acquire) != 0;
+        }
+        // Acquire: the producer may have been killed between a message and its token.
+        if self.peer_left && (self.me == PRODUCER || self.count == shared.sent.0.load(Ordering::Acquire)) {
+            return Err(Stop::Gone);
+        }
+        Ok(self.count & (self.slots - 1))
+    }
+
+    #[inline(always)]
+    fn commit(&mut self) {
+        self.count += 1;
+        if self.me == PRODUCER {
+            // Release: the message is visible before it is counted.
+            self.shared.sent.0.store(self.count, Ordering::Release);
+        }
+        self.shared.tokens[self.me].0.post();
+    }
+
+    fn leave(&self, who: usize) {
+        // Release: all that was counted is visible to whoever sees the flag.
+        self.shared.left.0[who].store(1, Ordering::Release);
+        self.shared.tokens[who].0.post();
+    }
+}
+
+/// Takes a token as `wait` says.
+#[inline(always)]
+fn take(semaphore: &Semaphore, wait: Wait) {
+    let mut looks = 0;
+    loop {
+        match wait {
+            Wait::Block => return semaphore.wait(),
+            Wait::Hybrid(most) if looks == most => return semaphore.wait(),
+            _ if semaphore.try_wait() => return,
+            Wait::Yield => std::thread::yield_now(),
+            Wait::Hybrid(_) => {
+                looks += 1;
+                std::hint::spin_loop();
+            }
+            Wait::Spin | Wait::Poll | Wait::Epoll => std::hint::spin_loop(),
+        }
+    }
+}
+
+/// What the sides share under a mutex. The atomics are read and written under the lock only, hence all `Relaxed`.
+#[derive(Debug)]
+#[repr(C)]
+struct Books {
+    lock: Mutex,
+    /// Side `i` sleeps on `news[i]`.
+    news: [Condition; 2],
+    /// Messages ever sent, messages ever taken.
+    counts: [AtomicU64; 2],
+    left: [AtomicU32; 2],
+    /// Whether somebody died while it held the lock.
+    orphaned: AtomicU32,
+}
+
+const _: () = assert!(INDICES + size_of::<Books>() <= PAGE);
+
+/// One side of a buffer with a robust mutex and two condition variables.
+///
+/// Each side remembers the peer's count from when it last held the lock, so that a message costs one locking, for the
+/// counts, and a second one only where the side has to wait.
+#[derive(Debug)]
+pub struct ByMutex {
+    shared: View<Books>,
+    me: usize,
+    slots: u64,
+    count: u64,
+    /// The peer's count.
+    seen: u64,
+    /// What the last look said about the peer.
+    stop: Option<Stop>,
+}
+
+fn books(region: &Arc<Region>) -> View<Books> {
+    // SAFETY: `Books` is atomics, a mutex and condition variables.
+    unsafe { View::new(region, INDICES) }
+}
+
+impl Books {
+    /// Locks; a dead owner is remembered for both sides. What it may have left undone is one count, which is whole either
+    /// way.
+    #[inline(always)]
+    fn lock(&self) -> Locked<'_> {
+        let locked = self.lock.lock();
+        self.remember(&locked);
+        locked
+    }
+
+    #[inline(always)]
+    fn remember(&self, locked: &Locked<'_>) {
+        if locked.orphaned {
+            self.orphaned.store(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The count of the peer of side `me`, and why there will be no more, if so. The lock must be held.
+    #[inline(always)]
+    fn look(&self, me: usize) -> (u64, Option<Stop>) {
+        let stop = if self.orphaned.load(Ordering::Relaxed) != 0 {
+            Some(Stop::Died)
+        } else {
+            (self.left[1 - me].load(Ordering::Relaxed) != 0).then_some(Stop::Gone)
+        };
+        (self.counts[1 - me].load(Ordering::Relaxed), stop)
+    }
+}
+
+impl ByMutex {
+    /// Whether there is a slot for this side, as far as it knows.
+    #[inline(always)]
+    fn ready(&self) -> bool {
+        let ahead = self.count.wrapping_sub(self.seen);
+        if self.me == PRODUCER { ahead < self.slots } else { ahead != 0 }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait(&mut self) {
+        let mut locked = self.shared.lock();
+        loop {
+            (self.seen, self.stop) = self.shared.look(self.me);
+            if self.ready() || self.stop.is_some() {
+                return;
+            }
+            self.shared.news[self.me].wait(&mut locked);
+            self.shared.remember(&locked);
+        }
+    }
+}
+
+impl Turns for ByMutex {
+    fn lay(region: &Arc<Region>, _: usize) -> io::Result<()> {
+        let shared = books(region);
+        shared.lock.init()?;
+        shared.news.iter().try_for_each(Condition::init)
+    }
+
+    fn side(region: &Arc<Region>, slots: usize, me: usize, _: Wait) -> Self {
+        Self { shared: books(region), me, slots: slots as u64, count: 0, seen: 0, stop: None }
+    }
+
+    #[inline(always)]
+    fn reserve(&mut self) -> Result<u64, Stop> {
+        if !self.ready() && self.stop.is_none() {
+            self.wait();
+        }
+        match self.stop {
+            // What a producer sent before it left is still to be received.
+            Some(Stop::Gone) if self.me != PRODUCER && self.ready() => {}
+            Some(stop) => return Err(stop),
+            None => {}
+        }
+        let (ahead, behind) = if self.me == PRODUCER { (self.count, self.seen) } else { (self.seen, self.count) };
+        if ahead.wrapping_sub(behind) > self.slots {
+            return Err(Stop::Corrupt);
+        }
+        Ok(self.count & (self.slots - 1))
+    }
+
+    #[inline(always)]
+    fn commit(&mut self) {
+        self.count += 1;
+        let shared = &*self.shared;
+        let locked = shared.lock();
+        shared.counts[self.me].store(self.count, Ordering::Relaxed);
+        (self.seen, self.stop) = shared.look(self.me);
+        drop(locked);
+        shared.news[1 - self.me].signal();
+    }
+
+    fn leave(&self, who: usize) {
+        let locked = self.shared.lock();
+        self.shared.left[who].store(1, Ordering::Relaxed);
+        drop(locked);
+        self.shared.news[1 - who].signal();
+    }
+}
+
+/// One end of a bounded buffer.
+#[derive(Debug)]
+struct End<T: Turns> {
+    turns: T,
+    slots: Slots,
+    me: usize,
+    attached: bool,
+}
+
+impl<T: Turns> End<T> {
+    fn new(region: &Arc<Region>, shape: RingShape, me: usize, wait: Wait) -> Self {
+        let turns = T::side(region, shape.slots, me, wait);
+        Self { turns, slots: Slots::new(region, shape), me, attached: false }
+    }
+}
+
+impl<T: Turns> Drop for End<T> {
+    fn drop(&mut self) {
+        if self.attached {
+            self.turns.leave(self.me);
+        }
+    }
+}
+
+/// The sending end.
+#[derive(Debug)]
+pub struct BoundedTx<T: Turns>(End<T>);
+
+/// The receiving end.
+#[derive(Debug)]
+pub struct BoundedRx<T: Turns>(End<T>);
+
+/// Both ends of the buffer that [`Turns::lay`] laid out in the region. There must be one of each, which is why nobody
+/// outside the crate may make them: a second one would hand out the same slots again.
+pub(crate) fn ends<T: Turns>(region: &Arc<Region>, shape: RingShape, wait: Wait) -> (BoundedTx<T>, BoundedRx<T>) {
+    (BoundedTx(End::new(region, shape, 0, wait)), BoundedRx(End::new(region, shape, 1, wait)))
+}
+
+impl<T: Turns> BoundedTx<T> {
+    /// Says that this end is in use: only then does dropping it tell the other side.
+    pub fn attach(&mut self) {
+        self.0.attached = true;
+    }
+
+    /// Waits for a free slot, lets `fill` write the message into it, and publishes it.
+    ///
+    /// # Errors
+    /// As [`Turns::reserve`].
+    #[inline(always)]
+    pub fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> Result<(), Stop> {
+        let end = &mut self.0;
+        let index = end.turns.reserve()?;
+        // SAFETY: between `reserve` and `commit` the slot is the producer's alone: the consumer has taken the message that
+        // was there and is told of the next one by `commit`. The view in `turns` keeps the region mapped.
+        fill(unsafe { end.slots.get_mut(index) });
+        end.turns.commit();
+        Ok(())
+    }
+}
+
+impl<T: Turns> BoundedRx<T> {
+    /// As [`BoundedTx::attach`].
+    pub fn attach(&mut self) {
+        self.0.attached = true;
+    }
+
+    /// Waits for a message, lets `read` look at it in place, and frees the slot.
+    ///
+    /// # Errors
+    /// As [`Turns::reserve`].
+    #[inline(always)]
+    pub fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Result<R, Stop> {
+        let end = &mut self.0;
+        let index = end.turns.reserve()?;
+        // SAFETY: between `reserve` and `commit` the slot is the consumer's alone: the producer writes it again only after
+        // `commit` has freed it. The view in `turns` keeps the region mapped.
+        let result = read(unsafe { end.slots.get(index) });
+        end.turns.commit();
+        Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    /// A buffer of four messages of 8 bytes in memory that a forked child shares.
+    fn buffer() -> (Arc<Region>, BoundedTx<ByMutex>, BoundedRx<ByMutex>) {
+        let shape = RingShape::new(8, 32);
+        let region = Arc::new(crate::sys::map::anonymous_shared(shape.region_len()).unwrap());
+        ByMutex::lay(&region, shape.slots).unwrap();
+        let (mut tx, mut rx) = ends(&region, shape, Wait::Block);
+        tx.attach();
+        rx.attach();
+        (region, tx, rx)
+    }
+
+    /// A process that locks the mutex and is killed.
+    fn dies_inside_the_lock(region: &Arc<Region>) {
+        let shared = books(region);
+        let mut child = Command::new("true");
+        let die = move || {
+            std::mem::forget(shared.lock());
+            nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL)?;
+            unreachable!("nothing survives SIGKILL")
+        };
+        // SAFETY: between fork and death the child calls only the lock of a free mutex and raise.
+        let status = unsafe { child.pre_exec(die) }.status().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGKILL));
+    }
+
+    #[test]
+    fn a_process_that_dies_inside_the_lock_is_reported_to_both_sides_for_good() {
+        let (region, mut tx, mut rx) = buffer();
+        tx.send_with(|place| place.fill(1)).unwrap();
+        dies_inside_the_lock(&region);
+        for _ in 0..2 {
+            assert_eq!(rx.recv_with(|_| ()), Err(Stop::Died));
+        }
+        // The producer had room and did not have to look before: it finds out when it publishes.
+        let sent: Vec<_> = (0..3).map(|_| tx.send_with(|place| place.fill(2))).collect();
+        assert_eq!(sent, [Ok(()), Err(Stop::Died), Err(Stop::Died)]);
+    }
+
+    #[test]
+    fn a_sleeper_hears_of_the_death_from_whoever_locks_next() {
+        let (region, tx, mut rx) = buffer();
+        let sleeper = std::thread::spawn(move || rx.recv_with(|_| ()));
+        dies_inside_the_lock(&region);
+        drop(tx);
+        assert_eq!(sleeper.join().unwrap(), Err(Stop::Died));
+    }
+}

@@ -1,0 +1,153 @@
+//! POSIX message queues. Source: mq_overview(7), mq_open(3), mq_send(3), mq_receive(3), mq_unlink(3).
+//!
+//! Key decision: `nix`, always with attributes and a mode (without attributes it passes none to a call that reads them),
+//! and a close on drop, which its descriptor lacks. On Linux a queue's descriptor is a file descriptor: fork shares it,
+//! poll(2) waits for it, and `O_NONBLOCK` belongs to what one mq_open made, so each end opens the queue for itself.
+
+use nix::errno::Errno;
+use nix::mqueue::{MQ_OFlag, MqAttr, MqdT, mq_open, mq_receive, mq_send, mq_unlink};
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::stat::Mode;
+use rustix::fs::fstat;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// An open message queue.
+#[derive(Debug)]
+pub struct Queue(MqdT);
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor came from mq_open, is this value's alone, and is closed only here; on Linux mq_close(3) is
+        // close(2).
+        drop(unsafe { OwnedFd::from_raw_fd(self.0.as_raw_fd()) });
+    }
+}
+
+impl AsFd for Queue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// What an open queue is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// `O_WRONLY`.
+    Send,
+    /// `O_RDONLY`.
+    Receive,
+}
+
+fn flags(what: Use) -> MQ_OFlag {
+    let access = if what == Use::Send { MQ_OFlag::O_WRONLY } else { MQ_OFlag::O_RDONLY };
+    access | MQ_OFlag::O_CLOEXEC
+}
+
+impl Queue {
+    /// Makes a new queue for `depth` messages of at most `size` bytes that its owner alone can open, and opens it to send.
+    ///
+    /// # Errors
+    /// EEXIST when the name (with its slash) is taken, EINVAL above `/proc/sys/fs/mqueue`, EMFILE above RLIMIT_MSGQUEUE,
+    /// ENOSYS without the kernel's `CONFIG_POSIX_MQUEUE`.
+    pub fn create(name: &str, depth: usize, size: usize) -> io::Result<Self> {
+        let flags = flags(Use::Send) | MQ_OFlag::O_CREAT | MQ_OFlag::O_EXCL;
+        let attributes = MqAttr::new(0, depth as i64, size as i64, 0);
+        Ok(Self(mq_open(name, flags, Mode::S_IRUSR | Mode::S_IWUSR, Some(&attributes))?))
+    }
+
+    /// Opens a queue that somebody made.
+    ///
+    /// # Errors
+    /// ENOENT when there is none.
+    pub fn open(name: &str, what: Use) -> io::Result<Self> {
+        Ok(Self(mq_open(name, flags(what), Mode::empty(), None)?))
+    }
+
+    /// Sends one message, of priority 0 as all of them.
+    ///
+    /// # Errors
+    /// What mq_send(3) says, EINTR too.
+    #[inline(always)]
+    pub fn send(&self, message: &[u8]) -> io::Result<()> {
+        Ok(mq_send(&self.0, message, 0)?)
+    }
+
+    /// Receives the oldest message and returns its length. `buffer` must hold the queue's largest one.
+    ///
+    /// # Errors
+    /// What mq_receive(3) says, EINTR too.
+    #[inline(always)]
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(mq_receive(&self.0, buffer, &mut 0)?)
+    }
+}
+
+/// Takes the name of a queue away; who has it open keeps it.
+pub fn unlink(name: &str) {
+    let _ = mq_unlink(name);
+}
+
+/// Device and inode of the queue of that name.
+///
+/// # Errors
+/// ENOENT when there is none.
+pub fn identity(name: &str) -> io::Result<(u64, u64)> {
+    let stat = fstat(Queue::open(name, Use::Receive)?)?;
+    Ok((stat.st_dev as u64, stat.st_ino as u64))
+}
+
+/// What `/proc/sys/fs/mqueue` and RLIMIT_MSGQUEUE allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest message, bytes (`msgsize_max`).
+    pub size: usize,
+    /// Most messages in a queue (`msg_max`).
+    pub depth: usize,
+    /// Whether this process may exceed both, up to [`HARD_SIZE`] and [`HARD_DEPTH`]; see [`is_exempt`].
+    pub exempt: bool,
+    /// Bytes for all queues of a user together.
+    pub bytes: usize,
+}
+
+/// Largest message of a process that is exempt from the settings, bytes (`HARD_MSGSIZEMAX` of the kernel).
+pub const HARD_SIZE: usize = 16 << 20;
+/// Most messages, likewise (`HARD_MSGMAX`).
+pub const HARD_DEPTH: usize = 65_536;
+/// Bytes that the kernel counts for a message besides its own: the headers of the message and of a priority. Those of
+/// 64-bit kernels; where they are smaller, the queue is a little less deep than it could be.
+pub const OVERHEAD: usize = 96;
+
+/// The limits of this process, as if it were exempt from the settings.
+///
+/// # Errors
+/// ENOSYS, or ENOENT where the settings cannot be read: this kernel or sandbox has no such queues.
+pub fn limits() -> io::Result<Limits> {
+    let setting = |name: &str| -> io::Result<usize> {
+        let text = std::fs::read_to_string(format!("/proc/sys/fs/mqueue/{name}"))?;
+        text.trim().parse().map_err(io::Error::other)
+    };
+    let (bytes, _) = getrlimit(Resource::RLIMIT_MSGQUEUE)?;
+    let (size, depth) = (setting("msgsize_max")?, setting("msg_max")?);
+    Ok(Limits { size, depth, exempt: true, bytes: bytes.min(1 << 40) as usize })
+}
+
+/// Whether this process may exceed the settings, as CAP_SYS_RESOURCE lets it. Asked by trying: the capability does not
+/// count inside a user namespace.
+pub fn is_exempt(limits: &Limits) -> bool {
+    let name = format!("/ipcost-{}-exempt-{:08x}", std::process::id(), fastrand::u32(..));
+    // The kernel looks at the settings before it looks at the bytes, which may be used up.
+    let refused = Queue::create(&name, 1, limits.size + 1).is_err_and(|error| is_over_setting(&error));
+    unlink(&name);
+    !refused
+}
+
+/// Whether `error` says that a setting in `/proc/sys/fs/mqueue` was exceeded.
+pub fn is_over_setting(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EINVAL as i32)
+}
+
+/// Whether `error` says that RLIMIT_MSGQUEUE was exceeded.
+pub fn is_over_bytes(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EMFILE as i32)
+}

@@ -1,0 +1,283 @@
+//! System V message queues and shared memory. Source: sysvipc(7), msgget(2), msgop(2), msgctl(2), shmget(2), shmop(2),
+//! shmctl(2).
+//!
+//! Key decision: keys of the form `0x1bcXXXXX`, never `IPC_PRIVATE`. A System V object outlives every process that knows it,
+//! so one that a killed run leaves must be recognisable: by its key as ours, and by the process ids that the kernel keeps
+//! in it as nobody's. Rejected: ftok(3), which makes keys that nobody can tell apart.
+
+use crate::shm::region::Region;
+use crate::sys::process;
+use std::io::{self, ErrorKind};
+use std::ptr;
+
+/// The keys of this tool: this and the 2^20 - 1 that follow.
+pub const KEYS: std::ops::Range<i32> = 0x1bc0_0000..0x1bd0_0000;
+
+/// Only the owner may read and write.
+const MODE: i32 = 0o600;
+
+fn checked(result: i32) -> io::Result<i32> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// A message with room for its type and `size` bytes of text, as msgsnd(2) wants it in memory.
+#[derive(Debug)]
+pub struct Letter {
+    /// The type, then the text: words, so that the type is aligned.
+    words: Box<[libc::c_long]>,
+    size: usize,
+}
+
+impl Letter {
+    /// Room for a message of `size` bytes of type `kind`.
+    ///
+    /// # Panics
+    /// If `kind` is not greater than zero, as msgsnd(2) demands.
+    pub fn new(kind: i32, size: usize) -> Self {
+        assert!(kind > 0, "a message's type is positive");
+        let mut words = vec![0; 1 + size.div_ceil(size_of::<libc::c_long>())].into_boxed_slice();
+        words[0] = kind.into();
+        Self { words, size }
+    }
+
+    /// The type of the message that lies here.
+    #[inline(always)]
+    pub fn kind(&self) -> i32 {
+        self.words[0] as i32
+    }
+
+    /// The text.
+    #[inline(always)]
+    pub fn text(&self) -> &[u8] {
+        // SAFETY: `new` made `size` bytes of room behind the first word, and any byte is a valid u8.
+        unsafe { std::slice::from_raw_parts(self.words[1..].as_ptr().cast(), self.size) }
+    }
+
+    /// The place of the text.
+    #[inline(always)]
+    pub fn text_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `text`, and `&mut self` makes the slice the only one.
+        unsafe { std::slice::from_raw_parts_mut(self.words[1..].as_mut_ptr().cast(), self.size) }
+    }
+}
+
+/// Whether a call may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Until there is room, or a message.
+    Sleep,
+    /// Not at all (`IPC_NOWAIT`): `WouldBlock` instead.
+    None,
+}
+
+impl Patience {
+    #[inline(always)]
+    fn flag(self) -> i32 {
+        if self == Patience::None { libc::IPC_NOWAIT } else { 0 }
+    }
+}
+
+/// Makes a new message queue and returns its identifier.
+///
+/// # Errors
+/// EEXIST when the key is taken, ENOSPC when the system has `/proc/sys/kernel/msgmni` queues, ENOSYS where there are none.
+pub fn create_queue(key: i32) -> io::Result<i32> {
+    // SAFETY: msgget takes two integers.
+    checked(unsafe { libc::msgget(key, libc::IPC_CREAT | libc::IPC_EXCL | MODE) })
+}
+
+/// The identifier of the queue that somebody made with `key`.
+///
+/// # Errors
+/// ENOENT when there is none, EACCES when it is another user's.
+pub fn find_queue(key: i32) -> io::Result<i32> {
+    // SAFETY: msgget takes two integers.
+    checked(unsafe { libc::msgget(key, MODE) })
+}
+
+/// Sends one message of `letter`'s type and whole text.
+///
+/// # Errors
+/// EIDRM or EINVAL when the queue was removed, EAGAIN, EINTR, what else msgsnd(2) says.
+#[inline(always)]
+pub fn send(id: i32, letter: &Letter, patience: Patience) -> io::Result<()> {
+    // SAFETY: the letter holds the type and `size` bytes of text in one allocation.
+    let result = unsafe { libc::msgsnd(id, letter.words.as_ptr().cast(), letter.size, patience.flag()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Receives the oldest message into `letter` and returns the length of its text.
+///
+/// # Errors
+/// EIDRM or EINVAL when the queue was removed, ENOMSG (as `WouldBlock`), E2BIG when it does not fit, EINTR.
+#[inline(always)]
+pub fn receive(id: i32, letter: &mut Letter, patience: Patience) -> io::Result<usize> {
+    // SAFETY: the letter has room for a type and `size` bytes of text in one allocation.
+    let got = unsafe { libc::msgrcv(id, letter.words.as_mut_ptr().cast(), letter.size, 0, patience.flag()) };
+    if got >= 0 {
+        return Ok(got as usize);
+    }
+    let error = io::Error::last_os_error();
+    Err(if error.raw_os_error() == Some(libc::ENOMSG) { ErrorKind::WouldBlock.into() } else { error })
+}
+
+/// Whether `error` says that the queue does not exist any more.
+pub fn is_removed(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIDRM | libc::EINVAL))
+}
+
+/// What the kernel knows about a queue.
+///
+/// # Errors
+/// EIDRM or EINVAL when it is gone.
+fn status(id: i32) -> io::Result<libc::msqid_ds> {
+    // SAFETY: all zero is a valid value of this structure of integers.
+    let mut found: libc::msqid_ds = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one such structure.
+    checked(unsafe { libc::msgctl(id, libc::IPC_STAT, &mut found) })?;
+    Ok(found)
+}
+
+/// The processes that last sent to and last received from a queue; 0 for nobody yet.
+///
+/// # Errors
+/// EIDRM or EINVAL when it is gone.
+pub fn users(id: i32) -> io::Result<[u32; 2]> {
+    status(id).map(|found| [found.msg_lspid as u32, found.msg_lrpid as u32])
+}
+
+/// Asks for room for `bytes` of text in a queue and returns what it has. More than `/proc/sys/kernel/msgmnb` needs
+/// CAP_SYS_RESOURCE; without it the queue keeps what it had.
+///
+/// # Errors
+/// EIDRM or EINVAL when it is gone.
+pub fn set_capacity(id: i32, bytes: usize) -> io::Result<usize> {
+    let mut wanted = status(id)?;
+    wanted.msg_qbytes = bytes as libc::msglen_t;
+    // SAFETY: the kernel reads owner, mode and capacity from the structure.
+    let _ = checked(unsafe { libc::msgctl(id, libc::IPC_SET, &mut wanted) });
+    Ok(status(id)?.msg_qbytes as usize)
+}
+
+/// Removes a queue with all that is in it, and wakes whoever waits for it. One that is gone already is no error.
+pub fn remove_queue(id: i32) {
+    // SAFETY: IPC_RMID ignores the structure.
+    unsafe { libc::msgctl(id, libc::IPC_RMID, ptr::null_mut()) };
+}
+
+/// A queue with one of our [`KEYS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Its key.
+    pub key: i32,
+    /// Its identifier.
+    pub id: i32,
+    /// The processes that last sent to it and last received from it, as [`users`] says.
+    pub users: [u32; 2],
+}
+
+impl Found {
+    /// Whether nobody who ever used it is left: every user is a process, and each of them has ended.
+    pub fn is_abandoned(&self) -> bool {
+        self.users.iter().any(|pid| *pid != 0) && self.users.iter().all(|pid| *pid == 0 || process::is_gone(*pid))
+    }
+}
+
+/// All queues with one of our keys. Source: `/proc/sysvipc/msg` in proc(5).
+pub fn queues() -> Vec<Found> {
+    let text = std::fs::read_to_string("/proc/sysvipc/msg").unwrap_or_default();
+    text.lines().skip(1).filter_map(found).filter(|queue| KEYS.contains(&queue.key)).collect()
+}
+
+/// A line of the table: key, msqid, perms, cbytes, qnum, lspid, lrpid, ...
+fn found(line: &str) -> Option<Found> {
+    let mut words = line.split_whitespace();
+    let (key, id) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let mut words = words.skip(3);
+    let users = [words.next()?.parse().ok()?, words.next()?.parse().ok()?];
+    Some(Found { key, id, users })
+}
+
+/// Removes the queues with one of our keys that process `pid` was the last to send to or to receive from: what a run that
+/// was killed left behind.
+pub fn remove_queues_of(pid: u32) {
+    queues().iter().filter(|queue| queue.users.contains(&pid)).for_each(|queue| remove_queue(queue.id));
+}
+
+/// Makes a new segment of `len` zeroed bytes and returns its identifier; `None` is a key that nobody can ask for.
+///
+/// # Errors
+/// EEXIST when the key is taken; EINVAL above `/proc/sys/kernel/shmmax`, ENOSPC above `shmall` or `shmmni`, ENOMEM.
+pub fn create_segment(key: Option<i32>, len: usize) -> io::Result<i32> {
+    let key = key.unwrap_or(libc::IPC_PRIVATE);
+    // SAFETY: shmget takes three integers.
+    checked(unsafe { libc::shmget(key, len, libc::IPC_CREAT | libc::IPC_EXCL | MODE) })
+}
+
+/// The identifier of the segment that somebody made with `key`.
+///
+/// # Errors
+/// ENOENT when there is none, EACCES when it is another user's.
+pub fn find_segment(key: i32) -> io::Result<i32> {
+    // SAFETY: shmget takes three integers; a size of zero accepts what is there.
+    checked(unsafe { libc::shmget(key, 0, MODE) })
+}
+
+/// Attaches a segment. It is detached when the region is dropped, by whichever process drops its copy.
+///
+/// # Errors
+/// What shmat(2) and shmctl(2) say.
+pub fn attach(id: i32) -> io::Result<Region> {
+    struct Attached(usize);
+    impl Drop for Attached {
+        fn drop(&mut self) {
+            // SAFETY: the address came from shmat, and nothing points there any more: the region is being dropped.
+            unsafe { libc::shmdt(self.0 as *const _) };
+        }
+    }
+    // SAFETY: all zero is a valid value of this structure of integers.
+    let mut found: libc::shmid_ds = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one such structure.
+    checked(unsafe { libc::shmctl(id, libc::IPC_STAT, &mut found) })?;
+    // SAFETY: without a wish for an address the kernel chooses one where nothing is mapped.
+    let base = unsafe { libc::shmat(id, ptr::null(), 0) };
+    if base as isize == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: shmat maps the whole segment readable and writable at a page boundary until shmdt, which the owner calls.
+    Ok(unsafe { Region::owned(base.cast(), found.shm_segsz, Box::new(Attached(base as usize))) })
+}
+
+/// Removes a segment's key; on Linux its memory goes with the last process that has it attached.
+pub fn remove_segment(id: i32) {
+    // SAFETY: IPC_RMID ignores the structure.
+    unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) };
+}
+
+/// One of the numbers in `/proc/sys/kernel`.
+pub fn setting(name: &str) -> Option<u64> {
+    std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_line_is_read_by_its_columns() {
+        let line =
+            " 465567745         32768   600           16          1     4242        0     0     0     0     0  0 0 0";
+        assert_eq!(found(line), Some(Found { key: 465_567_745, id: 32_768, users: [4242, 0] }));
+        assert_eq!(found("key msqid"), None);
+    }
+
+    #[test]
+    fn a_queue_of_a_living_process_is_nobodys_leftover() {
+        let me = std::process::id();
+        let queue = |users| Found { key: KEYS.start, id: 0, users };
+        assert!(!queue([me, 0]).is_abandoned());
+        assert!(!queue([u32::MAX >> 1, me]).is_abandoned());
+        assert!(queue([u32::MAX >> 1, 0]).is_abandoned());
+        assert!(!queue([0, 0]).is_abandoned(), "somebody may be about to use it");
+    }
+}

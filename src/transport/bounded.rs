@@ -1,0 +1,179 @@
+//! The textbook's bounded buffer between processes: under two semaphores, or under a robust mutex with condition variables.
+//!
+//! Key decision: as many slots as the ring has, in the same sealed memfd, and messages built and read in place, so that
+//! the difference to `shm-ring` is the C library's synchronisation and nothing else. See [`crate::shm::bounded`] for what
+//! is under the lock and why. Rejected: named semaphores, which would be found and left behind by name. Source:
+//! sem_overview(7), pthread_mutexattr_setrobust(3), pthread_cond_init(3).
+
+use super::ring::{Backing, Memfd, Post, find, host, join, ring_shape, stopped};
+use super::{
+    ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED, buffer_for,
+};
+use crate::error::{Error, Result};
+use crate::names::Name;
+use crate::plan::WaitKind;
+use crate::shm::bounded::{BoundedRx, BoundedTx, ByMutex, BySemaphores, Turns, ends};
+use crate::shm::region::{Region, RingShape};
+use crate::sys::process;
+use std::io;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// What guards a buffer.
+pub trait Guard: 'static {
+    /// What the mechanism with this guard is.
+    const SPEC: &'static Spec;
+    /// Its protocol.
+    type Turns: Turns + 'static;
+}
+
+/// Two semaphores.
+#[derive(Debug)]
+pub struct Semaphores;
+
+impl Guard for Semaphores {
+    const SPEC: &'static Spec = &Spec {
+        name: "shm-sem",
+        summary: "bounded buffer in a sealed memfd, two POSIX semaphores; messages are built and read in place",
+        family: Family::SharedMemory,
+        parties: BOTH,
+        waits: ALL_WAITS,
+        copies: 0,
+        max_size: UNLIMITED,
+        peer_death: "end-of-file or EPIPE when the peer leaves; nobody is told that it was killed",
+        meeting: Meeting::ShmName,
+        sources: &["sem_overview(7)", "sem_init(3)", "sem_wait(3)", "sem_post(3)", "memfd_create(2)"],
+    };
+    type Turns = BySemaphores;
+}
+
+/// A robust mutex and two condition variables.
+#[derive(Debug)]
+pub struct RobustMutex;
+
+impl Guard for RobustMutex {
+    const SPEC: &'static Spec = &Spec {
+        name: "shm-mutex",
+        summary: "bounded buffer in a sealed memfd, robust mutex and condition variables; the lock covers the counts only",
+        family: Family::SharedMemory,
+        parties: BOTH,
+        waits: &[WaitKind::Block],
+        copies: 0,
+        max_size: UNLIMITED,
+        peer_death: "end-of-file or EPIPE when the peer leaves; ECONNRESET (EOWNERDEAD) when it was killed inside the lock; \
+                     nobody is told that it was killed outside",
+        meeting: Meeting::ShmName,
+        sources: &[
+            "pthread_mutexattr_setrobust(3)",
+            "pthread_mutexattr_setpshared(3)",
+            "pthread_mutex_consistent(3)",
+            "pthread_cond_init(3)",
+            "memfd_create(2)",
+        ],
+    };
+    type Turns = ByMutex;
+}
+
+/// A bounded buffer under some guard. See the [module](self).
+#[derive(Debug)]
+pub struct Bounded<G>(PhantomData<G>);
+
+/// `shm-sem`.
+pub type ShmSem = Bounded<Semaphores>;
+/// `shm-mutex`.
+pub type ShmMutex = Bounded<RobustMutex>;
+
+/// The sending end.
+#[derive(Debug)]
+pub struct Tx<T: Turns> {
+    buffer: BoundedTx<T>,
+    post: Post,
+    size: usize,
+    _name: Option<Name>,
+}
+
+/// The receiving end.
+#[derive(Debug)]
+pub struct Rx<T: Turns> {
+    buffer: BoundedRx<T>,
+    post: Post,
+}
+
+impl<G: Guard> Transport for Bounded<G> {
+    const SPEC: &'static Spec = G::SPEC;
+    type Tx = Tx<G::Turns>;
+    type Rx = Rx<G::Turns>;
+
+    fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
+        let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
+        cfg.note("slots", shape.slots);
+        cfg.holds(shape.region_len());
+        let region = Arc::new(Memfd::region(cfg, shape.region_len())?);
+        lay::<G>(&region, shape)?;
+        let (buffer, theirs) = ends(&region, shape, cfg.wait);
+        let tx = Tx { buffer, post: Post::new(&region, 0), size: cfg.size, _name: None };
+        Ok((tx, Rx { buffer: theirs, post: Post::new(&region, 1) }))
+    }
+
+    fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {
+        match role {
+            Role::Producer => {
+                let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
+                let (post, name) = host::<Memfd>(cfg, at, shape, |region| lay::<G>(region, shape))?;
+                let (buffer, _) = ends::<G::Turns>(&post.region, shape, cfg.wait);
+                watch_over::<G>(cfg, &post, shape, Role::Consumer);
+                Ok(Met::Tx(Tx { buffer, post, size: shape.size, _name: Some(name) }))
+            }
+            Role::Consumer => {
+                let (region, thing) = find::<Memfd>(cfg, at)?;
+                let shape = ring_shape(&region, at)?;
+                let (_, buffer) = ends::<G::Turns>(&region, shape, cfg.wait);
+                let post = join(&region, &thing);
+                watch_over::<G>(cfg, &post, shape, Role::Producer);
+                Ok(Met::Rx(Rx { buffer, post }, shape.size))
+            }
+        }
+    }
+}
+
+fn lay<G: Guard>(region: &Arc<Region>, shape: RingShape) -> Result<()> {
+    G::Turns::lay(region, shape.slots).map_err(|error| {
+        Error::unsupported(format!("{} needs what this C library or kernel lacks", G::SPEC.name)).because(error)
+    })
+}
+
+/// Says for a `peer` that is killed what it can no longer say.
+fn watch_over<G: Guard>(cfg: &Config, post: &Post, shape: RingShape, peer: Role) {
+    let theirs = G::Turns::side(&post.region, shape.slots, peer as usize, cfg.wait);
+    process::when_gone(post.peer(), move || theirs.leave(peer as usize));
+}
+
+impl<T: Turns> Sender for Tx<T> {
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn attach(&mut self) -> io::Result<()> {
+        self.buffer.attach();
+        self.post.take_up();
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
+        self.buffer.send_with(fill).map_err(|stop| stopped(stop, Role::Producer))
+    }
+}
+
+impl<T: Turns> Receiver for Rx<T> {
+    fn attach(&mut self) -> io::Result<()> {
+        self.buffer.attach();
+        self.post.take_up();
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        self.buffer.recv_with(read).map_err(|stop| stopped(stop, Role::Consumer))
+    }
+}

@@ -1,0 +1,46 @@
+//! The ring of `shm-ring` whose sides sleep on and wake each other through an eventfd instead of a futex.
+//!
+//! Key decision: the same ring and the same wait protocol ([`crate::shm::wait`]); only the place to sleep differs, so that
+//! the difference to `shm-ring` is the wake-up and nothing else. The eventfd is touched only when the other side said
+//! that it sleeps. Waits that never sleep would never touch it: they would be rows of `shm-ring` under another name, and
+//! are left out. Rejected: a write per message, as the textbook shows it, which is the cost of a pipe without its
+//! payload. Source: eventfd(2).
+
+use super::ring::{Backing, Memfd, Rx, Tx, ends};
+use super::{BOTH, Config, Family, Meeting, Spec, Transport, UNLIMITED, buffer_for};
+use crate::error::{Context, Phase, Result};
+use crate::plan::WaitKind;
+use crate::shm::region::RingShape;
+use crate::shm::ring::Manner;
+use crate::sys::event::Events;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct EventFd;
+
+impl Transport for EventFd {
+    const SPEC: &'static Spec = &Spec {
+        name: "eventfd",
+        summary: "the ring of shm-ring; a side that sleeps does so in an eventfd (spin and yield would never touch it)",
+        family: Family::SharedMemory,
+        parties: BOTH,
+        waits: &[WaitKind::Block, WaitKind::Hybrid],
+        copies: 0,
+        max_size: UNLIMITED,
+        peer_death: "end-of-file or EPIPE when the peer leaves; nobody tells a sleeper that its peer was killed",
+        // The descriptors would have to be passed over a socket, which is another mechanism.
+        meeting: Meeting::Never,
+        sources: &["eventfd(2)", "memfd_create(2)", "mmap(2)"],
+    };
+    type Tx = Tx<Events>;
+    type Rx = Rx<Events>;
+
+    fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
+        let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
+        cfg.note("slots", shape.slots);
+        cfg.holds(shape.region_len());
+        let events = Events::pair().context(Phase::Setup, "cannot create an eventfd")?;
+        let region = Memfd::region(cfg, shape.region_len())?;
+        Ok(ends(region, shape, events.map(|berth| Manner { wait: cfg.wait, berth })))
+    }
+}
