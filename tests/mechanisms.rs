@@ -3,7 +3,7 @@
 //! The page is made here rather than by a command: nobody but whoever changes a mechanism needs to make it. Where it is out
 //! of date the test says so; `scripts/mechanisms.sh` runs the same test and lets it write the page.
 
-use ipcost::transport::{self, Family, Meeting, Spec, UNLIMITED};
+use ipcost::transport::{self, FRAMEWORKS, Family, Meeting, Spec, UNLIMITED};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,8 @@ fn docs() -> PathBuf {
 }
 
 fn specs() -> impl Iterator<Item = &'static Spec> {
-    transport::ALL.iter().map(|runner| runner.spec())
+    let framework = |spec: &&Spec| FRAMEWORKS.iter().any(|(name, _)| *name == spec.name);
+    transport::ALL.iter().map(|runner| runner.spec()).filter(move |spec| !framework(spec))
 }
 
 fn prose(name: &str) -> String {
@@ -33,6 +34,13 @@ are those of the code (`ipcost list` prints the same facts, and what of it works
 `docs/mechanisms/`. `scripts/mechanisms.sh` makes this page; a test fails where it is out of date.
 ";
 
+const FRAMEWORKS_HEAD: &str = "
+## Frameworks
+
+These are behind cargo features, because they are heavy to compile: `cargo build --release --features frameworks` has all
+of them. `ipcost list` of such a build prints the facts.
+";
+
 fn page() -> String {
     let mut page = format!("{HEAD}\n| mechanism | what it is | copies |\n|---|---|---|\n");
     for spec in specs() {
@@ -40,6 +48,10 @@ fn page() -> String {
     }
     for spec in specs() {
         page += &section(spec);
+    }
+    page += FRAMEWORKS_HEAD;
+    for (name, feature) in FRAMEWORKS {
+        page += &format!("\n### {name}\n\nCargo feature `{feature}`.\n\n{}", prose(name));
     }
     page
 }
@@ -99,7 +111,8 @@ fn the_page_of_mechanisms_is_what_the_code_and_the_prose_say() {
 
 #[test]
 fn no_prose_is_left_of_a_mechanism_that_is_gone() {
-    let listed: BTreeSet<String> = specs().map(|spec| format!("{}.md", spec.name)).collect();
+    let frameworks = FRAMEWORKS.iter().map(|(name, _)| *name);
+    let listed: BTreeSet<String> = specs().map(|spec| spec.name).chain(frameworks).map(|n| format!("{n}.md")).collect();
     for entry in std::fs::read_dir(docs().join("mechanisms")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(listed.contains(&name), "docs/mechanisms/{name} describes nothing that is listed: remove it");

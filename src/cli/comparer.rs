@@ -13,7 +13,7 @@ use crate::claim::record::CLAIMS_FILE;
 use crate::error::{Context, Phase, Result};
 use crate::report::rows::Which;
 use crate::report::{self, Report, table};
-use crate::transport::{ALL, ALL_WAITS, Bound, Meeting, Spec};
+use crate::transport::{ALL, ALL_WAITS, Bound, Meeting, Spec, left_out};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -195,6 +195,9 @@ fn list_table(listed: &[Listed]) -> String {
         if let Some(why) = unusable {
             say(format!("NOT USABLE HERE: {why}"));
         }
+    }
+    for (name, feature) in left_out() {
+        text.push_str(&format!("{name:<16} NOT IN THIS BUILD: cargo build --release --features {feature}\n"));
     }
     text.push_str("\nEach is a program of its own: ipc-<name> --help.\n");
     text.push_str("The waits are block, hybrid, yield and spin where nothing else is said.\n");

@@ -126,12 +126,31 @@ pub static ALL: &[&dyn Runner] = list![
     super::Copy,
 ];
 
+/// The mechanisms that are frameworks, and the cargo feature that each is behind.
+pub const FRAMEWORKS: &[(&str, &str)] = &[
+    ("iceoryx2", "iceoryx2"),
+    ("ipc-channel", "ipc-channel"),
+    ("tokio-unix", "tokio-unix"),
+    ("zeromq", "zeromq"),
+    ("zeromq-tcp", "zeromq"),
+];
+
+/// Those of them that are not part of this build.
+pub fn left_out() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let listed = |name: &str| ALL.iter().any(|runner| runner.spec().name == name);
+    FRAMEWORKS.iter().copied().filter(move |(name, _)| !listed(name))
+}
+
 /// The mechanism of that name.
 ///
 /// # Errors
 /// A usage error that suggests the nearest names.
 pub fn find(name: &str) -> Result<&'static dyn Runner> {
     ALL.iter().copied().find(|runner| runner.spec().name == name).ok_or_else(|| {
+        if let Some((_, feature)) = left_out().find(|(left_out, _)| *left_out == name) {
+            return Error::usage(format!("{name} is not part of this build"))
+                .hint(format!("build with --features {feature}, or --features frameworks for all of them"));
+        }
         let names: Vec<_> = ALL.iter().map(|runner| runner.spec().name).collect();
         Error::usage(format!("there is no mechanism {name:?}")).hint(format!("choose from {}", names.join(", ")))
     })

@@ -65,7 +65,7 @@ pub use iceoryx2::Iceoryx2;
 pub use io_uring::{IoUring, IoUringSqpoll};
 #[cfg(feature = "ipc-channel")]
 pub use ipc_channel::IpcChannel;
-pub use list::{ALL, Runner, find};
+pub use list::{ALL, FRAMEWORKS, Runner, find, left_out};
 pub use local_socket::LocalSocket;
 pub use mpsc::Mpsc;
 pub use mutex_queue::MutexQueue;
