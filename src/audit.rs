@@ -70,9 +70,15 @@ fn wrong_wait(outcome: &Outcome) -> Option<String> {
     let waits = &outcome.switches_per_message;
     // On one CPU a reply can only come after a switch to the peer and back: fewer mean that nobody waited.
     let same_cpu = outcome.placement.cpus.is_some_and(|[a, b]| a == b);
-    let few = waits.iter().any(|s| s.voluntary + s.involuntary < 0.9);
+    // With several requests under way, after no more than that many.
+    let least = 0.9 / outcome.several.outstanding() as f64;
+    let few = waits.iter().any(|s| s.voluntary + s.involuntary < least);
     if same_cpu && outcome.workload == Workload::PingPong && few {
-        return Some("a round trip on one CPU took less than two context switches".into());
+        let what = match outcome.several.outstanding() {
+            1 => "a round trip".into(),
+            window => format!("a window of {window} round trips"),
+        };
+        return Some(format!("{what} on one CPU took less than two context switches"));
     }
     let slept = waits.iter().any(|s| s.voluntary > SLEEPS);
     (outcome.wait == Wait::Spin && slept).then(|| "a party that was to spin slept".into())

@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::measure::load::LoadPoint;
 use crate::measure::{Histogram, floor};
 use crate::party::beside;
-use crate::plan::{Offered, Parties, Plan, Plant, RunId, Span, Touch, Wait, Workload};
+use crate::plan::{Offered, Parties, Plan, Plant, RunId, Several, Span, Touch, Wait, Workload};
 use crate::session::{Alone, Books, Leader, Measured, OpenLoop, Windows, Witness, follow};
 use crate::shm::ledger::Ledger;
 use crate::shm::stamps::{self, Stamps};
@@ -58,7 +58,8 @@ pub struct Placed {
     pub migrations: Vec<u64>,
 }
 
-/// Round trips in nanoseconds: the mean of the batch window, the rest of the stamped one.
+/// Round trips in nanoseconds: the mean of the batch window, the rest of the stamped one. With several requests under
+/// way the mean is that of one request by Little's law: the time per round trip times the requests under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rtt {
     /// Batch mean.
@@ -160,6 +161,9 @@ pub struct Outcome {
     pub mechanism: String,
     /// What was done with it.
     pub workload: Workload,
+    /// What there was more than one of.
+    #[serde(flatten)]
+    pub several: Several,
     /// Bytes per message.
     pub size: usize,
     /// How both parties waited.
@@ -274,6 +278,7 @@ impl Outcome {
             schema: SCHEMA,
             mechanism: plan.mechanism.clone(),
             workload: plan.workload,
+            several: plan.several,
             size: plan.size,
             wait: plan.wait,
             parties: plan.parties,
@@ -377,13 +382,16 @@ pub trait Conductor {
 pub fn admit(plan: &Plan, spec: &Spec, bound: &Bound) -> Result<Option<[usize; 2]>> {
     let words = |words: Vec<&str>| words.join(", ");
     let no = |what: String, choice: String| Err(Error::unsupported(what).hint(choice));
-    if plan.size == 0 || plan.size > bound.size {
-        let what = format!("{} carries 1 to {} bytes, not {}", spec.name, bound.size, plan.size);
+    let carried = plan.carried_size();
+    if carried == 0 || carried > bound.size {
+        let what = format!("{} carries 1 to {} bytes, not {carried}", spec.name, bound.size);
         return match &bound.set_by {
-            Some(setting) if plan.size <= spec.max_size && plan.size > 0 => no(what, format!("the limit is {setting}")),
+            Some(setting) if carried <= spec.max_size && carried > 0 => no(what, format!("the limit is {setting}")),
+            _ if plan.several.batch() > 1 => no(what, "choose a smaller --size or --batch".into()),
             _ => no(what, "choose another --size".into()),
         };
     }
+    admit_several(plan)?;
     if !spec.parties.contains(&plan.parties) {
         let choice = words(spec.parties.iter().map(|p| p.word()).collect());
         return no(format!("{} does not connect parties of kind {}", spec.name, plan.parties), format!("use {choice}"));
@@ -423,6 +431,46 @@ pub fn admit(plan: &Plan, spec: &Spec, bound: &Bound) -> Result<Option<[usize; 2
     Ok(cpus)
 }
 
+/// Refuses several of what the workload has one of.
+fn admit_several(plan: &Plan) -> Result<()> {
+    let no = |what: &str, choice: &str| Err(Error::unsupported(what).hint(choice));
+    let Several { outstanding, batch } = plan.several;
+    let (window, count) = (plan.several.outstanding(), plan.several.batch() as u64);
+    if window == 0 || count == 0 {
+        return no("nothing is carried without requests or messages", "choose at least 1");
+    }
+    if outstanding.is_some() && (plan.workload != Workload::PingPong || plan.parties == Parties::Solo) {
+        let what = "several requests under way need two parties and a ping-pong";
+        return no(what, "leave out --outstanding, or use ping-pong");
+    }
+    if batch.is_some() && plan.workload != Workload::Stream {
+        return no("only a stream can be batched", "leave out --batch, or use stream");
+    }
+    if matches!(plan.span, Span::Messages(n) if n % count != 0) {
+        return no("--messages are whole batches", "choose a multiple of --batch");
+    }
+    if plan.plant.is_some() && plan.several != Several::default() {
+        return no(
+            "a fault is planted among messages that travel one at a time",
+            "leave out --outstanding and --batch",
+        );
+    }
+    Ok(())
+}
+
+/// Refuses more requests under way than one direction certainly holds: with less room than that, each party could wait
+/// for ever for the other one to make some.
+fn require_room(plan: &Plan, cfg: &Config) -> Result<()> {
+    let (window, room) = (plan.several.outstanding(), cfg.depth());
+    if window <= room {
+        return Ok(());
+    }
+    let Plan { mechanism, size, .. } = plan;
+    let what = format!("{mechanism} is sure to hold {room} messages of {size} bytes one way, not {window}");
+    let choice = if room > 1 { format!("use --outstanding {room} or less") } else { "leave out --outstanding".into() };
+    Err(Error::unsupported(what).hint(choice))
+}
+
 /// One run of mechanism `T` in this process.
 ///
 /// # Errors
@@ -434,6 +482,7 @@ pub fn run<T: Transport>(plan: &Plan, conductor: &mut dyn Conductor) -> Result<O
     let start = clock::now();
     let [near, far] = T::link(&cfg)?;
     let setup_ns = clock::now() - start;
+    require_room(plan, &cfg)?;
     let two_cpus = cpus.is_none_or(|[a, b]| a != b);
     let (numbers, teardown_ns) = if plan.parties == Parties::Solo {
         let mut alone = Alone::begin([near, far], plan, cpus.map(|c| c[0]))?;
@@ -533,10 +582,12 @@ fn enter(outcome: &mut Outcome, plan: &Plan, numbers: Numbers, timer: clock::Tim
         .map(|b| (b.verified, b.bytes))
         .min()
         .map(|(messages, bytes)| Verified { messages, bytes });
+    // Little's law: with one request under way, a round trip lasts as long as the time between two of them.
+    let window = plan.several.outstanding() as f64;
     if plan.workload == Workload::PingPong {
-        outcome.rtt_ns = Some(rtt(per, histogram.as_ref()));
+        outcome.rtt_ns = Some(rtt(window * per, histogram.as_ref()));
         if let Some(histogram) = histogram.filter(|h| h.len() >= 1000) {
-            let apart = (histogram.mean() - per).abs();
+            let apart = (histogram.mean() / window - per).abs();
             if apart > 3.0 * timer.cost_ns + 0.25 * per {
                 outcome.flags.push("batch-and-stamped-disagree".into());
             }
@@ -544,7 +595,7 @@ fn enter(outcome: &mut Outcome, plan: &Plan, numbers: Numbers, timer: clock::Tim
     }
     let mean = |pair: &[f64]| (!pair.is_empty()).then(|| pair.iter().sum::<f64>() / pair.len() as f64);
     if !line.is_empty() || !handover.is_empty() {
-        let ping_pong = plan.workload == Workload::PingPong;
+        let one_at_a_time = plan.workload == Workload::PingPong && plan.several.outstanding.is_none();
         for (name, pair) in [("line-floor-moved", &line), ("handover-floor-moved", &handover)] {
             if let [before, after] = pair[..]
                 && (before / after - 1.0).abs() > 0.10
@@ -553,7 +604,7 @@ fn enter(outcome: &mut Outcome, plan: &Plan, numbers: Numbers, timer: clock::Tim
             }
         }
         outcome.floor = Some(Floor {
-            multiple: mean(&handover).filter(|_| ping_pong).map(|floor| per / floor),
+            multiple: mean(&handover).filter(|_| one_at_a_time).map(|floor| per / floor),
             kind: (!handover.is_empty()).then(|| floor::Kind::for_wait(plan.wait)),
             line_rtt_ns: line,
             handover_rtt_ns: handover,

@@ -28,13 +28,14 @@ impl Conductor for Measure {
         let start = clock::now();
         let mut numbers = Numbers::default();
         let at = |phase: Phase| move |error: Error| error.during(phase);
-        numbers.first_ns = windows.messages(1, None).map_err(at(Phase::WarmUp))?.elapsed_ns;
+        let first = windows.messages(1, None).map_err(at(Phase::WarmUp))?;
+        numbers.first_ns = first.elapsed_ns;
         let total_ns = match plan.span {
             Span::Millis(ms) => ms * 1_000_000,
             Span::Messages(_) => 400_000_000,
         };
         let warm = warm_up(windows, total_ns / 4, &mut numbers.flags).map_err(at(Phase::WarmUp))?;
-        numbers.warm_up = warm.messages + 1;
+        numbers.warm_up = warm.messages + first.messages;
         probe(plan, two_cpus, windows, &mut numbers)?;
         if plan.workload == Workload::OfferedLoad {
             let left_ns = total_ns.saturating_sub(clock::now() - start);
@@ -156,7 +157,7 @@ fn warm_up(windows: &mut dyn Windows, limit_ns: u64, flags: &mut Vec<String>) ->
     let (mut n, mut messages, mut last) = (1, 0, f64::INFINITY);
     loop {
         let measured = windows.messages(n, None)?;
-        messages += n;
+        messages += measured.messages;
         let per = measured.per_message_ns();
         let long = measured.elapsed_ns as f64 >= WARM_WINDOW_NS;
         if long && (per / last - 1.0).abs() < STEADY {

@@ -113,6 +113,46 @@ pub struct Offered {
     pub arrivals: Arrivals,
 }
 
+/// Of what a workload has several where the plain one has one. Absent means one, also in the journal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Several {
+    /// Requests that the leader of a ping-pong keeps under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outstanding: Option<u32>,
+    /// Messages of a stream that travel as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u32>,
+}
+
+impl Several {
+    /// Of all these, those that this workload can have.
+    #[must_use]
+    pub fn of(self, workload: Workload) -> Self {
+        Self {
+            outstanding: self.outstanding.filter(|_| workload == Workload::PingPong),
+            batch: self.batch.filter(|_| workload == Workload::Stream),
+        }
+    }
+
+    /// Requests under way.
+    pub fn outstanding(self) -> u64 {
+        self.outstanding.map_or(1, u64::from)
+    }
+
+    /// Messages that travel as one.
+    pub fn batch(self) -> usize {
+        self.batch.map_or(1, |n| n as usize)
+    }
+}
+
+impl fmt::Display for Several {
+    /// The words behind a size in a label, each with a comma before it; nothing where all is one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = [("outstanding", self.outstanding), ("batch", self.batch)];
+        named.iter().filter_map(|(name, n)| Some((name, (*n)?))).try_for_each(|(name, n)| write!(f, ", {name} {n}"))
+    }
+}
+
 words! {
     /// How much of a message is written and verified.
     Touch {
@@ -337,6 +377,9 @@ pub struct Plan {
     /// What is offered, if the workload is an offered load; without it, a sweep with Poisson arrivals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offered: Option<Offered>,
+    /// What there is more than one of.
+    #[serde(flatten)]
+    pub several: Several,
     /// Bytes per message.
     pub size: usize,
     /// How both parties wait.
@@ -374,6 +417,7 @@ impl Default for Plan {
             mechanism: String::new(),
             workload: Workload::PingPong,
             offered: None,
+            several: Several::default(),
             size: 64,
             wait: Wait::Block,
             parties: Parties::Process,
@@ -392,11 +436,18 @@ impl Default for Plan {
 impl Plan {
     /// What makes two runs the same cell: everything but the position in the campaign and the length of the run.
     pub fn cell_key(&self) -> String {
-        let Plan { mechanism, workload, size, wait, parties, touch, placement, delay_ns, stall_ms, .. } = self;
+        let Plan { mechanism, workload, several, size, wait, parties, touch, placement, delay_ns, stall_ms, .. } = self;
         let label = self.run.label.as_deref().unwrap_or("");
         let offered = self.offered.map(|offered| format!("{offered}/")).unwrap_or_default();
         let planted = format!("{delay_ns}/{stall_ms}");
-        format!("{workload}/{offered}{size}/{wait}/{placement}/{touch}/{mechanism}/{parties}/{planted}/{label}")
+        format!(
+            "{workload}/{offered}{size}{several}/{wait}/{placement}/{touch}/{mechanism}/{parties}/{planted}/{label}"
+        )
+    }
+
+    /// Bytes that the transport carries as one: a message, or a batch of them.
+    pub fn carried_size(&self) -> usize {
+        self.size.saturating_mul(self.several.batch())
     }
 }
 
@@ -561,6 +612,21 @@ mod tests {
             Plan::default().cell_key(),
         ];
         assert_eq!(keys.iter().collect::<std::collections::HashSet<_>>().len(), keys.len());
+    }
+
+    #[test]
+    fn what_there_is_several_of_makes_another_cell_and_one_is_absent() {
+        let cell = |several| Plan { several, ..Plan::default() };
+        let [window, batch] =
+            [Several { outstanding: Some(4), ..Several::default() }, Several { batch: Some(4), ..Several::default() }];
+        let keys = [window, batch, Several::default()].map(|several| cell(several).cell_key());
+        assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2], "{keys:?}");
+        for several in [window, batch, Several::default()] {
+            let line = serde_json::to_string(&cell(several)).unwrap();
+            assert_eq!(serde_json::from_str::<Plan>(&line).unwrap(), cell(several));
+            assert_eq!(line.contains("outstanding"), several.outstanding.is_some(), "{line}");
+        }
+        assert_eq!((window.to_string().as_str(), cell(batch).carried_size()), (", outstanding 4", 256));
     }
 
     #[test]

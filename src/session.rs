@@ -17,7 +17,9 @@ use crate::sys::clock;
 use crate::sys::cpu;
 use crate::sys::usage::Usage;
 use crate::transport::{Side, Transport};
+use crate::workload::batched::{self, Pack};
 use crate::workload::offered::{self, Pace, Schedule};
+use crate::workload::outstanding::{self, Requests};
 use crate::workload::{Batch, Fault, Load, Stamped, ping_pong, plant, stream};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -254,6 +256,8 @@ pub struct Leader<'a, T: Transport> {
     side: Side<T>,
     load: Load,
     workload: Workload,
+    window: u64,
+    pack: Option<Pack>,
     ledger: Presence,
     witness: Witness,
     open: Option<OpenLoop>,
@@ -296,7 +300,8 @@ impl<'a, T: Transport> Leader<'a, T> {
             side.attach().map_err(|e| Error::failed(Phase::Start, "cannot attach the leader's end").because(e))
         });
         let (load, ledger) = (Load::new(plan), Presence(ledger));
-        let leader = Self { side, load, workload: plan.workload, ledger, witness, open, alive, step: 0 };
+        let (workload, window, pack) = (plan.workload, plan.several.outstanding(), pack_of(plan));
+        let leader = Self { side, load, workload, window, pack, ledger, witness, open, alive, step: 0 };
         attached?;
         if !leader.ledger.ready.pass(1, leader.alive) {
             return Err(leader.lost(Phase::Start));
@@ -395,14 +400,35 @@ impl<T: Transport> Leader<'_, T> {
     }
 }
 
+/// How the messages of a stream are packed, if they are.
+fn pack_of(plan: &Plan) -> Option<Pack> {
+    let count = plan.several.batch();
+    (count > 1).then_some(Pack { size: plan.size, count })
+}
+
+/// `n` messages in whole batches.
+fn whole(n: u64, pack: Option<Pack>) -> u64 {
+    pack.map_or(n, |pack| n.next_multiple_of(pack.count as u64))
+}
+
 impl<T: Transport> Windows for Leader<'_, T> {
     fn messages(&mut self, n: u64, histogram: Option<&mut Histogram>) -> Result<Measured> {
         let command = if histogram.is_some() { STAMPED } else { MESSAGES };
-        let workload = self.workload;
+        let (workload, window, n) = (self.workload, self.window, whole(n, self.pack));
         if let Some(fault) = self.load.due(n) {
             return self.window(command, n, |side, load, _| plant::lead(side, load, n, workload, fault));
         }
+        if let Some(pack) = self.pack {
+            return self.window(command, n, |side, load, _| batched::lead(side, load, n, pack));
+        }
         match (workload, histogram) {
+            (Workload::PingPong, None) if window > 1 => {
+                self.window(command, n, |side, load, _| outstanding::lead(side, load, n, window, &mut Batch))
+            }
+            (Workload::PingPong, Some(histogram)) if window > 1 => {
+                let mut log = Requests::new(histogram, window);
+                self.window(command, n, |side, load, _| outstanding::lead(side, load, n, window, &mut log))
+            }
             (Workload::PingPong, None) => {
                 self.window(command, n, |side, load, _| ping_pong::lead(side, load, n, &mut Batch))
             }
@@ -479,7 +505,7 @@ fn obey<T: Transport>(
     if let Some(stamps) = stamps {
         stamps.prefault();
     }
-    let mut load = Load::new(plan);
+    let (mut load, pack) = (Load::new(plan), pack_of(plan));
     ledger.ready.open(1);
     for step in 1.. {
         // A leader that dies takes a forked follower along (parent-death signal), and a thread's leader demolishes the
@@ -494,7 +520,10 @@ fn obey<T: Transport>(
                 let clerk = Clerk::open(&load, witness);
                 ledger.ready.open(step + 1);
                 let stall_ms = if matches!(command, STAMPED | OFFER) { plan.stall_ms } else { 0 };
-                let result = carry(&mut side, plan.workload, &mut load, n, received, stall_ms);
+                let result = match pack {
+                    Some(pack) => batched::follow(&mut side, &mut load, n, pack),
+                    None => carry(&mut side, plan.workload, &mut load, n, received, stall_ms),
+                };
                 let end = clock::now();
                 if let Err(fault) = result {
                     let wrong = matches!(fault, Fault::Wrong(_));
@@ -550,6 +579,7 @@ pub struct Alone<T: Transport> {
     sides: [Side<T>; 2],
     load: Load,
     workload: Workload,
+    pack: Option<Pack>,
     witness: Witness,
 }
 
@@ -563,7 +593,8 @@ impl<T: Transport> Alone<T> {
         for side in &mut sides {
             side.attach().map_err(|e| Error::failed(Phase::Start, "cannot attach").because(e))?;
         }
-        Ok(Self { sides, load: Load::new(plan), workload: plan.workload, witness: Witness::default() })
+        let (load, pack) = (Load::new(plan), pack_of(plan));
+        Ok(Self { sides, load, workload: plan.workload, pack, witness: Witness::default() })
     }
 
     /// Lets go of the transport and returns how long that took, ns.
@@ -576,13 +607,15 @@ impl<T: Transport> Alone<T> {
 
 impl<T: Transport> Windows for Alone<T> {
     fn messages(&mut self, n: u64, histogram: Option<&mut Histogram>) -> Result<Measured> {
+        let n = whole(n, self.pack);
         let clerk = Clerk::open(&self.load, &self.witness);
         let start = clock::now();
         let (sides, load) = (&mut self.sides, &mut self.load);
-        let result = match (self.workload, histogram, load.due(n)) {
-            (_, _, Some(_)) => plant::alone(sides, load, n),
-            (Workload::PingPong, None, _) => ping_pong::alone(sides, load, n, &mut Batch),
-            (Workload::PingPong, Some(histogram), _) => ping_pong::alone(sides, load, n, &mut Stamped::new(histogram)),
+        let result = match (self.workload, histogram, load.due(n), self.pack) {
+            (_, _, Some(_), _) => plant::alone(sides, load, n),
+            (_, _, _, Some(pack)) => batched::alone(sides, load, n, pack),
+            (Workload::PingPong, None, ..) => ping_pong::alone(sides, load, n, &mut Batch),
+            (Workload::PingPong, Some(histogram), ..) => ping_pong::alone(sides, load, n, &mut Stamped::new(histogram)),
             (Workload::Stream | Workload::OfferedLoad, ..) => stream::alone(sides, load, n),
         };
         let end = clock::now();

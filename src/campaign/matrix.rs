@@ -7,7 +7,7 @@
 
 use crate::cell::{Outcome, admit};
 use crate::error::{Error, Result};
-use crate::plan::{Offered, Parties, Placement, Plan, RunId, Touch, Wait, Workload};
+use crate::plan::{Offered, Parties, Placement, Plan, RunId, Several, Touch, Wait, Workload};
 use crate::transport::{ALL, Runner, find};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -33,6 +33,8 @@ pub struct Request {
     pub workloads: Vec<Workload>,
     /// The rate of cells with an offered load.
     pub offered: Option<Offered>,
+    /// What cells have several of, each where its workload can.
+    pub several: Several,
     /// Bytes per message.
     pub sizes: Vec<usize>,
     /// Waits.
@@ -184,7 +186,8 @@ impl Request {
         let spec = runner.spec();
         let solo = spec.parties.contains(&Parties::Solo);
         let open = workload == Workload::OfferedLoad;
-        if solo && open && !self.named(spec.name) {
+        let several = self.several.of(workload);
+        if solo && (open || several.outstanding.is_some()) && !self.named(spec.name) {
             return vec![];
         }
         let wanted: Vec<Parties> = if solo {
@@ -201,6 +204,7 @@ impl Request {
             mechanism: spec.name.into(),
             workload,
             offered: self.offered.filter(|_| open),
+            several,
             size,
             wait,
             parties,
@@ -274,6 +278,7 @@ mod tests {
             mechanisms: vec![],
             workloads: vec![],
             offered: None,
+            several: Several::default(),
             sizes: vec![],
             waits: vec![],
             parties: vec![],
@@ -326,6 +331,19 @@ mod tests {
         assert!(!matrix.cells.is_empty() && matrix.unsupported.is_empty());
         let asked = request(&["pipe", "null"]).matrix(2).unwrap().unsupported;
         assert!(!asked.is_empty() && asked.iter().all(|o| o.reason.as_deref().unwrap().contains("one party")));
+    }
+
+    #[test]
+    fn each_workload_takes_what_it_can_have_several_of_and_one_party_has_no_window() {
+        let several = Several { outstanding: Some(8), batch: Some(4) };
+        let cells = Request { mechanisms: vec!["pipe".into()], several, ..quick() }.matrix(2).unwrap().cells;
+        for cell in &cells {
+            let stream = cell.workload == Workload::Stream;
+            assert_eq!(cell.several.batch, stream.then_some(4), "{cell:?}");
+            assert_eq!(cell.several.outstanding, (!stream).then_some(8), "{cell:?}");
+            assert!(stream || cell.mechanism == "pipe", "{cell:?}");
+        }
+        assert!(cells.iter().any(|cell| cell.mechanism == "null"), "batches have their controls");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `ipcost compare`: a campaign from the command line, with its progress.
 
-use super::options::{LoadOptions, writable_dir};
+use super::options::{BatchOption, LoadOptions, OutstandingOption, writable_dir};
 use super::print;
 use super::signals::{Duty, watch};
 use crate::campaign::journal::{Campaign, Done, Journal, Terms, read};
@@ -13,7 +13,7 @@ use crate::error::{Context, Error, Phase, Result};
 use crate::host::{Host, folder_name};
 use crate::measure::limits::Limits;
 use crate::plan::{
-    Offered, Parties, Placement, Plan, Span, Touch, Wait, Workload, parse_cpus, parse_millis, parse_placement,
+    Offered, Parties, Placement, Plan, Several, Span, Touch, Wait, Workload, parse_cpus, parse_millis, parse_placement,
     parse_size, show_size,
 };
 use crate::report::headline::wide_cells;
@@ -37,7 +37,9 @@ enum Format {
 }
 
 /// What the folder of a campaign decides when it is continued.
-const DECIDED: [&str; 16] = [
+const DECIDED: [&str; 18] = [
+    "outstanding",
+    "batch",
     "rate",
     "arrivals",
     "profile",
@@ -70,6 +72,10 @@ pub struct Compare {
     workload: Vec<Workload>,
     #[command(flatten)]
     load: LoadOptions,
+    #[command(flatten)]
+    window: OutstandingOption,
+    #[command(flatten)]
+    batch: BatchOption,
     /// Bytes per message: 64,4KiB
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse_size)]
     size: Vec<usize>,
@@ -161,6 +167,7 @@ fn begin(args: &Compare) -> Result<Sitting> {
         mechanisms: args.mechanism.clone(),
         workloads: args.workload.clone(),
         offered: offered(args)?,
+        several: several(args)?,
         sizes: args.size.clone(),
         waits: args.wait.clone(),
         parties: args.parties.clone(),
@@ -259,6 +266,19 @@ fn offered(args: &Compare) -> Result<Option<Offered>> {
             Err(Error::usage("--rate is the rate of an offered load").hint("add --workload offered-load"))
         }
     }
+}
+
+/// What cells have several of, each where its workload is.
+fn several(args: &Compare) -> Result<Several> {
+    let several = Several { outstanding: args.window.several(), batch: args.batch.several() };
+    let asked = |workload| args.workload.is_empty() || args.workload.contains(&workload);
+    if several.outstanding.is_some() && !asked(Workload::PingPong) {
+        return Err(Error::usage("--outstanding is the window of a ping-pong").hint("add --workload ping-pong"));
+    }
+    if several.batch.is_some() && !asked(Workload::Stream) {
+        return Err(Error::usage("--batch packs the messages of a stream").hint("add --workload stream"));
+    }
+    Ok(several)
 }
 
 /// The part of the campaign's time that traced runs may take after it, and what they may take of the shortest one.

@@ -41,6 +41,36 @@ pub struct RunOptions {
     pub dir: Option<PathBuf>,
 }
 
+/// The window of a ping-pong.
+#[derive(Debug, Args)]
+pub struct OutstandingOption {
+    /// Requests of a ping-pong that are kept under way: another class than one at a time
+    #[arg(long, value_name = "W", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub outstanding: Option<u32>,
+}
+
+impl OutstandingOption {
+    /// The requests, if they are several.
+    pub fn several(&self) -> Option<u32> {
+        self.outstanding.filter(|n| *n > 1)
+    }
+}
+
+/// The batches of a stream.
+#[derive(Debug, Args)]
+pub struct BatchOption {
+    /// Messages of a stream that travel as one: another class than one by one, all figures still per message
+    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub batch: Option<u32>,
+}
+
+impl BatchOption {
+    /// The messages, if they are several.
+    pub fn several(&self) -> Option<u32> {
+        self.batch.filter(|n| *n > 1)
+    }
+}
+
 /// What an offered load can be asked for.
 #[derive(Debug, Args)]
 pub struct LoadOptions {

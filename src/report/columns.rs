@@ -126,6 +126,10 @@ columns! {
     "size", "size", Bytes, Shown::Csv, "bytes per message", Row |r| Value::Count(r.class.size as u64);
     "offered", "offered", None, Shown::Csv, "messages per second and rhythm of an offered load",
         Row |r| r.class.offered.map_or(Value::Absent, |offered| offered.to_string().into());
+    "outstanding", "outstanding", None, Shown::Csv, "requests under way in a ping-pong; absent where it is one",
+        Row |r| r.class.several.outstanding.map_or(Value::Absent, |n| Value::Count(n.into()));
+    "batch", "batch", None, Shown::Csv, "messages of a stream that travel as one; absent where it is one",
+        Row |r| r.class.several.batch.map_or(Value::Absent, |n| Value::Count(n.into()));
     "wait", "wait", None, Shown::Csv, "how both parties wait for each other", Row |r| r.class.wait.to_string().into();
     "placement", "placement", None, Shown::Csv, "CPUs of the parties", Row |r| r.class.placement.to_string().into();
     "touch", "touch", None, Shown::Csv, "how much of each message is written and verified",

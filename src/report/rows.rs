@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::measure::Merged;
 use crate::measure::limits::Limits;
 use crate::measure::stats::{Estimate, Trend};
-use crate::plan::{Offered, Parties, Placement, RunId, Touch, Wait, Workload, show_size};
+use crate::plan::{Offered, Parties, Placement, RunId, Several, Touch, Wait, Workload, show_size};
 use crate::transport::{Family, find};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +26,8 @@ pub struct Class {
     pub workload: Workload,
     /// What was offered, if that was the workload.
     pub offered: Option<Offered>,
+    /// What there was more than one of.
+    pub several: Several,
     /// Bytes per message.
     pub size: usize,
     /// How the parties waited.
@@ -42,6 +44,7 @@ impl Class {
         Self {
             workload: run.workload,
             offered: run.offered,
+            several: run.several,
             size: run.size,
             wait: run.wait,
             placement: run.placement.requested,
@@ -52,9 +55,9 @@ impl Class {
 
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Class { workload, offered, size, wait, placement, .. } = self;
+        let Class { workload, offered, several, size, wait, placement, .. } = self;
         let offered = offered.map(|offered| format!(" at {offered}")).unwrap_or_default();
-        write!(f, "{workload} {}{offered}, wait {wait}, {placement}", show_size(*size))
+        write!(f, "{workload} {}{offered}{several}, wait {wait}, {placement}", show_size(*size))
     }
 }
 
@@ -178,8 +181,8 @@ impl Beside {
     /// When a trace in the middle of the file is damaged.
     pub fn read(dir: &Path) -> Result<Self> {
         let calls = trace::read(dir)?.into_iter().filter_map(|trace| {
-            let Trace { workload, size, wait, placement, touch, .. } = trace;
-            let class = Class { workload, offered: None, size, wait, placement, touch };
+            let Trace { workload, several, size, wait, placement, touch, .. } = trace;
+            let class = Class { workload, offered: None, several, size, wait, placement, touch };
             Some(((class, trace.mechanism.clone(), trace.parties, None), trace.calls_per_message()?))
         });
         Ok(Self { limits: Limits::read(dir), calls: calls.collect() })

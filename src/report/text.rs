@@ -56,7 +56,7 @@ pub fn run(o: &Outcome) -> String {
         let _ = writeln!(text, "{label:<16}{value}");
     };
     line("mechanism", format!("{} between {}", o.mechanism, parties(o)));
-    line("workload", format!("{}, {} a message, touching the {}", o.workload, show_size(o.size), o.touch));
+    line("workload", format!("{}{}, {} a message, touching the {}", o.workload, o.several, show_size(o.size), o.touch));
     line("wait, place", format!("{}, {}{}", o.wait, o.placement.requested, cpus(o)));
     if let Some(rtt) = &o.rtt_ns {
         line("round trip", format!("{} mean of {} in one batch", nanos(rtt.mean), o.messages));
@@ -64,7 +64,9 @@ pub fn run(o: &Outcome) -> String {
         let shown = named.iter().filter_map(|(name, ns)| Some(format!("{name} {}", nanos((*ns)? as f64))));
         line("percentiles", shown.collect::<Vec<_>>().join("   "));
     }
-    if let (Some(rate), Workload::Stream) = (&o.throughput, o.workload) {
+    if let Some(rate) =
+        o.throughput.as_ref().filter(|_| o.workload == Workload::Stream || o.several.outstanding.is_some())
+    {
         line("throughput", format!("{}   {}", bytes_per_s(rate.bytes_per_s), per_second(rate.messages_per_s)));
     }
     if let Some(floor) = &o.floor

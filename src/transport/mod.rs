@@ -128,7 +128,7 @@ pub const BOTH: &[Parties] = &[Parties::Process, Parties::Thread];
 /// What a transport is asked to be.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Bytes of every message.
+    /// Bytes of every message (of a batch of them, where several travel as one).
     pub size: usize,
     /// How both ends wait.
     pub wait: Wait,
@@ -148,11 +148,16 @@ pub type Notes = std::sync::Arc<std::sync::Mutex<std::collections::BTreeMap<&'st
 /// The note under which [`Config::holds`] adds up.
 pub const MEMORY_NOTE: &str = "memory, bytes";
 
+/// The note of mechanisms that have a place for each message: how many one direction holds.
+pub const SLOTS_NOTE: &str = "slots";
+/// The note of the others: how many messages one direction holds at least. See [`Config::fits`].
+const FITS_NOTE: &str = "messages that fit, at least";
+
 impl Config {
     /// What `plan` asks for.
     pub fn new(plan: &Plan) -> Self {
         Self {
-            size: plan.size,
+            size: plan.carried_size(),
             wait: plan.wait,
             processes: plan.parties == Parties::Process,
             dir: plan.dir.clone().unwrap_or_else(std::env::temp_dir),
@@ -168,6 +173,19 @@ impl Config {
             let so_far = notes.get(MEMORY_NOTE).and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
             notes.insert(MEMORY_NOTE, (so_far + bytes).to_string());
         }
+    }
+
+    /// Says how many messages one direction holds at the very least before a sender has to wait, for mechanisms that have
+    /// no [slots](SLOTS_NOTE). Requests under way are no more than that, or both parties could wait for space for ever.
+    pub fn fits(&self, messages: usize) {
+        self.note(FITS_NOTE, messages);
+    }
+
+    /// How many messages one direction holds for certain, once the transport is made: one, unless it said more.
+    pub fn depth(&self) -> u64 {
+        let Ok(notes) = self.notes.lock() else { return 1 };
+        let said = notes.get(FITS_NOTE).or_else(|| notes.get(SLOTS_NOTE));
+        said.and_then(|text| text.parse().ok()).unwrap_or(1).max(1)
     }
 
     /// Records a fact about the transport for the journal.

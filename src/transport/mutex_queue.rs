@@ -96,7 +96,7 @@ impl Transport for MutexQueue {
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
         let buffer = || vec![0; cfg.size].into_boxed_slice();
         let depth = (buffer_for(cfg.size) / cfg.size).min(DEEPEST);
-        cfg.note("slots", depth);
+        cfg.note(super::SLOTS_NOTE, depth);
         cfg.holds(depth * cfg.size);
         let buffers = (0..depth).map(|_| buffer()).collect();
         let queue = Mutex::new(Queue { buffers, head: 0, len: 0, left: [false; 2] });

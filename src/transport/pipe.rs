@@ -49,6 +49,8 @@ impl Transport for Pipe {
         cfg.note("capacity asked", wanted);
         cfg.note("capacity", given);
         cfg.holds(given);
+        // A page takes a further message only if it fits as a whole: at worst half of the pages are filler.
+        cfg.fits(given / 2 / cfg.size);
         let tx = ByteTx::new(writer, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
         let rx = ByteRx::new(reader, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
         Ok((tx, rx))
