@@ -5,6 +5,8 @@
 //! all windows, so there is one start protocol and one timing loop. Rejected: two programs that agree on a message count
 //! beforehand (no calibration, no probes between); commands through the transport under test.
 
+pub mod hub;
+
 use crate::error::{Error, Phase, Result};
 use crate::measure::load::LoadPoint;
 use crate::measure::{Histogram, floor};
@@ -20,6 +22,7 @@ use crate::transport::{Side, Transport};
 use crate::workload::batched::{self, Pack};
 use crate::workload::offered::{self, Pace, Schedule};
 use crate::workload::outstanding::{self, Requests};
+use crate::workload::pattern::Sums;
 use crate::workload::{Batch, Fault, Load, Stamped, ping_pong, plant, stream};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -49,17 +52,23 @@ pub struct Books {
     pub witness: u64,
     /// Clock when the last message was verified, or the loop ended.
     pub end_ns: u64,
+    /// Clock before the first message; of the parties of a pattern only.
+    pub start_ns: u64,
+    /// What this party of a pattern sent or received.
+    pub carried: Sums,
 }
 
 /// A window of messages, measured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Measured {
     /// Messages (round trips).
     pub messages: u64,
     /// From the first message built to the last one verified.
     pub elapsed_ns: u64,
-    /// Leader's and follower's books; a solo party has one.
-    pub books: [Option<Books>; 2],
+    /// Leader's and follower's books; a solo party has one, a hub comes before its peers.
+    pub books: Vec<Books>,
+    /// How many messages each peer (each pair) of a pattern carried; else empty.
+    pub shares: Vec<u64>,
 }
 
 impl Measured {
@@ -167,6 +176,8 @@ impl<'a> Clerk<'a> {
             run_delay_ns: since(cpu::run_delay(), self.run_delay),
             witness: self.witness.read(),
             end_ns,
+            start_ns: 0,
+            carried: Sums::default(),
         }
     }
 }
@@ -197,8 +208,12 @@ fn post(ledger: &Ledger, books: &Books) {
         books.end_ns,
         optional(books.run_delay_ns),
         books.witness,
+        books.start_ns,
+        books.carried.count,
+        books.carried.sum,
+        books.carried.squares,
     ];
-    const { assert!(16 <= REPORT_WORDS) };
+    const { assert!(20 <= REPORT_WORDS) };
     for (place, word) in ledger.report.iter().zip(words) {
         // Relaxed: the gate that is opened next publishes them all.
         place.store(word, Ordering::Relaxed);
@@ -226,6 +241,8 @@ fn collect(ledger: &Ledger) -> Books {
         end_ns: word(13),
         run_delay_ns: optional(14),
         witness: word(15),
+        start_ns: word(16),
+        carried: Sums { count: word(17), sum: word(18), squares: word(19) },
     }
 }
 
@@ -332,7 +349,7 @@ impl<'a, T: Transport> Leader<'a, T> {
     fn finish(&self) -> Result<Books> {
         if self.ledger.done.pass(self.step, self.alive) {
             if let Some(complaint) = self.ledger.complaint() {
-                return Err(complained(&complaint));
+                return Err(complained(&complaint, "the follower"));
             }
             Ok(collect(&self.ledger))
         } else {
@@ -342,7 +359,7 @@ impl<'a, T: Transport> Leader<'a, T> {
 
     fn lost(&self, phase: Phase) -> Error {
         match self.ledger.complaint() {
-            Some(complaint) => complained(&complaint).during(phase),
+            Some(complaint) => complained(&complaint, "the follower").during(phase),
             None => Error::failed(phase, "the peer died"),
         }
     }
@@ -357,18 +374,18 @@ impl<'a, T: Transport> Leader<'a, T> {
         let limit = clock::now() + 200_000_000;
         self.ledger.done.pass(self.step, || (self.alive)() && clock::now() < limit);
         match self.ledger.complaint() {
-            Some(complaint) => complained(&complaint),
+            Some(complaint) => complained(&complaint, "the follower"),
             None if !(self.alive)() => Error::failed(Phase::Measure, "the peer died").because(fault),
             None => Error::failed(Phase::Measure, "the leader stopped").because(fault),
         }
     }
 }
 
-/// A follower's complaint as an error: a wrong message makes the run invalid, anything else failed.
-fn complained(text: &str) -> Error {
+/// A party's complaint as an error: a wrong message makes the run invalid, anything else failed.
+fn complained(text: &str, who: &str) -> Error {
     match text.strip_prefix(WRONG) {
-        Some(how) => Error::invalid(format!("the follower received a wrong message: {how}")),
-        None => Error::failed(Phase::Measure, "the follower stopped").because(text),
+        Some(how) => Error::invalid(format!("{who} received a wrong message: {how}")),
+        None => Error::failed(Phase::Measure, format!("{who} stopped")).because(text),
     }
 }
 
@@ -396,7 +413,8 @@ impl<T: Transport> Leader<'_, T> {
         let mine = clerk.close_with(usage, &self.load, end);
         // In one direction the clock stops at the consumer, whose last message is later than our last send.
         let end = if self.workload == Workload::PingPong { end } else { theirs.end_ns };
-        Ok(Measured { messages: n, elapsed_ns: end.saturating_sub(start).max(1), books: [Some(mine), Some(theirs)] })
+        let elapsed_ns = end.saturating_sub(start).max(1);
+        Ok(Measured { messages: n, elapsed_ns, books: vec![mine, theirs], shares: vec![] })
     }
 }
 
@@ -436,9 +454,7 @@ impl<T: Transport> Windows for Leader<'_, T> {
                 let mut watch = Stamped::new(histogram);
                 self.window(command, n, |side, load, _| ping_pong::lead(side, load, n, &mut watch))
             }
-            (Workload::Stream | Workload::OfferedLoad, _) => {
-                self.window(command, n, |side, load, _| stream::lead(side, load, n))
-            }
+            (_, _) => self.window(command, n, |side, load, _| stream::lead(side, load, n)),
         }
     }
 
@@ -455,7 +471,7 @@ impl<T: Transport> Windows for Leader<'_, T> {
         })?;
         // Relaxed: the gate at the window's end stands between these and the follower's stores.
         let received: Vec<u64> = stamps.of(n).iter().map(|at| at.load(Ordering::Relaxed)).collect();
-        let verified = measured.books[1].map_or(0, |books| books.verified);
+        let verified = measured.books.get(1).map_or(0, |books| books.verified);
         Ok((measured, LoadPoint { verified, ..LoadPoint::of(schedule, began, &sent, &received) }))
     }
 
@@ -555,7 +571,7 @@ fn carry<T: Transport>(
     let mut part = |from: u64, to: u64| match (workload, received) {
         (Workload::PingPong, _) => ping_pong::follow(side, load, to - from),
         (Workload::OfferedLoad, Some(received)) => offered::follow(side, load, &received[from as usize..to as usize]),
-        (Workload::Stream | Workload::OfferedLoad, _) => stream::follow(side, load, to - from),
+        (..) => stream::follow(side, load, to - from),
     };
     if stall_ms == 0 {
         return part(0, n);
@@ -616,14 +632,15 @@ impl<T: Transport> Windows for Alone<T> {
             (_, _, _, Some(pack)) => batched::alone(sides, load, n, pack),
             (Workload::PingPong, None, ..) => ping_pong::alone(sides, load, n, &mut Batch),
             (Workload::PingPong, Some(histogram), ..) => ping_pong::alone(sides, load, n, &mut Stamped::new(histogram)),
-            (Workload::Stream | Workload::OfferedLoad, ..) => stream::alone(sides, load, n),
+            _ => stream::alone(sides, load, n),
         };
         let end = clock::now();
         result.map_err(|fault| Error::invalid(format!("the control received a wrong message: {fault}")))?;
         Ok(Measured {
             messages: n,
             elapsed_ns: (end - start).max(1),
-            books: [Some(clerk.close(&self.load, end)), None],
+            books: vec![clerk.close(&self.load, end)],
+            shares: vec![],
         })
     }
 

@@ -170,6 +170,11 @@ impl Request {
                             if nonsense && self.placements.is_empty() {
                                 continue;
                             }
+                            let several = self.several.of(workload);
+                            let busy = Plan { workload, several, ..Plan::default() }.busy();
+                            if wait == Wait::Spin && self.waits.is_empty() && busy > allowed_cpus.max(2) {
+                                continue;
+                            }
                             let class = (workload, size, wait, placement);
                             if !classes.contains(&class) {
                                 classes.push(class);
@@ -187,7 +192,8 @@ impl Request {
         let solo = spec.parties.contains(&Parties::Solo);
         let open = workload == Workload::OfferedLoad;
         let several = self.several.of(workload);
-        if solo && (open || several.outstanding.is_some()) && !self.named(spec.name) {
+        let one_party_can = !open && several.outstanding.is_none() && several.peers.is_none();
+        if solo && !one_party_can && !self.named(spec.name) {
             return vec![];
         }
         let wanted: Vec<Parties> = if solo {
@@ -335,7 +341,7 @@ mod tests {
 
     #[test]
     fn each_workload_takes_what_it_can_have_several_of_and_one_party_has_no_window() {
-        let several = Several { outstanding: Some(8), batch: Some(4) };
+        let several = Several { outstanding: Some(8), batch: Some(4), peers: None };
         let cells = Request { mechanisms: vec!["pipe".into()], several, ..quick() }.matrix(2).unwrap().cells;
         for cell in &cells {
             let stream = cell.workload == Workload::Stream;
@@ -344,6 +350,24 @@ mod tests {
             assert!(stream || cell.mechanism == "pipe", "{cell:?}");
         }
         assert!(cells.iter().any(|cell| cell.mechanism == "null"), "batches have their controls");
+    }
+
+    #[test]
+    fn a_pattern_has_no_controls_and_no_class_whose_parties_would_spin_in_each_others_way() {
+        let several = Several { peers: Some(3), ..Several::default() };
+        let mechanisms = vec!["pipe".into(), "shm-ring".into()];
+        let request = Request { mechanisms, workloads: vec![Workload::FanIn], several, ..quick() };
+        let waits = |cpus| {
+            let matrix = request.matrix(cpus).unwrap();
+            assert!(matrix.cells.iter().all(|cell| cell.peers() == 3 && cell.parties != Parties::Solo));
+            request.classes(cpus).iter().filter(|class| class.2 == Wait::Spin).count()
+        };
+        assert_eq!((waits(2), waits(3), waits(4)), (0, 0, 1));
+        let spin = Request { waits: vec![Wait::Spin], ..request.clone() };
+        assert!(
+            spin.classes(2).iter().any(|class| class.2 == Wait::Spin),
+            "what was asked for is refused with a reason"
+        );
     }
 
     #[test]

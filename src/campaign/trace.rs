@@ -376,7 +376,9 @@ pub fn all(cells: &[Plan], dir: &Path, limit: Duration, interrupted: &dyn Fn() -
         known.iter().any(|trace| trace.cell() == blank.cell())
     };
     // An offered load makes the calls of a stream, as many as its schedule leaves it.
-    let one = |plan: &&Plan| plan.workload != Workload::OfferedLoad && plan.parties != Parties::Solo;
+    // Of more than two parties the tracer would have to know which is which.
+    let carries = |workload: Workload| workload != Workload::OfferedLoad && !workload.has_peers();
+    let one = |plan: &&Plan| carries(plan.workload) && plan.parties != Parties::Solo;
     for plan in cells.iter().filter(one).filter(|plan| plan.run.label.is_none() && !traced(plan)) {
         let left = end.saturating_duration_since(Instant::now());
         let found = match left {

@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::plan::{
-    Arrivals, Offered, Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload, parse_cpus, parse_millis,
-    parse_placement, parse_rate, parse_size,
+    Arrivals, MOST_PEERS, Offered, Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload, parse_cpus,
+    parse_millis, parse_placement, parse_rate, parse_size,
 };
 use crate::transport::Spec;
 use clap::Args;
@@ -69,6 +69,14 @@ impl BatchOption {
     pub fn several(&self) -> Option<u32> {
         self.batch.filter(|n| *n > 1)
     }
+}
+
+/// The peers of a hub.
+#[derive(Debug, Args)]
+pub struct PeersOption {
+    /// Producers of a fan-in, consumers of a fan-out, or pairs [default: 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_PEERS)))]
+    pub peers: Option<u32>,
 }
 
 /// What an offered load can be asked for.

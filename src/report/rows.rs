@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::measure::Merged;
 use crate::measure::limits::Limits;
 use crate::measure::stats::{Estimate, Trend};
-use crate::plan::{Offered, Parties, Placement, RunId, Several, Touch, Wait, Workload, show_size};
+use crate::plan::{Offered, Parties, Placement, RunId, Several, Touch, Via, Wait, Workload, show_size};
 use crate::transport::{Family, find};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -91,6 +91,8 @@ pub struct Run {
     pub delay_ns: u64,
     /// Reasons for doubt.
     pub flags: Vec<String>,
+    /// Through what a hub and its peers were connected.
+    via: Option<Via>,
     /// What [`columns::facts`] found in it.
     facts: Box<[f64]>,
 }
@@ -99,7 +101,7 @@ impl Run {
     fn of(outcome: Outcome) -> Self {
         let RunId { round, order, .. } = outcome.run;
         let (ns, facts) = (outcome.per_message_ns(), columns::facts(&outcome));
-        Self { round, order, ns, delay_ns: outcome.delay_ns, flags: outcome.flags, facts }
+        Self { round, order, ns, delay_ns: outcome.delay_ns, flags: outcome.flags, via: outcome.via, facts }
     }
 }
 
@@ -121,6 +123,8 @@ pub struct Row {
     pub mechanism: String,
     /// Processes, threads or one party.
     pub parties: Parties,
+    /// Through what a hub and its peers were connected: the mechanism's choice, the same in all runs of a cell.
+    pub via: Option<Via>,
     /// Second name of a control cell.
     pub label: Option<String>,
     /// Rank within the class; rows that tie share one. Controls and rows without a result have none.
@@ -265,6 +269,7 @@ impl Cell {
             mechanism: mechanism.clone(),
             parties: *parties,
             label: label.clone(),
+            via: runs.first().and_then(|run| run.via),
             rank: None,
             drift: None,
             time: Estimate::of(runs.iter().filter_map(|run| run.ns)),

@@ -55,6 +55,9 @@ pub fn heading(class: &Class) -> String {
         Workload::Stream if class.several.batch.is_some() => "one direction, batches, all figures per message",
         Workload::Stream => "one direction, until verified by the consumer",
         Workload::OfferedLoad => "one direction, latency from the intended send time",
+        Workload::FanIn => "several producers, until verified by the one consumer",
+        Workload::FanOut => "one producer, until the last of several consumers has verified its share",
+        Workload::Pairs => "independent producers and consumers, all together",
     };
     let touch = if class.touch == Touch::Header { ", HEADER ONLY touched" } else { "" };
     format!("{class}: {what}{touch}")

@@ -15,6 +15,7 @@
 //! - [`slot`]: a mailbox that both sides write in turn, without memory
 //! - `region`: the memory itself; everything that turns an index into a slice
 //! - `ledger`: the page in which two parties of a run keep their books
+//! - `muster`: what more than two parties share besides a ledger each
 //! - `stamps`: when each message of an open-loop window was there
 
 #![allow(unsafe_code)]
@@ -22,6 +23,8 @@
 pub mod futex;
 #[cfg(not(loom))]
 pub mod ledger;
+#[cfg(not(loom))]
+pub mod muster;
 #[cfg(not(loom))]
 pub mod region;
 pub mod ring;

@@ -151,7 +151,7 @@ pub const MEMORY_NOTE: &str = "memory, bytes";
 /// The note of mechanisms that have a place for each message: how many one direction holds.
 pub const SLOTS_NOTE: &str = "slots";
 /// The note of the others: how many messages one direction holds at least. See [`Config::fits`].
-const FITS_NOTE: &str = "messages that fit, at least";
+const FITS_NOTE: &str = "room, messages";
 
 impl Config {
     /// What `plan` asks for.
@@ -242,6 +242,19 @@ pub trait Transport: Sized + 'static {
         Ok([Side { tx: here_tx, rx: here_rx }, Side { tx: there_tx, rx: there_rx }])
     }
 
+    /// One object that several parties use at once, if the mechanism has such a thing for messages of this size. Without
+    /// it the harness makes a channel for each peer and its hub serves them in turn.
+    ///
+    /// Messages of one sender arrive in its order, each exactly once and whole, at any one of the receivers. A side has
+    /// left when all its ends have.
+    ///
+    /// # Errors
+    /// As [`one_way`](Self::one_way).
+    fn shared(cfg: &Config, shape: Shape) -> Result<Option<Ends<Self>>> {
+        let _ = (cfg, shape);
+        Ok(None)
+    }
+
     /// One end for a program that was started by hand, meeting its peer at `at`. The producer learns the message size
     /// from `cfg`, the consumer from the producer.
     ///
@@ -251,6 +264,34 @@ pub trait Transport: Sized + 'static {
         let _ = (cfg, at, role);
         Err(crate::Error::unsupported(format!("{} connects threads of one process, not two programs", Self::SPEC.name)))
     }
+}
+
+/// Who shares an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// So many senders and one receiver.
+    FanIn(usize),
+    /// One sender and so many receivers, each message to one of them.
+    FanOut(usize),
+}
+
+impl Shape {
+    /// Senders and receivers.
+    pub fn ends(self) -> (usize, usize) {
+        match self {
+            Shape::FanIn(peers) => (peers, 1),
+            Shape::FanOut(peers) => (1, peers),
+        }
+    }
+}
+
+/// The ends of an object that several parties share: as many as its [`Shape`] says.
+#[derive(Debug)]
+pub struct Ends<T: Transport> {
+    /// Sending ends.
+    pub txs: Vec<T::Tx>,
+    /// Receiving ends.
+    pub rxs: Vec<T::Rx>,
 }
 
 /// Which end a separately started program is.

@@ -8,6 +8,7 @@
 pub mod batched;
 pub mod offered;
 pub mod outstanding;
+pub mod pattern;
 pub mod payload;
 pub mod ping_pong;
 pub mod plant;
