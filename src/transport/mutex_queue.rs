@@ -5,7 +5,9 @@
 //! instructions. Rejected: copying under the lock (holds up the other side for the length of the payload), a push of a
 //! fresh vector (measures the allocator). Source: Dijkstra's bounded buffer; std::sync::{Mutex, Condvar}.
 
-use super::{ALL_WAITS, Config, Family, Meeting, Receiver, Sender, Spec, Transport, UNLIMITED, buffer_for};
+use super::{
+    ALL_WAITS, Config, Ends, Family, Meeting, Receiver, Sender, Shape, Spec, Transport, UNLIMITED, buffer_for,
+};
 use crate::error::Result;
 use crate::plan::{Parties, Wait};
 use std::io::{self, ErrorKind};
@@ -20,7 +22,8 @@ struct Queue {
     buffers: Box<[Box<[u8]>]>,
     head: usize,
     len: usize,
-    left: [bool; 2],
+    /// Ends on either side that have not left: sending, receiving.
+    present: [usize; 2],
 }
 
 #[derive(Debug)]
@@ -65,8 +68,11 @@ impl Shared {
     }
 
     fn leave(&self, who: usize, bell: &Condvar) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).left[who] = true;
-        bell.notify_one();
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.present[who] -= 1;
+        if queue.present[who] == 0 {
+            bell.notify_all();
+        }
     }
 }
 
@@ -94,16 +100,33 @@ impl Transport for MutexQueue {
     type Rx = Rx;
 
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
-        let buffer = || vec![0; cfg.size].into_boxed_slice();
-        let depth = (buffer_for(cfg.size) / cfg.size).min(DEEPEST);
-        cfg.note(super::SLOTS_NOTE, depth);
-        cfg.holds(depth * cfg.size);
-        let buffers = (0..depth).map(|_| buffer()).collect();
-        let queue = Mutex::new(Queue { buffers, head: 0, len: 0, left: [false; 2] });
-        let shared = Shared { queue, filled: Condvar::new(), freed: Condvar::new(), wait: cfg.wait };
-        let shared = Arc::new(shared);
-        Ok((Tx(Arc::clone(&shared), buffer()), Rx(shared, buffer())))
+        let shared = queue(cfg, (1, 1));
+        Ok((Tx(Arc::clone(&shared), spare(cfg)), Rx(shared, spare(cfg))))
     }
+
+    // The queue does not care who locks it: any number of threads on either side.
+    fn shared(cfg: &Config, shape: Shape) -> Result<Option<Ends<Self>>> {
+        let (senders, receivers) = shape.ends();
+        let queue = queue(cfg, (senders, receivers));
+        let txs = (0..senders).map(|_| Tx(Arc::clone(&queue), spare(cfg))).collect();
+        let rxs = (0..receivers).map(|_| Rx(Arc::clone(&queue), spare(cfg))).collect();
+        Ok(Some(Ends { txs, rxs }))
+    }
+}
+
+/// A buffer for one message.
+fn spare(cfg: &Config) -> Box<[u8]> {
+    vec![0; cfg.size].into_boxed_slice()
+}
+
+/// A queue for so many senders and receivers.
+fn queue(cfg: &Config, (senders, receivers): (usize, usize)) -> Arc<Shared> {
+    let depth = (buffer_for(cfg.size) / cfg.size).min(DEEPEST);
+    cfg.note(super::SLOTS_NOTE, depth);
+    cfg.holds(depth * cfg.size);
+    let buffers = (0..depth).map(|_| spare(cfg)).collect();
+    let queue = Mutex::new(Queue { buffers, head: 0, len: 0, present: [senders, receivers] });
+    Arc::new(Shared { queue, filled: Condvar::new(), freed: Condvar::new(), wait: cfg.wait })
 }
 
 impl Sender for Tx {
@@ -115,8 +138,8 @@ impl Sender for Tx {
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
         fill(&mut self.1);
         let shared = &*self.0;
-        let mut queue = shared.wait_until(&shared.freed, |q| q.len < q.buffers.len() || q.left[1]);
-        if queue.left[1] {
+        let mut queue = shared.wait_until(&shared.freed, |q| q.len < q.buffers.len() || q.present[1] == 0);
+        if queue.present[1] == 0 {
             return Err(ErrorKind::BrokenPipe.into());
         }
         let place = (queue.head + queue.len) % queue.buffers.len();
@@ -134,7 +157,7 @@ impl Receiver for Rx {
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         let shared = &*self.0;
-        let mut queue = shared.wait_until(&shared.filled, |q| q.len > 0 || q.left[0]);
+        let mut queue = shared.wait_until(&shared.filled, |q| q.len > 0 || q.present[0] == 0);
         if queue.len == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
