@@ -116,7 +116,7 @@ pub fn flags(outcome: &Outcome) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::cell::{Faults, Status, Switches};
-    use crate::plan::Plan;
+    use crate::plan::{Plan, Several};
     use crate::transport::{Pipe, Transport};
 
     /// A run of ten messages that is beyond doubt.
@@ -170,6 +170,40 @@ mod tests {
             o.placement.observed = vec![vec![1], vec![1]];
         });
         assert!(nobody.contains("less than two context switches"));
+    }
+
+    #[test]
+    fn every_party_of_a_pattern_is_looked_at() {
+        let several = Several { peers: Some(3), ..Several::default() };
+        let plan = Plan { workload: Workload::FanIn, several, ..Plan::default() };
+        let mut outcome = sound(&plan);
+        outcome.pids = vec![1, 2, 3, 4];
+        outcome.placement.cpus = Some(vec![0, 1, 1, 1]);
+        outcome.placement.observed = vec![vec![0], vec![1], vec![1], vec![1]];
+        assert_eq!(doubt(&outcome, Pipe::SPEC, true), None);
+        let spoilt = |spoil: &dyn Fn(&mut Outcome)| {
+            let mut outcome = outcome.clone();
+            spoil(&mut outcome);
+            doubt(&outcome, Pipe::SPEC, true).expect("nobody doubts it")
+        };
+        assert!(spoilt(&|o| o.pids[3] = 2).contains("are one"));
+        assert!(spoilt(&|o| o.placement.observed[3] = vec![0]).contains("CPU 1"));
+        assert!(spoilt(&|o| o.parties = Parties::Thread).contains("different processes"));
+        assert!(spoilt(&|o| o.one_address_space = Some(true)).contains("share an address space"));
+    }
+
+    #[test]
+    fn a_window_of_requests_needs_fewer_switches_on_one_cpu() {
+        let window = |outstanding| {
+            let several = Several { outstanding, ..Several::default() };
+            let mut outcome = sound(&Plan { several, ..Plan::default() });
+            outcome.placement.cpus = Some(vec![1, 1]);
+            outcome.placement.observed = vec![vec![1], vec![1]];
+            outcome.switches_per_message = vec![Switches { voluntary: 0.125, involuntary: 0.0 }; 2];
+            doubt(&outcome, Pipe::SPEC, true)
+        };
+        assert_eq!(window(Some(8)), None);
+        assert!(window(Some(4)).is_some_and(|why| why.contains("a window of 4 round trips")) && window(None).is_some());
     }
 
     #[test]

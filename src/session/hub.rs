@@ -83,13 +83,15 @@ impl<T: Transport> Cast<T> {
             Part { work, load }
         };
         let first = |index: usize| plan.plant.filter(|_| index == 0);
+        // Who competes may get nothing, but a planted fault has to be committed.
+        let share = |index| if plan.plant.is_some() { Share::Quota { index, of } } else { Share::Claims { of } };
         let channels = || (0..of).map(|_| T::one_way(cfg)).collect::<Result<Vec<_>>>();
         let shape = match plan.workload {
             Workload::FanIn => Shape::FanIn(of),
             Workload::FanOut => Shape::FanOut(of),
             _ => {
                 let pair = |(index, (tx, rx))| {
-                    let work = Work::Send { tx, share: Share::Claims { of }, ends: 1 };
+                    let work = Work::Send { tx, share: share(index), ends: 1 };
                     [part(work, index, first(index)), part(Work::ReceiveAll(rx), index, None)]
                 };
                 let peers = channels()?.into_iter().enumerate().flat_map(pair).collect();
@@ -116,8 +118,8 @@ impl<T: Transport> Cast<T> {
         Ok(match shape {
             Shape::FanIn(_) => {
                 let rx = rxs.into_iter().next().ok_or_else(few)?;
-                let send = |tx| Work::Send { tx, share: Share::Claims { of }, ends: 0 };
-                let peers = txs.into_iter().enumerate().map(|(i, tx)| part(send(tx), i, first(i))).collect();
+                let send = |index, tx| Work::Send { tx, share: share(index), ends: 0 };
+                let peers = txs.into_iter().enumerate().map(|(i, tx)| part(send(i, tx), i, first(i))).collect();
                 let nexts = (0..of).map(first_of).collect();
                 Self { hub: part(Work::Gather { rx, nexts }, 0, None), peers, via }
             }
@@ -227,10 +229,11 @@ struct Presence(Papers);
 
 /// The party that orders the windows of a pattern.
 pub struct Hub<'a, T: Transport> {
+    /// Dropped first: peers that find the transport closed after that are not lost.
+    papers: Presence,
     part: Part<T>,
     plan: &'a Plan,
     via: Option<Via>,
-    papers: Presence,
     witness: Witness,
     alive: EachAlive<'a>,
     step: u32,
@@ -253,7 +256,7 @@ impl<'a, T: Transport> Hub<'a, T> {
         witness.0.store(TESTIMONY, Ordering::Relaxed);
         let attached =
             super::take_place(cpu).and_then(|()| part.attach().context(Phase::Start, "cannot attach the hub"));
-        let hub = Self { part, plan, via, papers: Presence(papers), witness, alive, step: 0 };
+        let hub = Self { papers: Presence(papers), part, plan, via, witness, alive, step: 0 };
         attached?;
         hub.await_ready(1, Phase::Start)?;
         Ok(hub)
@@ -317,10 +320,11 @@ impl<'a, T: Transport> Hub<'a, T> {
             ledger.go.open(step);
         }
         self.await_ready(step + 1, Phase::Measure)?;
-        let Self { part, papers: Presence(papers), witness, alive, .. } = &mut *self;
+        let alive = self.alive;
+        let Self { part, papers: Presence(papers), witness, .. } = &mut *self;
         let peers = papers.ledgers.len();
         let clerk = Clerk::open(&part.load, witness);
-        let everybody = || (0..peers).all(|index| alive(index));
+        let everybody = || (0..peers).all(alive);
         let mine = match take_part(part, clerk, (step, n), (&papers.muster, peers + 1), everybody) {
             None => return Err(self.lost(Phase::Measure)),
             Some(Err(fault)) => return Err(self.fault(&fault)),

@@ -12,6 +12,12 @@
 //! construction, which is another thing than a shared object and is said in the row. Rejected: poll(2) or its like over the
 //! channels (a second system call per message that the mechanism's own row does not have; rings have nothing to poll).
 //!
+//! # Fairness
+//! A window begins for all parties together and ends when its messages are carried; until then each producer (each
+//! consumer of a shared object, each pair) carries as many as it can. *Fairness* is the smallest of these shares divided by
+//! the largest: 1 when all carried alike, 0 when one got nothing. Producers claim their messages in blocks of at most 64,
+//! and at most a sixteenth of an even share, which is how finely a short window can tell.
+//!
 //! # Timing model
 //! `elapsed = last verified - first built`: the first producer reads the clock before its first message, each consumer after
 //! its last. All parties start together. A consumer that does not know how many messages it will get (in fan-out and in
