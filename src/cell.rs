@@ -512,7 +512,8 @@ fn require_room(plan: &Plan, cfg: &Config) -> Result<()> {
         return Ok(());
     }
     let Plan { mechanism, size, .. } = plan;
-    let what = format!("{mechanism} is sure to hold {room} messages of {size} bytes one way, not {window}");
+    let plural = if room == 1 { "" } else { "s" };
+    let what = format!("{mechanism} is sure to hold {room} message{plural} of {size} bytes one way, not {window}");
     let choice = if room > 1 { format!("use --outstanding {room} or less") } else { "leave out --outstanding".into() };
     Err(Error::unsupported(what).hint(choice))
 }

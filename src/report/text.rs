@@ -69,8 +69,7 @@ pub fn run(o: &Outcome) -> String {
         line("throughput", format!("{}   {}", bytes_per_s(rate.bytes_per_s), per_second(rate.messages_per_s)));
     }
     if let Some(fairness) = o.fairness {
-        let shares = o.shares.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        line("fairness", format!("{}, shares {shares}{}", digits(fairness), o.via.map_or("", how)));
+        line("fairness", format!("{}, shares {}{}", digits(fairness), listed(&o.shares), o.via.map_or("", how)));
     }
     if let Some(floor) = &o.floor
         && let Some(multiple) = floor.multiple
@@ -118,6 +117,13 @@ pub fn run(o: &Outcome) -> String {
     text
 }
 
+/// The first few of many.
+fn listed(numbers: &[impl ToString]) -> String {
+    const MOST: usize = 12;
+    let few = numbers.iter().take(MOST).map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    if numbers.len() > MOST { format!("{few} and {} more", numbers.len() - MOST) } else { few }
+}
+
 /// A figure of each party; of more than two, the hub's and that of its peers together.
 fn each<T: Copy>(parties: &[T], show: impl Fn(&T) -> String, sum: impl Fn(T, T) -> T) -> String {
     match parties {
@@ -151,7 +157,7 @@ fn cpus(o: &Outcome) -> String {
     match o.placement.cpus.as_deref() {
         Some([first, rest @ ..]) if rest.iter().all(|cpu| cpu == first) => format!(" (CPU {first})"),
         Some([a, b]) => format!(" (CPUs {a} and {b})"),
-        Some(cpus) => format!(" (CPUs {})", cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        Some(cpus) => format!(" (CPUs {})", listed(cpus)),
         None => String::new(),
     }
 }
