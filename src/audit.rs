@@ -43,21 +43,27 @@ fn unverified(outcome: &Outcome) -> Option<String> {
 }
 
 fn wrong_parties(outcome: &Outcome) -> Option<String> {
-    let text = match (outcome.parties, &outcome.pids[..], outcome.one_address_space) {
-        (Parties::Process, [a, b], _) if a == b => "the two processes are one",
-        (Parties::Process, [_, _], Some(true)) => "the two processes share an address space",
-        (Parties::Thread, [a, b], _) if a != b => "the two threads are different processes",
-        (Parties::Thread, [_, _], Some(false)) => "the two threads do not share an address space",
-        (Parties::Solo, [_], _) | (_, [_, _], Some(_)) => return None,
-        _ => "a party did not report who it is",
+    let pids = &outcome.pids;
+    let Some(one_space) = outcome.one_address_space.filter(|_| pids.len() > 1) else {
+        let alone = outcome.parties == Parties::Solo && pids.len() == 1;
+        return (!alone).then(|| "a party did not report who it is".into());
+    };
+    let text = match outcome.parties {
+        Parties::Process if crowded(&pids.iter().map(|pid| *pid as usize).collect::<Vec<_>>()) => {
+            "two processes are one"
+        }
+        Parties::Process if one_space => "two processes share an address space",
+        Parties::Thread if pids.iter().any(|pid| *pid != pids[0]) => "two threads are different processes",
+        Parties::Thread if !one_space => "two threads do not share an address space",
+        _ => return None,
     };
     Some(text.into())
 }
 
 fn wrong_place(outcome: &Outcome) -> Option<String> {
     let placement = &outcome.placement;
-    for (seen, cpu) in placement.observed.iter().zip(placement.cpus?) {
-        if seen.iter().any(|s| *s != cpu) {
+    for (seen, cpu) in placement.observed.iter().zip(placement.cpus.as_ref()?) {
+        if seen.iter().any(|s| s != cpu) {
             return Some(format!("a party pinned to CPU {cpu} was seen on {seen:?}"));
         }
     }
@@ -69,20 +75,33 @@ fn wrong_place(outcome: &Outcome) -> Option<String> {
 fn wrong_wait(outcome: &Outcome) -> Option<String> {
     let waits = &outcome.switches_per_message;
     // On one CPU a reply can only come after a switch to the peer and back: fewer mean that nobody waited.
-    let same_cpu = outcome.placement.cpus.is_some_and(|[a, b]| a == b);
-    let few = waits.iter().any(|s| s.voluntary + s.involuntary < 0.9);
+    let same_cpu = outcome.placement.cpus.as_ref().is_some_and(|cpus| cpus[..] == [cpus[0]; 2]);
+    // With several requests under way, after no more than that many.
+    let least = 0.9 / outcome.several.outstanding() as f64;
+    let few = waits.iter().any(|s| s.voluntary + s.involuntary < least);
     if same_cpu && outcome.workload == Workload::PingPong && few {
-        return Some("a round trip on one CPU took less than two context switches".into());
+        let what = match outcome.several.outstanding() {
+            1 => "a round trip".into(),
+            window => format!("a window of {window} round trips"),
+        };
+        return Some(format!("{what} on one CPU took less than two context switches"));
     }
     let slept = waits.iter().any(|s| s.voluntary > SLEEPS);
     (outcome.wait == Wait::Spin && slept).then(|| "a party that was to spin slept".into())
+}
+
+/// Whether two parties have the same CPU.
+pub fn crowded(cpus: &[usize]) -> bool {
+    let mut sorted = cpus.to_vec();
+    sorted.sort_unstable();
+    sorted.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 /// What disturbed the parties, as far as they can tell themselves.
 pub fn flags(outcome: &Outcome) -> Vec<String> {
     let mut flags = Vec::new();
     // On a shared CPU each party waits for the other one's time slice: that is the row, not a disturbance.
-    let apart = outcome.placement.cpus.is_some_and(|[a, b]| a != b);
+    let apart = outcome.placement.cpus.as_ref().is_some_and(|cpus| !crowded(cpus));
     let delayed = outcome.run_delay_ns.iter().any(|ns| *ns as f64 > RUN_DELAY * outcome.elapsed_ns as f64);
     if apart && delayed {
         flags.push("run-delay".into());
@@ -97,7 +116,7 @@ pub fn flags(outcome: &Outcome) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::cell::{Faults, Status, Switches};
-    use crate::plan::Plan;
+    use crate::plan::{Plan, Several};
     use crate::transport::{Pipe, Transport};
 
     /// A run of ten messages that is beyond doubt.
@@ -108,7 +127,7 @@ mod tests {
         outcome.verified = Some(Verified { messages: 10, bytes: 640 });
         outcome.pids = if plan.parties == Parties::Process { vec![1, 2] } else { vec![1, 1] };
         outcome.one_address_space = Some(plan.parties == Parties::Thread);
-        outcome.placement.cpus = Some([0, 1]);
+        outcome.placement.cpus = Some(vec![0, 1]);
         outcome.placement.observed = vec![vec![0], vec![1]];
         outcome.switches_per_message = vec![Switches { voluntary: 0.0, involuntary: 0.0 }; 2];
         outcome.run_delay_ns = vec![0, 0];
@@ -132,7 +151,7 @@ mod tests {
         assert!(doubted(|o| o.one_address_space = None).contains("who it is"));
         assert!(doubted(|o| o.placement.observed[1] = vec![0]).contains("CPU 1"));
         assert!(doubted(|o| o.placement.migrations = vec![0, 1]).contains("moved"));
-        assert!(doubted(|o| o.placement.cpus = Some([1, 1])).contains("CPU 1"));
+        assert!(doubted(|o| o.placement.cpus = Some(vec![1, 1])).contains("CPU 1"));
     }
 
     #[test]
@@ -147,10 +166,44 @@ mod tests {
         traced.switches_per_message[0] = two;
         assert!(doubt(&traced, Pipe::SPEC, true).is_some() && doubt(&traced, Pipe::SPEC, false).is_none());
         let nobody = doubted(|o| {
-            o.placement.cpus = Some([1, 1]);
+            o.placement.cpus = Some(vec![1, 1]);
             o.placement.observed = vec![vec![1], vec![1]];
         });
         assert!(nobody.contains("less than two context switches"));
+    }
+
+    #[test]
+    fn every_party_of_a_pattern_is_looked_at() {
+        let several = Several { peers: Some(3), ..Several::default() };
+        let plan = Plan { workload: Workload::FanIn, several, ..Plan::default() };
+        let mut outcome = sound(&plan);
+        outcome.pids = vec![1, 2, 3, 4];
+        outcome.placement.cpus = Some(vec![0, 1, 1, 1]);
+        outcome.placement.observed = vec![vec![0], vec![1], vec![1], vec![1]];
+        assert_eq!(doubt(&outcome, Pipe::SPEC, true), None);
+        let spoilt = |spoil: &dyn Fn(&mut Outcome)| {
+            let mut outcome = outcome.clone();
+            spoil(&mut outcome);
+            doubt(&outcome, Pipe::SPEC, true).expect("nobody doubts it")
+        };
+        assert!(spoilt(&|o| o.pids[3] = 2).contains("are one"));
+        assert!(spoilt(&|o| o.placement.observed[3] = vec![0]).contains("CPU 1"));
+        assert!(spoilt(&|o| o.parties = Parties::Thread).contains("different processes"));
+        assert!(spoilt(&|o| o.one_address_space = Some(true)).contains("share an address space"));
+    }
+
+    #[test]
+    fn a_window_of_requests_needs_fewer_switches_on_one_cpu() {
+        let window = |outstanding| {
+            let several = Several { outstanding, ..Several::default() };
+            let mut outcome = sound(&Plan { several, ..Plan::default() });
+            outcome.placement.cpus = Some(vec![1, 1]);
+            outcome.placement.observed = vec![vec![1], vec![1]];
+            outcome.switches_per_message = vec![Switches { voluntary: 0.125, involuntary: 0.0 }; 2];
+            doubt(&outcome, Pipe::SPEC, true)
+        };
+        assert_eq!(window(Some(8)), None);
+        assert!(window(Some(4)).is_some_and(|why| why.contains("a window of 4 round trips")) && window(None).is_some());
     }
 
     #[test]
@@ -169,7 +222,7 @@ mod tests {
         outcome.run_delay_ns = vec![0, 30_000];
         outcome.faults[0].major = 1;
         assert_eq!(flags(&outcome), ["run-delay", "major-faults"]);
-        outcome.placement.cpus = Some([0, 0]);
+        outcome.placement.cpus = Some(vec![0, 0]);
         assert_eq!(flags(&outcome), ["major-faults"]);
     }
 }

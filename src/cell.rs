@@ -13,15 +13,17 @@ use crate::campaign::surroundings::Disturbance;
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::measure::load::LoadPoint;
 use crate::measure::{Histogram, floor};
-use crate::party::beside;
-use crate::plan::{Offered, Pages, Parties, Plan, Plant, RunId, Span, Touch, Wait, Workload};
+use crate::party::{among, beside};
+use crate::plan::{MOST_PEERS, Offered, Pages, Parties, Plan, Plant, RunId, Several, Span, Touch, Via, Wait, Workload};
+use crate::session::hub::{self, Cast, Hub, Papers};
 use crate::session::{Alone, Books, Leader, Measured, OpenLoop, Windows, Witness, follow};
 use crate::shm::ledger::Ledger;
 use crate::shm::stamps::{self, Stamps};
 use crate::sys::{clock, cpu, map};
 use crate::transport::{Bound, Config, Family, MEMORY_NOTE, ShmRing, Spec, Tcp, Transport};
+use crate::workload::pattern::fairness;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// Version of the journal's lines.
@@ -50,7 +52,7 @@ pub struct Placed {
     pub requested: crate::plan::Placement,
     /// The CPUs that it resolved to; absent when unpinned.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub cpus: Option<[usize; 2]>,
+    pub cpus: Option<Vec<usize>>,
     /// CPUs on which each party was seen.
     pub observed: Vec<Vec<usize>>,
     /// Moves between CPUs during the measured windows, per party, where the kernel tells.
@@ -58,7 +60,8 @@ pub struct Placed {
     pub migrations: Vec<u64>,
 }
 
-/// Round trips in nanoseconds: the mean of the batch window, the rest of the stamped one.
+/// Round trips in nanoseconds: the mean of the batch window, the rest of the stamped one. With several requests under
+/// way the mean is that of one request by Little's law: the time per round trip times the requests under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rtt {
     /// Batch mean.
@@ -160,6 +163,9 @@ pub struct Outcome {
     pub mechanism: String,
     /// What was done with it.
     pub workload: Workload,
+    /// What there was more than one of.
+    #[serde(flatten)]
+    pub several: Several,
     /// Bytes per message.
     pub size: usize,
     /// How both parties waited.
@@ -206,6 +212,15 @@ pub struct Outcome {
     /// window is the one that found the saturation.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub load: Vec<LoadPoint>,
+    /// Through what a hub and its peers were connected.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub via: Option<Via>,
+    /// How many messages of the batch window each peer (each pair) carried.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub shares: Vec<u64>,
+    /// The smallest of these divided by the largest.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fairness: Option<f64>,
     /// Rates.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub throughput: Option<Throughput>,
@@ -280,6 +295,7 @@ impl Outcome {
             schema: SCHEMA,
             mechanism: plan.mechanism.clone(),
             workload: plan.workload,
+            several: plan.several,
             size: plan.size,
             wait: plan.wait,
             parties: plan.parties,
@@ -297,6 +313,9 @@ impl Outcome {
             elapsed_ns: 0,
             rtt_ns: None,
             load: vec![],
+            via: None,
+            shares: vec![],
+            fairness: None,
             throughput: None,
             setup_ns: None,
             teardown_ns: None,
@@ -382,16 +401,19 @@ pub trait Conductor {
 ///
 /// # Errors
 /// `unsupported`, with what to choose instead.
-pub fn admit(plan: &Plan, spec: &Spec, bound: &Bound) -> Result<Option<[usize; 2]>> {
+pub fn admit(plan: &Plan, spec: &Spec, bound: &Bound) -> Result<Option<Vec<usize>>> {
     let words = |words: Vec<&str>| words.join(", ");
     let no = |what: String, choice: String| Err(Error::unsupported(what).hint(choice));
-    if plan.size == 0 || plan.size > bound.size {
-        let what = format!("{} carries 1 to {} bytes, not {}", spec.name, bound.size, plan.size);
+    let carried = plan.carried_size();
+    if carried == 0 || carried > bound.size {
+        let what = format!("{} carries 1 to {} bytes, not {carried}", spec.name, bound.size);
         return match &bound.set_by {
-            Some(setting) if plan.size <= spec.max_size && plan.size > 0 => no(what, format!("the limit is {setting}")),
+            Some(setting) if carried <= spec.max_size && carried > 0 => no(what, format!("the limit is {setting}")),
+            _ if plan.several.batch() > 1 => no(what, "choose a smaller --size or --batch".into()),
             _ => no(what, "choose another --size".into()),
         };
     }
+    admit_several(plan)?;
     if !spec.parties.contains(&plan.parties) {
         let choice = words(spec.parties.iter().map(|p| p.word()).collect());
         return no(format!("{} does not connect parties of kind {}", spec.name, plan.parties), format!("use {choice}"));
@@ -425,18 +447,91 @@ pub fn admit(plan: &Plan, spec: &Spec, bound: &Bound) -> Result<Option<[usize; 2
         let what = "a lost, doubled or swapped message needs two parties and a stream".into();
         return no(what, "plant a flip, or use the stream workload".into());
     }
-    let cpus = plan.placement.resolve(&cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?)?;
-    if plan.wait == Wait::Spin && cpus.is_some_and(|[a, b]| a == b) && plan.parties != Parties::Solo {
-        let what = "two parties that spin on one CPU only burn each other's time slices".into();
-        return no(what, "use --wait yield or block, or two CPUs".into());
-    }
-    if plan.wait == Wait::Spin && cpus.is_none() && plan.parties != Parties::Solo {
-        let count = cpu::allowed().map_or(1, |allowed| allowed.len());
-        if count < 2 {
-            return no("two parties cannot spin on the one allowed CPU".into(), "use --wait yield or block".into());
+    let allowed = cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?;
+    let cpus = plan.cpus(&allowed)?;
+    if plan.wait == Wait::Spin && plan.parties != Parties::Solo {
+        // A hub that sleeps, that of independent pairs, is not in anybody's way.
+        let busy = plan.busy();
+        let hosts = match &cpus {
+            Some(cpus) => cpus[cpus.len() - busy..].iter().collect::<HashSet<_>>().len(),
+            None => allowed.len().min(busy),
+        };
+        if hosts < busy {
+            let place = if hosts == 1 { "one CPU".into() } else { format!("{hosts} CPUs") };
+            let what = format!("{busy} parties that spin on {place} only burn each other's time slices");
+            return no(what, "use --wait yield or block, or a CPU for each".into());
         }
     }
     Ok(cpus)
+}
+
+/// Refuses several of what the workload has one of.
+fn admit_several(plan: &Plan) -> Result<()> {
+    let no = |what: &str, choice: &str| Err(Error::unsupported(what).hint(choice));
+    let Several { outstanding, batch, peers } = plan.several;
+    let (window, count) = (plan.several.outstanding(), plan.several.batch() as u64);
+    if window == 0 || count == 0 {
+        return no("nothing is carried without requests or messages", "choose at least 1");
+    }
+    if outstanding.is_some() && (plan.workload != Workload::PingPong || plan.parties == Parties::Solo) {
+        let what = "several requests under way need two parties and a ping-pong";
+        return no(what, "leave out --outstanding, or use ping-pong");
+    }
+    if batch.is_some() && plan.workload != Workload::Stream {
+        return no("only a stream can be batched", "leave out --batch, or use stream");
+    }
+    if matches!(plan.span, Span::Messages(n) if n % count != 0) {
+        return no("--messages are whole batches", "choose a multiple of --batch");
+    }
+    if peers.is_some() != plan.workload.has_peers() {
+        return no("fan-in, fan-out and pairs have peers and nothing else has", "use --peers with them");
+    }
+    if plan.workload.has_peers() {
+        admit_peers(plan)?;
+    }
+    if plan.plant.is_some() && (outstanding.is_some() || batch.is_some()) {
+        return no(
+            "a fault is planted among messages that travel one at a time",
+            "leave out --outstanding and --batch",
+        );
+    }
+    Ok(())
+}
+
+fn admit_peers(plan: &Plan) -> Result<()> {
+    let no = |what: String, choice: &str| Err(Error::unsupported(what).hint(choice));
+    if !(1..=MOST_PEERS as usize).contains(&plan.peers()) {
+        return no(format!("there are 1 to {MOST_PEERS} peers, not {}", plan.peers()), "choose another --peers");
+    }
+    if plan.parties == Parties::Solo {
+        return no(
+            format!("{} is one party, which has no peers", plan.mechanism),
+            "measure it with ping-pong or stream",
+        );
+    }
+    if plan.plant == Some(Plant::Swap) && plan.workload == Workload::FanOut {
+        let what = "neighbours may go to different consumers, to whom their order means nothing";
+        return no(what.into(), "plant another fault, or use fan-in or pairs");
+    }
+    if plan.size < size_of::<u64>() {
+        let what = "a message of fewer than 8 bytes cannot say which of several producers sent it";
+        return no(what.into(), "choose a --size of 8 or more");
+    }
+    Ok(())
+}
+
+/// Refuses more requests under way than one direction certainly holds: with less room than that, each party could wait
+/// for ever for the other one to make some.
+fn require_room(plan: &Plan, cfg: &Config) -> Result<()> {
+    let (window, room) = (plan.several.outstanding(), cfg.depth());
+    if window <= room {
+        return Ok(());
+    }
+    let Plan { mechanism, size, .. } = plan;
+    let plural = if room == 1 { "" } else { "s" };
+    let what = format!("{mechanism} is sure to hold {room} message{plural} of {size} bytes one way, not {window}");
+    let choice = if room > 1 { format!("use --outstanding {room} or less") } else { "leave out --outstanding".into() };
+    Err(Error::unsupported(what).hint(choice))
 }
 
 /// One run of mechanism `T` in this process.
@@ -447,10 +542,51 @@ pub fn run<T: Transport>(plan: &Plan, conductor: &mut dyn Conductor) -> Result<O
     let cpus = admit(plan, T::SPEC, &T::bound())?;
     let timer = clock::Timer::measure();
     let cfg = Config::new(plan);
+    let Conducted { numbers, setup_ns, teardown_ns, via } = if plan.workload.has_peers() {
+        many::<T>(plan, &cfg, cpus.as_deref(), conductor)?
+    } else {
+        two::<T>(plan, &cfg, cpus.as_deref(), conductor)?
+    };
+    let mut outcome = Outcome::empty(plan, Status::Ok);
+    outcome.placement.cpus = cpus;
+    outcome.via = via;
+    outcome.setup_ns = Some(setup_ns);
+    outcome.teardown_ns = Some(teardown_ns);
+    outcome.timer = Some(timer);
+    if let Ok(notes) = cfg.notes.lock() {
+        outcome.notes = notes.iter().map(|(key, value)| ((*key).to_string(), value.clone())).collect();
+        outcome.memory_bytes = outcome.notes.remove(MEMORY_NOTE).and_then(|bytes| bytes.parse().ok());
+    }
+    enter(&mut outcome, plan, numbers, timer);
+    outcome.flags.extend(crate::audit::flags(&outcome));
+    if let Some(doubt) = crate::audit::doubt(&outcome, T::SPEC, conductor.timed()) {
+        outcome.status = Status::Invalid;
+        outcome.invalid = Some(doubt.clone());
+        outcome.reason = Some(doubt);
+    }
+    Ok(outcome)
+}
+
+/// What became of a run, before it is written down.
+struct Conducted {
+    numbers: Numbers,
+    setup_ns: u64,
+    teardown_ns: u64,
+    via: Option<Via>,
+}
+
+/// A run between two parties, or within one.
+fn two<T: Transport>(
+    plan: &Plan,
+    cfg: &Config,
+    cpus: Option<&[usize]>,
+    conductor: &mut dyn Conductor,
+) -> Result<Conducted> {
     let start = clock::now();
-    let [near, far] = T::link(&cfg)?;
+    let [near, far] = T::link(cfg)?;
     let setup_ns = clock::now() - start;
-    let two_cpus = cpus.is_none_or(|[a, b]| a != b);
+    require_room(plan, cfg)?;
+    let two_cpus = cpus.is_none_or(|cpus| cpus[0] != cpus[1]);
     let (numbers, teardown_ns) = if plan.parties == Parties::Solo {
         let mut alone = Alone::begin([near, far], plan, cpus.map(|c| c[0]))?;
         (conductor.conduct(plan, two_cpus, &mut alone)?, alone.end())
@@ -477,30 +613,54 @@ pub fn run<T: Transport>(plan: &Plan, conductor: &mut dyn Conductor) -> Result<O
         ending.map_err(|how| Error::failed(Phase::Measure, format!("the peer {how}")))?;
         numbers
     };
-    let mut outcome = Outcome::empty(plan, Status::Ok);
-    outcome.placement.cpus = cpus;
-    outcome.setup_ns = Some(setup_ns);
-    outcome.teardown_ns = Some(teardown_ns);
-    outcome.timer = Some(timer);
-    if let Ok(notes) = cfg.notes.lock() {
-        outcome.notes = notes.iter().map(|(key, value)| ((*key).to_string(), value.clone())).collect();
-        outcome.memory_bytes = outcome.notes.remove(MEMORY_NOTE).and_then(|bytes| bytes.parse().ok());
+    Ok(Conducted { numbers, setup_ns, teardown_ns, via: None })
+}
+
+/// A run between a hub and its peers.
+fn many<T: Transport>(
+    plan: &Plan,
+    cfg: &Config,
+    cpus: Option<&[usize]>,
+    conductor: &mut dyn Conductor,
+) -> Result<Conducted> {
+    let start = clock::now();
+    let Cast { hub: part, peers, via } = Cast::<T>::set_up(plan, cfg)?;
+    let setup_ns = clock::now() - start;
+    let (papers, witness) = (Papers::lay_out(peers.len())?, Witness::default());
+    let cpu = |party: usize| cpus.map(|cpus| cpus[party]);
+    let obeys = |(index, part)| {
+        let (papers, witness) = (papers.clone(), witness.clone());
+        move || hub::obey(part, cpu(index + 1), index, &papers, &witness)
+    };
+    let obeying: Vec<_> = peers.into_iter().enumerate().map(obeys).collect();
+    let (muster, own) = (papers.muster.clone(), (papers.clone(), witness.clone()));
+    let (result, endings) = among(
+        plan.parties,
+        |alive| {
+            let mut hub = Hub::<T>::begin(part, plan, via, cpu(0), own.0, own.1, alive)?;
+            Ok((conductor.conduct(plan, false, &mut hub)?, hub.end()))
+        },
+        obeying,
+        |index| muster.lose(index),
+    )?;
+    // Who was ended because another one was lost is not to blame.
+    let first = muster.lost().or_else(|| endings.iter().position(Result::is_err));
+    let ending = first.and_then(|index| Some(format!("{} {}", plan.name_of(index), endings[index].as_ref().err()?)));
+    let (numbers, teardown_ns) = result.map_err(|error: Error| match (&ending, error.kind()) {
+        (Some(how), Kind::Failed) => error.because_also(how),
+        _ => error,
+    })?;
+    match ending {
+        Some(how) => Err(Error::failed(Phase::Measure, how)),
+        None => Ok(Conducted { numbers, setup_ns, teardown_ns, via }),
     }
-    enter(&mut outcome, plan, numbers, timer);
-    outcome.flags.extend(crate::audit::flags(&outcome));
-    if let Some(doubt) = crate::audit::doubt(&outcome, T::SPEC, conductor.timed()) {
-        outcome.status = Status::Invalid;
-        outcome.invalid = Some(doubt.clone());
-        outcome.reason = Some(doubt);
-    }
-    Ok(outcome)
 }
 
 /// What an offered load needs besides the ledger.
-fn open_loop(cpus: Option<[usize; 2]>) -> Result<OpenLoop> {
+fn open_loop(cpus: Option<&[usize]>) -> Result<OpenLoop> {
     let region = map::anonymous_shared(size_of::<Stamps>()).context(Phase::Setup, "cannot map the stamps")?;
     let allowed = cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?;
-    let polite = cpus.map_or(allowed.len() < 2, |[a, b]| a == b);
+    let polite = cpus.map_or(allowed.len() < 2, |cpus| cpus[0] == cpus[1]);
     Ok(OpenLoop { stamps: Stamps::lay(&Arc::new(region)), polite })
 }
 
@@ -508,7 +668,7 @@ fn open_loop(cpus: Option<[usize; 2]>) -> Result<OpenLoop> {
 fn enter(outcome: &mut Outcome, plan: &Plan, numbers: Numbers, timer: clock::Timer) {
     let Numbers { first_ns, warm_up, batch, histogram, load, line, handover, flags } = numbers;
     let per = batch.per_message_ns();
-    let books: Vec<Books> = batch.books.into_iter().flatten().collect();
+    let books: Vec<Books> = batch.books;
     let each = batch.messages.max(1) as f64;
     outcome.messages = batch.messages;
     outcome.bytes = batch.messages * plan.size as u64;
@@ -537,22 +697,29 @@ fn enter(outcome: &mut Outcome, plan: &Plan, numbers: Numbers, timer: clock::Tim
     if outcome.run_delay_ns.len() != books.len() {
         outcome.run_delay_ns.clear();
     }
-    // The leader's own word is beyond doubt; the second party's tells whether it shares the leader's memory.
-    outcome.one_address_space = books.get(1).map(|second| Witness::shared(second.witness));
+    // The leader's own word is beyond doubt; that of each other party tells whether it shares the leader's memory. One
+    // that differs from the others is the one that counts, as it cannot be right.
+    let shared = |party: &Books| Witness::shared(party.witness);
+    let others = books.get(1..).unwrap_or_default();
+    let expected = plan.parties == Parties::Thread;
+    let odd = others.iter().map(shared).find(|shared| *shared != expected);
+    outcome.one_address_space = odd.or(others.first().map(shared));
+    outcome.fairness = fairness(&batch.shares);
+    outcome.shares = batch.shares;
     if outcome.placement.migrations.len() != books.len() {
         outcome.placement.migrations.clear();
     }
     // The receiver's check is the one that counts; in a ping-pong the leader's replies must agree with it.
-    outcome.verified = books
-        .iter()
-        .filter(|b| b.verified > 0)
-        .map(|b| (b.verified, b.bytes))
-        .min()
-        .map(|(messages, bytes)| Verified { messages, bytes });
+    let checks = books.iter().filter(|b| b.verified > 0).map(|b| (b.verified, b.bytes));
+    let verified =
+        if plan.workload.has_peers() { checks.reduce(|all, one| (all.0 + one.0, all.1 + one.1)) } else { checks.min() };
+    outcome.verified = verified.map(|(messages, bytes)| Verified { messages, bytes });
+    // Little's law: with one request under way, a round trip lasts as long as the time between two of them.
+    let window = plan.several.outstanding() as f64;
     if plan.workload == Workload::PingPong {
-        outcome.rtt_ns = Some(rtt(per, histogram.as_ref()));
+        outcome.rtt_ns = Some(rtt(window * per, histogram.as_ref()));
         if let Some(histogram) = histogram.filter(|h| h.len() >= 1000) {
-            let apart = (histogram.mean() - per).abs();
+            let apart = (histogram.mean() / window - per).abs();
             if apart > 3.0 * timer.cost_ns + 0.25 * per {
                 outcome.flags.push("batch-and-stamped-disagree".into());
             }
@@ -560,7 +727,7 @@ fn enter(outcome: &mut Outcome, plan: &Plan, numbers: Numbers, timer: clock::Tim
     }
     let mean = |pair: &[f64]| (!pair.is_empty()).then(|| pair.iter().sum::<f64>() / pair.len() as f64);
     if !line.is_empty() || !handover.is_empty() {
-        let ping_pong = plan.workload == Workload::PingPong;
+        let one_at_a_time = plan.workload == Workload::PingPong && plan.several.outstanding.is_none();
         for (name, pair) in [("line-floor-moved", &line), ("handover-floor-moved", &handover)] {
             if let [before, after] = pair[..]
                 && (before / after - 1.0).abs() > 0.10
@@ -569,7 +736,7 @@ fn enter(outcome: &mut Outcome, plan: &Plan, numbers: Numbers, timer: clock::Tim
             }
         }
         outcome.floor = Some(Floor {
-            multiple: mean(&handover).filter(|_| ping_pong).map(|floor| per / floor),
+            multiple: mean(&handover).filter(|_| one_at_a_time).map(|floor| per / floor),
             kind: (!handover.is_empty()).then(|| floor::Kind::for_wait(plan.wait)),
             line_rtt_ns: line,
             handover_rtt_ns: handover,

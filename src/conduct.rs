@@ -16,6 +16,8 @@ const FEWEST: u64 = 1000;
 const LONG_NS: u64 = 100_000_000;
 /// Two successive warm-up windows that differ by less than this are steady.
 const STEADY: f64 = 0.05;
+/// Fewest messages for each peer of a pattern in a warm-up window that is compared with its predecessor.
+const FEWEST_EACH: u64 = 100;
 /// Shortest warm-up window that is compared with its predecessor, ns.
 const WARM_WINDOW_NS: f64 = 1_000_000.0;
 
@@ -28,13 +30,14 @@ impl Conductor for Measure {
         let start = clock::now();
         let mut numbers = Numbers::default();
         let at = |phase: Phase| move |error: Error| error.during(phase);
-        numbers.first_ns = windows.messages(1, None).map_err(at(Phase::WarmUp))?.elapsed_ns;
+        let first = windows.messages(1, None).map_err(at(Phase::WarmUp))?;
+        numbers.first_ns = first.elapsed_ns;
         let total_ns = match plan.span {
             Span::Millis(ms) => ms * 1_000_000,
             Span::Messages(_) => 400_000_000,
         };
-        let warm = warm_up(windows, total_ns / 4, &mut numbers.flags).map_err(at(Phase::WarmUp))?;
-        numbers.warm_up = warm.messages + 1;
+        let warm = warm_up(plan, windows, total_ns / 4, &mut numbers.flags).map_err(at(Phase::WarmUp))?;
+        numbers.warm_up = warm.messages + first.messages;
         probe(plan, two_cpus, windows, &mut numbers)?;
         if plan.workload == Workload::OfferedLoad {
             let left_ns = total_ns.saturating_sub(clock::now() - start);
@@ -151,14 +154,17 @@ struct Warm {
 }
 
 /// Lengthens the window until it lasts long enough to be compared, then repeats it until two in a row agree.
-fn warm_up(windows: &mut dyn Windows, limit_ns: u64, flags: &mut Vec<String>) -> Result<Warm> {
+fn warm_up(plan: &Plan, windows: &mut dyn Windows, limit_ns: u64, flags: &mut Vec<String>) -> Result<Warm> {
     let start = clock::now();
+    // Until many parties on few CPUs have all started, a short window is nothing but their start.
+    let fewest = FEWEST_EACH * plan.peers() as u64;
     let (mut n, mut messages, mut last) = (1, 0, f64::INFINITY);
     loop {
         let measured = windows.messages(n, None)?;
-        messages += n;
+        messages += measured.messages;
         let per = measured.per_message_ns();
-        let long = measured.elapsed_ns as f64 >= WARM_WINDOW_NS;
+        let many = measured.messages >= fewest;
+        let long = many && measured.elapsed_ns as f64 >= WARM_WINDOW_NS;
         if long && (per / last - 1.0).abs() < STEADY {
             return Ok(Warm { messages, per_message_ns: per });
         }
@@ -170,7 +176,7 @@ fn warm_up(windows: &mut dyn Windows, limit_ns: u64, flags: &mut Vec<String>) ->
             last = per;
         } else {
             // Towards the window's length, but at most tenfold: the first messages are cold and mislead.
-            let wanted = (1.5 * WARM_WINDOW_NS / per) as u64;
+            let wanted = if many { (1.5 * WARM_WINDOW_NS / per) as u64 } else { u64::MAX };
             n = wanted.clamp(n + 1, n * 10);
         }
     }
@@ -215,9 +221,9 @@ impl Conductor for Traced {
 pub struct Serve;
 
 impl Conductor for Serve {
-    fn conduct(&mut self, _: &Plan, _: bool, windows: &mut dyn Windows) -> Result<Numbers> {
+    fn conduct(&mut self, plan: &Plan, _: bool, windows: &mut dyn Windows) -> Result<Numbers> {
         let mut numbers = Numbers { first_ns: windows.messages(1, None)?.elapsed_ns, ..Numbers::default() };
-        numbers.warm_up = warm_up(windows, 300_000_000, &mut Vec::new())?.messages;
+        numbers.warm_up = warm_up(plan, windows, 300_000_000, &mut Vec::new())?.messages;
         let mut out = std::io::stdout();
         let mut say = |text: &str| {
             writeln!(out, "{text}").and_then(|()| out.flush()).context(Phase::Measure, "the bench does not listen")

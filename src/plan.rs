@@ -90,6 +90,34 @@ words! {
         Stream = "stream",
         /// One direction at times that nothing but the schedule decides: latency under load.
         OfferedLoad = "offered-load",
+        /// Several producers, one consumer.
+        FanIn = "fan-in",
+        /// One producer, several consumers that share the messages.
+        FanOut = "fan-out",
+        /// Several producers, each with a consumer of its own, all at once.
+        Pairs = "pairs",
+    }
+}
+
+impl Workload {
+    /// Whether messages go one way as fast as they can: throughput is what counts.
+    pub fn streams(self) -> bool {
+        self == Workload::Stream || self.has_peers()
+    }
+
+    /// Whether more than two parties have a part in it: a hub and its peers.
+    pub fn has_peers(self) -> bool {
+        matches!(self, Workload::FanIn | Workload::FanOut | Workload::Pairs)
+    }
+}
+
+words! {
+    /// Through what a hub and its peers are connected.
+    Via {
+        /// One object that all of them use.
+        Shared = "shared",
+        /// A channel for each peer, which the hub serves in turn.
+        InTurn = "in-turn",
     }
 }
 
@@ -111,6 +139,55 @@ pub struct Offered {
     pub rate: Option<u64>,
     /// In which rhythm.
     pub arrivals: Arrivals,
+}
+
+/// Of what a workload has several where the plain one has one. Absent means one, also in the journal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Several {
+    /// Requests that the leader of a ping-pong keeps under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outstanding: Option<u32>,
+    /// Messages of a stream that travel as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u32>,
+    /// Peers of the hub, or pairs; of the workloads that have them, also where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<u32>,
+}
+
+/// Peers when nothing is said.
+pub const PEERS: u32 = 4;
+/// Most peers: more processes or threads than most machines have CPUs.
+pub const MOST_PEERS: u32 = 64;
+
+impl Several {
+    /// Of all these, those that this workload can have.
+    #[must_use]
+    pub fn of(self, workload: Workload) -> Self {
+        Self {
+            outstanding: self.outstanding.filter(|_| workload == Workload::PingPong),
+            batch: self.batch.filter(|_| workload == Workload::Stream),
+            peers: self.peers.filter(|_| workload.has_peers()),
+        }
+    }
+
+    /// Requests under way.
+    pub fn outstanding(self) -> u64 {
+        self.outstanding.map_or(1, u64::from)
+    }
+
+    /// Messages that travel as one.
+    pub fn batch(self) -> usize {
+        self.batch.map_or(1, |n| n as usize)
+    }
+}
+
+impl fmt::Display for Several {
+    /// The words behind a size in a label, each with a comma before it; nothing where all is one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = [("outstanding", self.outstanding), ("batch", self.batch), ("peers", self.peers)];
+        named.iter().filter_map(|(name, n)| Some((name, (*n)?))).try_for_each(|(name, n)| write!(f, ", {name} {n}"))
+    }
 }
 
 words! {
@@ -376,6 +453,9 @@ pub struct Plan {
     /// What is offered, if the workload is an offered load; without it, a sweep with Poisson arrivals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offered: Option<Offered>,
+    /// What there is more than one of.
+    #[serde(flatten)]
+    pub several: Several,
     /// Bytes per message.
     pub size: usize,
     /// How both parties wait.
@@ -419,6 +499,7 @@ impl Default for Plan {
             mechanism: String::new(),
             workload: Workload::PingPong,
             offered: None,
+            several: Several::default(),
             size: 64,
             wait: Wait::Block,
             parties: Parties::Process,
@@ -439,14 +520,67 @@ impl Default for Plan {
 impl Plan {
     /// What makes two runs the same cell: everything but the position in the campaign and the length of the run.
     pub fn cell_key(&self) -> String {
-        let Plan { mechanism, workload, size, wait, parties, touch, placement, nagle, delay_ns, stall_ms, .. } = self;
+        let Plan { mechanism, workload, several, size, wait, parties, touch, placement, nagle, .. } = self;
+        let Plan { delay_ns, stall_ms, .. } = self;
         let label = self.run.label.as_deref().unwrap_or("");
         let offered = self.offered.map(|offered| format!("{offered}/")).unwrap_or_default();
         let pages = if self.pages.are_usual() { String::new() } else { format!("{}/", self.pages) };
         let planted = format!("{delay_ns}/{stall_ms}");
         let nagle = if *nagle { "nagle/" } else { "" };
         let kind = format!("{placement}/{touch}/{nagle}{pages}");
-        format!("{workload}/{offered}{size}/{wait}/{kind}{mechanism}/{parties}/{planted}/{label}")
+        format!("{workload}/{offered}{size}{several}/{wait}/{kind}{mechanism}/{parties}/{planted}/{label}")
+    }
+
+    /// Peers of the hub, or pairs; none where two parties do it all.
+    pub fn peers(&self) -> usize {
+        self.several.peers.filter(|_| self.workload.has_peers()).map_or(0, |n| n as usize)
+    }
+
+    /// What to call the party of this number, counted from the first one beside the leader or hub.
+    pub fn name_of(&self, index: usize) -> String {
+        match self.workload {
+            Workload::Pairs if index.is_multiple_of(2) => format!("the producer of pair {}", index / 2 + 1),
+            Workload::Pairs => format!("the consumer of pair {}", index / 2 + 1),
+            _ if self.workload.has_peers() => format!("peer {} of {}", index + 1, self.others()),
+            _ => "the follower".into(),
+        }
+    }
+
+    /// Parties beside the first one, which leads.
+    pub fn others(&self) -> usize {
+        match self.workload {
+            Workload::Pairs => 2 * self.peers(),
+            _ if self.workload.has_peers() => self.peers(),
+            _ => 1,
+        }
+    }
+
+    /// Parties that carry messages all the time. The hub of independent pairs sleeps.
+    pub fn busy(&self) -> usize {
+        self.others() + usize::from(self.workload != Workload::Pairs)
+    }
+
+    /// The CPU of each party, the leader's or hub's first, chosen from those this process may use; `None` leaves all of
+    /// them to the scheduler.
+    ///
+    /// On CPUs of their own, peers are dealt over those that the hub leaves, and pairs, whose hub sleeps, over all.
+    ///
+    /// # Errors
+    /// As [`Placement::resolve`].
+    pub fn cpus(&self, allowed: &[usize]) -> Result<Option<Vec<usize>>> {
+        let Some([hub, other]) = self.placement.resolve(allowed)? else { return Ok(None) };
+        let pool = match (self.placement, self.workload) {
+            (Placement::CrossCpu, Workload::Pairs) => allowed.to_vec(),
+            (Placement::CrossCpu, _) => allowed.iter().copied().filter(|cpu| *cpu != hub).collect(),
+            (_, Workload::Pairs) => vec![hub, other],
+            _ => vec![other],
+        };
+        Ok(Some(std::iter::once(hub).chain(pool.into_iter().cycle().take(self.others())).collect()))
+    }
+
+    /// Bytes that the transport carries as one: a message, or a batch of them.
+    pub fn carried_size(&self) -> usize {
+        self.size.saturating_mul(self.several.batch())
     }
 }
 
@@ -612,6 +746,39 @@ mod tests {
             Plan { nagle: true, ..Plan::default() }.cell_key(),
         ];
         assert_eq!(keys.iter().collect::<std::collections::HashSet<_>>().len(), keys.len());
+    }
+
+    #[test]
+    fn peers_are_dealt_over_the_cpus_that_the_hub_leaves_and_pairs_over_all() {
+        let cpus = |workload, placement, allowed: &[usize]| {
+            let several = Several { peers: Some(3), ..Several::default() };
+            Plan { workload, several, placement, ..Plan::default() }.cpus(allowed).unwrap().unwrap()
+        };
+        let four = [4, 5, 6, 7];
+        assert_eq!(cpus(Workload::FanIn, Placement::CrossCpu, &four), [4, 5, 6, 7]);
+        assert_eq!(cpus(Workload::FanOut, Placement::CrossCpu, &four[..3]), [4, 5, 6, 5]);
+        assert_eq!(cpus(Workload::Pairs, Placement::CrossCpu, &four), [4, 4, 5, 6, 7, 4, 5]);
+        assert_eq!(cpus(Workload::Pairs, Placement::Cpus(6, 5), &four), [6, 6, 5, 6, 5, 6, 5]);
+        assert_eq!(cpus(Workload::FanIn, Placement::Cpus(6, 5), &four), [6, 5, 5, 5]);
+        assert_eq!(cpus(Workload::FanIn, Placement::SameCpu, &four), [7; 4]);
+        assert_eq!(cpus(Workload::Stream, Placement::CrossCpu, &four), [4, 5]);
+        let unpinned = Plan { workload: Workload::FanIn, placement: Placement::Unpinned, ..Plan::default() };
+        assert_eq!(unpinned.cpus(&four).unwrap(), None);
+    }
+
+    #[test]
+    fn what_there_is_several_of_makes_another_cell_and_one_is_absent() {
+        let cell = |several| Plan { several, ..Plan::default() };
+        let [window, batch] =
+            [Several { outstanding: Some(4), ..Several::default() }, Several { batch: Some(4), ..Several::default() }];
+        let keys = [window, batch, Several::default()].map(|several| cell(several).cell_key());
+        assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2], "{keys:?}");
+        for several in [window, batch, Several::default()] {
+            let line = serde_json::to_string(&cell(several)).unwrap();
+            assert_eq!(serde_json::from_str::<Plan>(&line).unwrap(), cell(several));
+            assert_eq!(line.contains("outstanding"), several.outstanding.is_some(), "{line}");
+        }
+        assert_eq!((window.to_string().as_str(), cell(batch).carried_size()), (", outstanding 4", 256));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! all windows, so there is one start protocol and one timing loop. Rejected: two programs that agree on a message count
 //! beforehand (no calibration, no probes between); commands through the transport under test.
 
+pub mod hub;
+
 use crate::error::{Error, Phase, Result};
 use crate::measure::load::LoadPoint;
 use crate::measure::{Histogram, floor};
@@ -17,7 +19,10 @@ use crate::sys::clock;
 use crate::sys::cpu;
 use crate::sys::usage::Usage;
 use crate::transport::{Side, Transport};
+use crate::workload::batched::{self, Pack};
 use crate::workload::offered::{self, Pace, Schedule};
+use crate::workload::outstanding::{self, Requests};
+use crate::workload::pattern::Sums;
 use crate::workload::{Batch, Fault, Load, Stamped, ping_pong, plant, stream};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -47,17 +52,23 @@ pub struct Books {
     pub witness: u64,
     /// Clock when the last message was verified, or the loop ended.
     pub end_ns: u64,
+    /// Clock before the first message; of the parties of a pattern only.
+    pub start_ns: u64,
+    /// What this party of a pattern sent or received.
+    pub carried: Sums,
 }
 
 /// A window of messages, measured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Measured {
     /// Messages (round trips).
     pub messages: u64,
     /// From the first message built to the last one verified.
     pub elapsed_ns: u64,
-    /// Leader's and follower's books; a solo party has one.
-    pub books: [Option<Books>; 2],
+    /// Leader's and follower's books; a solo party has one, a hub comes before its peers.
+    pub books: Vec<Books>,
+    /// How many messages each peer (each pair) of a pattern carried; else empty.
+    pub shares: Vec<u64>,
 }
 
 impl Measured {
@@ -165,6 +176,8 @@ impl<'a> Clerk<'a> {
             run_delay_ns: since(cpu::run_delay(), self.run_delay),
             witness: self.witness.read(),
             end_ns,
+            start_ns: 0,
+            carried: Sums::default(),
         }
     }
 }
@@ -195,8 +208,12 @@ fn post(ledger: &Ledger, books: &Books) {
         books.end_ns,
         optional(books.run_delay_ns),
         books.witness,
+        books.start_ns,
+        books.carried.count,
+        books.carried.sum,
+        books.carried.squares,
     ];
-    const { assert!(16 <= REPORT_WORDS) };
+    const { assert!(20 <= REPORT_WORDS) };
     for (place, word) in ledger.report.iter().zip(words) {
         // Relaxed: the gate that is opened next publishes them all.
         place.store(word, Ordering::Relaxed);
@@ -224,6 +241,8 @@ fn collect(ledger: &Ledger) -> Books {
         end_ns: word(13),
         run_delay_ns: optional(14),
         witness: word(15),
+        start_ns: word(16),
+        carried: Sums { count: word(17), sum: word(18), squares: word(19) },
     }
 }
 
@@ -254,6 +273,8 @@ pub struct Leader<'a, T: Transport> {
     side: Side<T>,
     load: Load,
     workload: Workload,
+    window: u64,
+    pack: Option<Pack>,
     ledger: Presence,
     witness: Witness,
     open: Option<OpenLoop>,
@@ -296,7 +317,8 @@ impl<'a, T: Transport> Leader<'a, T> {
             side.attach().map_err(|e| Error::failed(Phase::Start, "cannot attach the leader's end").because(e))
         });
         let (load, ledger) = (Load::new(plan), Presence(ledger));
-        let leader = Self { side, load, workload: plan.workload, ledger, witness, open, alive, step: 0 };
+        let (workload, window, pack) = (plan.workload, plan.several.outstanding(), pack_of(plan));
+        let leader = Self { side, load, workload, window, pack, ledger, witness, open, alive, step: 0 };
         attached?;
         if !leader.ledger.ready.pass(1, leader.alive) {
             return Err(leader.lost(Phase::Start));
@@ -327,7 +349,7 @@ impl<'a, T: Transport> Leader<'a, T> {
     fn finish(&self) -> Result<Books> {
         if self.ledger.done.pass(self.step, self.alive) {
             if let Some(complaint) = self.ledger.complaint() {
-                return Err(complained(&complaint));
+                return Err(complained(&complaint, "the follower"));
             }
             Ok(collect(&self.ledger))
         } else {
@@ -337,7 +359,7 @@ impl<'a, T: Transport> Leader<'a, T> {
 
     fn lost(&self, phase: Phase) -> Error {
         match self.ledger.complaint() {
-            Some(complaint) => complained(&complaint).during(phase),
+            Some(complaint) => complained(&complaint, "the follower").during(phase),
             None => Error::failed(phase, "the peer died"),
         }
     }
@@ -352,18 +374,18 @@ impl<'a, T: Transport> Leader<'a, T> {
         let limit = clock::now() + 200_000_000;
         self.ledger.done.pass(self.step, || (self.alive)() && clock::now() < limit);
         match self.ledger.complaint() {
-            Some(complaint) => complained(&complaint),
+            Some(complaint) => complained(&complaint, "the follower"),
             None if !(self.alive)() => Error::failed(Phase::Measure, "the peer died").because(fault),
             None => Error::failed(Phase::Measure, "the leader stopped").because(fault),
         }
     }
 }
 
-/// A follower's complaint as an error: a wrong message makes the run invalid, anything else failed.
-fn complained(text: &str) -> Error {
+/// A party's complaint as an error: a wrong message makes the run invalid, anything else failed.
+fn complained(text: &str, who: &str) -> Error {
     match text.strip_prefix(WRONG) {
-        Some(how) => Error::invalid(format!("the follower received a wrong message: {how}")),
-        None => Error::failed(Phase::Measure, "the follower stopped").because(text),
+        Some(how) => Error::invalid(format!("{who} received a wrong message: {how}")),
+        None => Error::failed(Phase::Measure, format!("{who} stopped")).because(text),
     }
 }
 
@@ -391,18 +413,40 @@ impl<T: Transport> Leader<'_, T> {
         let mine = clerk.close_with(usage, &self.load, end);
         // In one direction the clock stops at the consumer, whose last message is later than our last send.
         let end = if self.workload == Workload::PingPong { end } else { theirs.end_ns };
-        Ok(Measured { messages: n, elapsed_ns: end.saturating_sub(start).max(1), books: [Some(mine), Some(theirs)] })
+        let elapsed_ns = end.saturating_sub(start).max(1);
+        Ok(Measured { messages: n, elapsed_ns, books: vec![mine, theirs], shares: vec![] })
     }
+}
+
+/// How the messages of a stream are packed, if they are.
+fn pack_of(plan: &Plan) -> Option<Pack> {
+    let count = plan.several.batch();
+    (count > 1).then_some(Pack { size: plan.size, count })
+}
+
+/// `n` messages in whole batches.
+fn whole(n: u64, pack: Option<Pack>) -> u64 {
+    pack.map_or(n, |pack| n.next_multiple_of(pack.count as u64))
 }
 
 impl<T: Transport> Windows for Leader<'_, T> {
     fn messages(&mut self, n: u64, histogram: Option<&mut Histogram>) -> Result<Measured> {
         let command = if histogram.is_some() { STAMPED } else { MESSAGES };
-        let workload = self.workload;
+        let (workload, window, n) = (self.workload, self.window, whole(n, self.pack));
         if let Some(fault) = self.load.due(n) {
             return self.window(command, n, |side, load, _| plant::lead(side, load, n, workload, fault));
         }
+        if let Some(pack) = self.pack {
+            return self.window(command, n, |side, load, _| batched::lead(side, load, n, pack));
+        }
         match (workload, histogram) {
+            (Workload::PingPong, None) if window > 1 => {
+                self.window(command, n, |side, load, _| outstanding::lead(side, load, n, window, &mut Batch))
+            }
+            (Workload::PingPong, Some(histogram)) if window > 1 => {
+                let mut log = Requests::new(histogram, window);
+                self.window(command, n, |side, load, _| outstanding::lead(side, load, n, window, &mut log))
+            }
             (Workload::PingPong, None) => {
                 self.window(command, n, |side, load, _| ping_pong::lead(side, load, n, &mut Batch))
             }
@@ -410,9 +454,7 @@ impl<T: Transport> Windows for Leader<'_, T> {
                 let mut watch = Stamped::new(histogram);
                 self.window(command, n, |side, load, _| ping_pong::lead(side, load, n, &mut watch))
             }
-            (Workload::Stream | Workload::OfferedLoad, _) => {
-                self.window(command, n, |side, load, _| stream::lead(side, load, n))
-            }
+            (_, _) => self.window(command, n, |side, load, _| stream::lead(side, load, n)),
         }
     }
 
@@ -429,7 +471,7 @@ impl<T: Transport> Windows for Leader<'_, T> {
         })?;
         // Relaxed: the gate at the window's end stands between these and the follower's stores.
         let received: Vec<u64> = stamps.of(n).iter().map(|at| at.load(Ordering::Relaxed)).collect();
-        let verified = measured.books[1].map_or(0, |books| books.verified);
+        let verified = measured.books.get(1).map_or(0, |books| books.verified);
         Ok((measured, LoadPoint { verified, ..LoadPoint::of(schedule, began, &sent, &received) }))
     }
 
@@ -479,7 +521,7 @@ fn obey<T: Transport>(
     if let Some(stamps) = stamps {
         stamps.prefault();
     }
-    let mut load = Load::new(plan);
+    let (mut load, pack) = (Load::new(plan), pack_of(plan));
     ledger.ready.open(1);
     for step in 1.. {
         // A leader that dies takes a forked follower along (parent-death signal), and a thread's leader demolishes the
@@ -494,7 +536,10 @@ fn obey<T: Transport>(
                 let clerk = Clerk::open(&load, witness);
                 ledger.ready.open(step + 1);
                 let stall_ms = if matches!(command, STAMPED | OFFER) { plan.stall_ms } else { 0 };
-                let result = carry(&mut side, plan.workload, &mut load, n, received, stall_ms);
+                let result = match pack {
+                    Some(pack) => batched::follow(&mut side, &mut load, n, pack),
+                    None => carry(&mut side, plan.workload, &mut load, n, received, stall_ms),
+                };
                 let end = clock::now();
                 if let Err(fault) = result {
                     let wrong = matches!(fault, Fault::Wrong(_));
@@ -526,7 +571,7 @@ fn carry<T: Transport>(
     let mut part = |from: u64, to: u64| match (workload, received) {
         (Workload::PingPong, _) => ping_pong::follow(side, load, to - from),
         (Workload::OfferedLoad, Some(received)) => offered::follow(side, load, &received[from as usize..to as usize]),
-        (Workload::Stream | Workload::OfferedLoad, _) => stream::follow(side, load, to - from),
+        (..) => stream::follow(side, load, to - from),
     };
     if stall_ms == 0 {
         return part(0, n);
@@ -550,6 +595,7 @@ pub struct Alone<T: Transport> {
     sides: [Side<T>; 2],
     load: Load,
     workload: Workload,
+    pack: Option<Pack>,
     witness: Witness,
 }
 
@@ -563,7 +609,8 @@ impl<T: Transport> Alone<T> {
         for side in &mut sides {
             side.attach().map_err(|e| Error::failed(Phase::Start, "cannot attach").because(e))?;
         }
-        Ok(Self { sides, load: Load::new(plan), workload: plan.workload, witness: Witness::default() })
+        let (load, pack) = (Load::new(plan), pack_of(plan));
+        Ok(Self { sides, load, workload: plan.workload, pack, witness: Witness::default() })
     }
 
     /// Lets go of the transport and returns how long that took, ns.
@@ -576,21 +623,24 @@ impl<T: Transport> Alone<T> {
 
 impl<T: Transport> Windows for Alone<T> {
     fn messages(&mut self, n: u64, histogram: Option<&mut Histogram>) -> Result<Measured> {
+        let n = whole(n, self.pack);
         let clerk = Clerk::open(&self.load, &self.witness);
         let start = clock::now();
         let (sides, load) = (&mut self.sides, &mut self.load);
-        let result = match (self.workload, histogram, load.due(n)) {
-            (_, _, Some(_)) => plant::alone(sides, load, n),
-            (Workload::PingPong, None, _) => ping_pong::alone(sides, load, n, &mut Batch),
-            (Workload::PingPong, Some(histogram), _) => ping_pong::alone(sides, load, n, &mut Stamped::new(histogram)),
-            (Workload::Stream | Workload::OfferedLoad, ..) => stream::alone(sides, load, n),
+        let result = match (self.workload, histogram, load.due(n), self.pack) {
+            (_, _, Some(_), _) => plant::alone(sides, load, n),
+            (_, _, _, Some(pack)) => batched::alone(sides, load, n, pack),
+            (Workload::PingPong, None, ..) => ping_pong::alone(sides, load, n, &mut Batch),
+            (Workload::PingPong, Some(histogram), ..) => ping_pong::alone(sides, load, n, &mut Stamped::new(histogram)),
+            _ => stream::alone(sides, load, n),
         };
         let end = clock::now();
         result.map_err(|fault| Error::invalid(format!("the control received a wrong message: {fault}")))?;
         Ok(Measured {
             messages: n,
             elapsed_ns: (end - start).max(1),
-            books: [Some(clerk.close(&self.load, end)), None],
+            books: vec![clerk.close(&self.load, end)],
+            shares: vec![],
         })
     }
 

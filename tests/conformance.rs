@@ -36,6 +36,7 @@ macro_rules! transports {
                 a_receiver_that_leaves_breaks_the_pipe_also_under_a_waiting_sender: receiver_leaves,
                 wrong_lengths_are_invalid_input_and_harm_nothing: wrong_lengths,
                 names_do_not_escape_from_the_constructor: names,
+                parties_that_share_an_object_get_every_message_once: shared,
             }
         })+
         fn covered() -> Vec<&'static str> {

@@ -69,8 +69,7 @@ pub fn own_command(name: &str) -> Command {
 pub fn launch(plan: &Plan, deadline: Duration) -> Outcome {
     // Wrong CPUs are the cell's to report.
     let allowed = cpu::allowed().unwrap_or_default();
-    let placed = plan.placement.resolve(&allowed).ok().flatten();
-    let cpus = placed.map_or(allowed, |cpus| cpus.to_vec());
+    let cpus = plan.cpus(&allowed).ok().flatten().unwrap_or(allowed);
     let watch = host::Watch::start();
     let surroundings = Surroundings::look(cpus);
     match ask_timed::<Outcome>(cell_command(), plan, deadline) {

@@ -7,7 +7,7 @@
 
 use crate::cell::{Outcome, admit};
 use crate::error::{Error, Result};
-use crate::plan::{Offered, Pages, Parties, Placement, Plan, RunId, Touch, Wait, Workload};
+use crate::plan::{Offered, Pages, Parties, Placement, Plan, RunId, Several, Touch, Wait, Workload};
 use crate::sys::map;
 use crate::transport::ring::POOL_HINT;
 use crate::transport::{ALL, Family, Runner, ShmRing, Transport, find};
@@ -35,6 +35,8 @@ pub struct Request {
     pub workloads: Vec<Workload>,
     /// The rate of cells with an offered load.
     pub offered: Option<Offered>,
+    /// What cells have several of, each where its workload can.
+    pub several: Several,
     /// Bytes per message.
     pub sizes: Vec<usize>,
     /// Waits.
@@ -193,6 +195,11 @@ impl Request {
                             if nonsense && self.placements.is_empty() {
                                 continue;
                             }
+                            let several = self.several.of(workload);
+                            let busy = Plan { workload, several, ..Plan::default() }.busy();
+                            if wait == Wait::Spin && self.waits.is_empty() && busy > allowed_cpus.max(2) {
+                                continue;
+                            }
                             let class = (workload, size, wait, placement);
                             if !classes.contains(&class) {
                                 classes.push(class);
@@ -209,7 +216,9 @@ impl Request {
         let spec = runner.spec();
         let solo = spec.parties.contains(&Parties::Solo);
         let open = workload == Workload::OfferedLoad;
-        if solo && open && !self.named(spec.name) {
+        let several = self.several.of(workload);
+        let one_party_can = !open && several.outstanding.is_none() && several.peers.is_none();
+        if solo && !one_party_can && !self.named(spec.name) {
             return vec![];
         }
         let wanted: Vec<Parties> = if solo {
@@ -226,6 +235,7 @@ impl Request {
             mechanism: spec.name.into(),
             workload,
             offered: self.offered.filter(|_| open),
+            several,
             size,
             wait,
             parties,
@@ -301,6 +311,7 @@ mod tests {
             mechanisms: vec![],
             workloads: vec![],
             offered: None,
+            several: Several::default(),
             sizes: vec![],
             waits: vec![],
             parties: vec![],
@@ -374,6 +385,37 @@ mod tests {
             Request { pages: Pages::default(), ..asked }.matrix(2).unwrap().cells.iter().map(Plan::cell_key).collect();
         assert!(matrix.unsupported.is_empty() && !matrix.cells.is_empty());
         assert!(matrix.cells.iter().all(|plan| plan.pages.populate && !usual.contains(&plan.cell_key())));
+    }
+
+    #[test]
+    fn each_workload_takes_what_it_can_have_several_of_and_one_party_has_no_window() {
+        let several = Several { outstanding: Some(8), batch: Some(4), peers: None };
+        let cells = Request { mechanisms: vec!["pipe".into()], several, ..quick() }.matrix(2).unwrap().cells;
+        for cell in &cells {
+            let stream = cell.workload == Workload::Stream;
+            assert_eq!(cell.several.batch, stream.then_some(4), "{cell:?}");
+            assert_eq!(cell.several.outstanding, (!stream).then_some(8), "{cell:?}");
+            assert!(stream || cell.mechanism == "pipe", "{cell:?}");
+        }
+        assert!(cells.iter().any(|cell| cell.mechanism == "null"), "batches have their controls");
+    }
+
+    #[test]
+    fn a_pattern_has_no_controls_and_no_class_whose_parties_would_spin_in_each_others_way() {
+        let several = Several { peers: Some(3), ..Several::default() };
+        let mechanisms = vec!["pipe".into(), "shm-ring".into()];
+        let request = Request { mechanisms, workloads: vec![Workload::FanIn], several, ..quick() };
+        let waits = |cpus| {
+            let matrix = request.matrix(cpus).unwrap();
+            assert!(matrix.cells.iter().all(|cell| cell.peers() == 3 && cell.parties != Parties::Solo));
+            request.classes(cpus).iter().filter(|class| class.2 == Wait::Spin).count()
+        };
+        assert_eq!((waits(2), waits(3), waits(4)), (0, 0, 1));
+        let spin = Request { waits: vec![Wait::Spin], ..request.clone() };
+        assert!(
+            spin.classes(2).iter().any(|class| class.2 == Wait::Spin),
+            "what was asked for is refused with a reason"
+        );
     }
 
     #[test]

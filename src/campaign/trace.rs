@@ -12,7 +12,7 @@
 use super::launch::{cell_command, finish, start};
 use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
-use crate::plan::{Pages, Parties, Placement, Plan, Touch, Wait, Workload};
+use crate::plan::{Pages, Parties, Placement, Plan, Several, Touch, Wait, Workload};
 use crate::sys::trace::{self, Call, Stop, Way};
 use crate::sys::{cpu, process};
 use serde::{Deserialize, Serialize};
@@ -55,13 +55,16 @@ pub struct Mapping {
     pub bytes: u64,
 }
 
-/// What a traced run showed. The row that it belongs to has the same first eight fields.
+/// What a traced run showed. The row that it belongs to has the same first fields, up to `touch`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
     /// Name of the mechanism.
     pub mechanism: String,
     /// Ping-pong or stream.
     pub workload: Workload,
+    /// What there was more than one of.
+    #[serde(flatten)]
+    pub several: Several,
     /// Bytes per message.
     pub size: usize,
     /// How the parties waited.
@@ -104,15 +107,16 @@ pub struct Trace {
 
 impl Trace {
     /// What makes two traces the same cell.
-    pub fn cell(&self) -> (&str, Workload, usize, Wait, Parties, Placement, Touch, bool, Pages) {
-        let Self { mechanism, workload, size, wait, parties, placement, touch, nagle, pages, .. } = self;
-        (mechanism, *workload, *size, *wait, *parties, *placement, *touch, *nagle, *pages)
+    pub fn cell(&self) -> (&str, Workload, Several, usize, Wait, Parties, Placement, Touch, bool, Pages) {
+        let Self { mechanism, workload, several, size, wait, parties, placement, touch, nagle, pages, .. } = self;
+        (mechanism, *workload, *several, *size, *wait, *parties, *placement, *touch, *nagle, *pages)
     }
 
     fn empty(plan: &Plan, messages: u64) -> Self {
         Self {
             mechanism: plan.mechanism.clone(),
             workload: plan.workload,
+            several: plan.several,
             size: plan.size,
             wait: plan.wait,
             parties: plan.parties,
@@ -360,9 +364,11 @@ fn summed(plan: &Plan, n: u64, leader: u32, sight: Sight, outcome: Outcome) -> R
     Ok(trace)
 }
 
-/// Messages by which the windows of a traced run differ: enough for a twenty-fifth of a call to show, and few megabytes.
-pub fn messages_for(size: usize) -> u64 {
-    ((4 << 20) / size as u64).clamp(10, 25)
+/// Messages by which the windows of a traced run differ: enough for a twenty-fifth of a call to show, few megabytes, and
+/// whole batches or windows.
+pub fn messages_for(plan: &Plan) -> u64 {
+    let fit = ((4 << 20) / plan.carried_size() as u64).clamp(10, 25);
+    (fit * plan.several.batch() as u64).next_multiple_of(plan.several.outstanding())
 }
 
 /// Traces every unlabelled cell with two parties once, unless that was done before, and appends the results to a results
@@ -378,12 +384,14 @@ pub fn all(cells: &[Plan], dir: &Path, limit: Duration, interrupted: &dyn Fn() -
     let before = |cell: &Trace| known.iter().rfind(|trace| trace.cell() == cell.cell());
     let traced = |plan: &Plan| before(&Trace::empty(plan, 0)).is_some_and(|trace| trace.unavailable.is_none());
     // An offered load makes the calls of a stream, as many as its schedule leaves it.
-    let one = |plan: &&Plan| plan.workload != Workload::OfferedLoad && plan.parties != Parties::Solo;
+    // Of more than two parties the tracer would have to know which is which.
+    let carries = |workload: Workload| workload != Workload::OfferedLoad && !workload.has_peers();
+    let one = |plan: &&Plan| carries(plan.workload) && plan.parties != Parties::Solo;
     for plan in cells.iter().filter(one).filter(|plan| plan.run.label.is_none() && !traced(plan)) {
         let left = end.saturating_duration_since(Instant::now());
         let found = match left {
             left if left < SHORTEST => Trace::without(plan, "the campaign's budget left no time for it".into()),
-            left => trace(plan, messages_for(plan.size), LIMIT.min(left))
+            left => trace(plan, messages_for(plan), LIMIT.min(left))
                 .unwrap_or_else(|error| Trace::without(plan, error.to_string())),
         };
         if interrupted() {

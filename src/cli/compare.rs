@@ -1,6 +1,6 @@
 //! `ipcost compare`: a campaign from the command line, with its progress.
 
-use super::options::{LoadOptions, PageOptions, writable_dir};
+use super::options::{BatchOption, LoadOptions, OutstandingOption, PageOptions, PeersOption, writable_dir};
 use super::print;
 use super::signals::{Duty, watch};
 use crate::campaign::journal::{Campaign, Done, Journal, Terms, read};
@@ -13,8 +13,8 @@ use crate::error::{Context, Error, Phase, Result};
 use crate::host::{Host, folder_name};
 use crate::measure::limits::Limits;
 use crate::plan::{
-    Offered, Parties, Placement, Plan, Span, Touch, Wait, Workload, parse_cpus, parse_millis, parse_placement,
-    parse_size, show_size,
+    Offered, PEERS, Parties, Placement, Plan, Several, Span, Touch, Wait, Workload, parse_cpus, parse_millis,
+    parse_placement, parse_size, show_size,
 };
 use crate::report::headline::wide_cells;
 use crate::report::rows::Which;
@@ -37,7 +37,10 @@ enum Format {
 }
 
 /// What the folder of a campaign decides when it is continued.
-const DECIDED: [&str; 19] = [
+const DECIDED: [&str; 22] = [
+    "peers",
+    "outstanding",
+    "batch",
     "rate",
     "arrivals",
     "profile",
@@ -68,11 +71,17 @@ pub struct Compare {
     /// Mechanisms, or all
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     mechanism: Vec<String>,
-    /// ping-pong, stream, offered-load
+    /// ping-pong, stream, offered-load, fan-in, fan-out, pairs
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     workload: Vec<Workload>,
     #[command(flatten)]
     load: LoadOptions,
+    #[command(flatten)]
+    window: OutstandingOption,
+    #[command(flatten)]
+    batch: BatchOption,
+    #[command(flatten)]
+    peers: PeersOption,
     /// Bytes per message: 64,4KiB
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse_size)]
     size: Vec<usize>,
@@ -172,6 +181,7 @@ fn begin(args: &Compare) -> Result<Sitting> {
         mechanisms: args.mechanism.clone(),
         workloads: args.workload.clone(),
         offered: offered(args)?,
+        several: several(args)?,
         sizes: args.size.clone(),
         waits: args.wait.clone(),
         parties: args.parties.clone(),
@@ -278,6 +288,25 @@ fn offered(args: &Compare) -> Result<Option<Offered>> {
             Err(Error::usage("--rate is the rate of an offered load").hint("add --workload offered-load"))
         }
     }
+}
+
+/// What cells have several of, each where its workload is.
+fn several(args: &Compare) -> Result<Several> {
+    let patterns = args.workload.iter().any(|workload| workload.has_peers());
+    if args.peers.peers.is_some() && !patterns {
+        let what = "--peers are those of a hub";
+        return Err(Error::usage(what).hint("add --workload fan-in, fan-out or pairs"));
+    }
+    let peers = patterns.then_some(args.peers.peers.unwrap_or(PEERS));
+    let several = Several { outstanding: args.window.several(), batch: args.batch.several(), peers };
+    let asked = |workload| args.workload.is_empty() || args.workload.contains(&workload);
+    if several.outstanding.is_some() && !asked(Workload::PingPong) {
+        return Err(Error::usage("--outstanding is the window of a ping-pong").hint("add --workload ping-pong"));
+    }
+    if several.batch.is_some() && !asked(Workload::Stream) {
+        return Err(Error::usage("--batch packs the messages of a stream").hint("add --workload stream"));
+    }
+    Ok(several)
 }
 
 /// The part of the campaign's time that traced runs may take after it, and what they may take of the shortest one.

@@ -1,13 +1,13 @@
 //! `ipc-<mechanism>`: one mechanism, measured or played with.
 
 use super::hidden::{CellArgs, cell};
-use super::options::{LoadOptions, RunOptions};
+use super::options::{BatchOption, LoadOptions, OutstandingOption, PeersOption, RunOptions};
 use super::signals::{Duty, watch};
 use super::{complain, print};
 use crate::campaign::launch::{INTERRUPTED, deadline_for, is_failure, launch};
 use crate::cell::{Outcome, Status, admit};
 use crate::error::{Error, Result};
-use crate::plan::{Parties, Plan, Span, Touch, Wait, Workload, parse_millis, parse_size};
+use crate::plan::{PEERS, Parties, Plan, Several, Span, Touch, Wait, Workload, parse_millis, parse_size};
 use crate::report::text;
 use crate::role::{STOP, Speech};
 use crate::transport::{Bound, Config, Meeting, Runner, Spec, find};
@@ -27,9 +27,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Measure round trips: a message each way, one at a time
-    PingPong(Measured),
+    PingPong(Windowed),
     /// Measure throughput: one direction, until the consumer has verified the last message
-    Stream(Measured),
+    Stream(Batched),
+    /// Measure the throughput of several producers that send to one consumer, and how fair it is to them
+    FanIn(Peered),
+    /// Measure the throughput of one producer whose messages several consumers share, and how fair it is to them
+    FanOut(Peered),
+    /// Measure the throughput of independent producers and consumers, all at once, and how fair the machine is to them
+    Pairs(Peered),
     /// Measure latency under load: one direction, each message at its own time whether or not the last one is through
     OfferedLoad(Loaded),
     /// Send messages to a consumer that is started separately
@@ -50,6 +56,37 @@ struct Measured {
 }
 
 #[derive(Debug, Args)]
+struct Windowed {
+    #[command(flatten)]
+    measured: Measured,
+    #[command(flatten)]
+    window: OutstandingOption,
+}
+
+#[derive(Debug, Args)]
+struct Batched {
+    #[command(flatten)]
+    measured: Measured,
+    #[command(flatten)]
+    batch: BatchOption,
+}
+
+#[derive(Debug, Args)]
+struct Peered {
+    #[command(flatten)]
+    measured: Measured,
+    #[command(flatten)]
+    peers: PeersOption,
+}
+
+impl Peered {
+    fn run(&self, runner: &dyn Runner, workload: Workload) -> Result<ExitCode> {
+        let several = Several { peers: self.peers.peers.or(Some(PEERS)), ..Several::default() };
+        self.measured.run(runner, workload, several)
+    }
+}
+
+#[derive(Debug, Args)]
 struct Loaded {
     #[command(flatten)]
     measured: Measured,
@@ -58,6 +95,12 @@ struct Loaded {
     /// Seed of the arrivals and of the order of a sweep
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+}
+
+impl Measured {
+    fn run(&self, runner: &dyn Runner, workload: Workload, several: Several) -> Result<ExitCode> {
+        measure(runner, Plan { several, ..self.run.plan(runner.spec(), workload) }, self.format)
+    }
 }
 
 /// Length of a sweep when nothing was said: its eleven points then have about as long as another run.
@@ -132,8 +175,17 @@ pub fn mechanism(name: &str) -> ExitCode {
         Err(error) => error.exit(),
     };
     let result = match cli.command {
-        Command::PingPong(args) => measure(runner, args.run.plan(spec, Workload::PingPong), args.format),
-        Command::Stream(args) => measure(runner, args.run.plan(spec, Workload::Stream), args.format),
+        Command::PingPong(args) => {
+            let several = Several { outstanding: args.window.several(), ..Several::default() };
+            args.measured.run(runner, Workload::PingPong, several)
+        }
+        Command::Stream(args) => {
+            let several = Several { batch: args.batch.several(), ..Several::default() };
+            args.measured.run(runner, Workload::Stream, several)
+        }
+        Command::FanIn(args) => args.run(runner, Workload::FanIn),
+        Command::FanOut(args) => args.run(runner, Workload::FanOut),
+        Command::Pairs(args) => args.run(runner, Workload::Pairs),
         Command::OfferedLoad(args) => measure(runner, args.plan(spec), args.measured.format),
         Command::Producer(args) => produce(runner, &args),
         Command::Consumer(args) => consume(runner, &args),

@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::plan::{
-    Arrivals, Offered, Pages, Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload, parse_cpus, parse_millis,
-    parse_placement, parse_rate, parse_size,
+    Arrivals, MOST_PEERS, Offered, Pages, Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload, parse_cpus,
+    parse_millis, parse_placement, parse_rate, parse_size,
 };
 use crate::transport::Spec;
 use clap::Args;
@@ -64,6 +64,44 @@ impl PageOptions {
     pub fn pages(&self) -> Pages {
         Pages { huge: self.huge_pages, populate: self.populate }
     }
+}
+
+/// The window of a ping-pong.
+#[derive(Debug, Args)]
+pub struct OutstandingOption {
+    /// Requests of a ping-pong that are kept under way: another class than one at a time
+    #[arg(long, value_name = "W", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub outstanding: Option<u32>,
+}
+
+impl OutstandingOption {
+    /// The requests, if they are several.
+    pub fn several(&self) -> Option<u32> {
+        self.outstanding.filter(|n| *n > 1)
+    }
+}
+
+/// The batches of a stream.
+#[derive(Debug, Args)]
+pub struct BatchOption {
+    /// Messages of a stream that travel as one: another class than one by one, all figures still per message
+    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub batch: Option<u32>,
+}
+
+impl BatchOption {
+    /// The messages, if they are several.
+    pub fn several(&self) -> Option<u32> {
+        self.batch.filter(|n| *n > 1)
+    }
+}
+
+/// The peers of a hub.
+#[derive(Debug, Args)]
+pub struct PeersOption {
+    /// Producers of a fan-in, consumers of a fan-out, or pairs [default: 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_PEERS)))]
+    pub peers: Option<u32>,
 }
 
 /// What an offered load can be asked for.

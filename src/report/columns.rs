@@ -64,8 +64,8 @@ pub enum Shown {
     Csv,
     /// In every table.
     Always,
-    /// In tables of this workload.
-    In(Workload),
+    /// In tables of these workloads.
+    In(&'static [Workload]),
 }
 
 /// One column.
@@ -107,9 +107,12 @@ pub fn place_of_fact(key: &str) -> Option<usize> {
     COLUMNS.iter().filter(|column| matches!(column.source, Source::Runs(_))).position(|column| column.key == key)
 }
 
-const PING_PONG: Shown = Shown::In(Workload::PingPong);
-const STREAM: Shown = Shown::In(Workload::Stream);
-const OFFERED: Shown = Shown::In(Workload::OfferedLoad);
+const PING_PONG: Shown = Shown::In(&[Workload::PingPong]);
+const STREAM: Shown = Shown::In(&[Workload::Stream]);
+const STREAMS: Shown = Shown::In(&[Workload::Stream, Workload::FanIn, Workload::FanOut, Workload::Pairs]);
+const SHARED: Shown = Shown::In(&[Workload::FanIn, Workload::FanOut]);
+const PEERS: Shown = Shown::In(&[Workload::FanIn, Workload::FanOut, Workload::Pairs]);
+const OFFERED: Shown = Shown::In(&[Workload::OfferedLoad]);
 
 macro_rules! columns {
     ($($key:literal, $title:literal, $unit:ident, $shown:expr, $doc:literal, $source:ident $of:expr;)+) => {
@@ -121,11 +124,18 @@ macro_rules! columns {
 }
 
 columns! {
-    "workload", "workload", None, Shown::Csv, "ping-pong (a message each way), stream (one direction) or offered-load (one direction, on schedule)",
+    "workload", "workload", None, Shown::Csv,
+        "ping-pong (a message each way), stream (one direction), offered-load (one direction, on schedule), fan-in, fan-out or pairs",
         Row |r| r.class.workload.to_string().into();
     "size", "size", Bytes, Shown::Csv, "bytes per message", Row |r| Value::Count(r.class.size as u64);
     "offered", "offered", None, Shown::Csv, "messages per second and rhythm of an offered load",
         Row |r| r.class.offered.map_or(Value::Absent, |offered| offered.to_string().into());
+    "outstanding", "outstanding", None, Shown::Csv, "requests under way in a ping-pong; absent where it is one",
+        Row |r| r.class.several.outstanding.map_or(Value::Absent, |n| Value::Count(n.into()));
+    "batch", "batch", None, Shown::Csv, "messages of a stream that travel as one; absent where it is one",
+        Row |r| r.class.several.batch.map_or(Value::Absent, |n| Value::Count(n.into()));
+    "peers", "peers", None, Shown::Csv, "producers of a fan-in, consumers of a fan-out, or pairs",
+        Row |r| r.class.several.peers.map_or(Value::Absent, |n| Value::Count(n.into()));
     "wait", "wait", None, Shown::Csv, "how both parties wait for each other", Row |r| r.class.wait.to_string().into();
     "placement", "placement", None, Shown::Csv, "CPUs of the parties", Row |r| r.class.placement.to_string().into();
     "touch", "touch", None, Shown::Csv, "how much of each message is written and verified",
@@ -145,7 +155,7 @@ columns! {
         Row |r| Value::Count(r.flagged() as u64);
     "bad", "bad", None, Shown::Csv, "launches that failed, hung or were not believed",
         Row |r| Value::Count(r.bad.len() as u64);
-    "bytes_per_s", "throughput", BytesPerS, STREAM, "payload bytes per second in one direction, median over launches",
+    "bytes_per_s", "throughput", BytesPerS, STREAMS, "payload bytes per second in one direction, median over launches",
         Runs |o| o.throughput.as_ref().map(|t| t.bytes_per_s);
     "achieved_per_s", "achieved", PerS, OFFERED, "messages per second of an offered load, median over launches",
         Runs |o| only_point(o).map(|p| p.achieved_per_s);
@@ -170,8 +180,14 @@ columns! {
         Row |r| r.drift.map(|drift| drift.rho).into();
     "drift_p", "p", Ratio, Shown::Csv, "its p-value, not corrected for the number of rows",
         Row |r| r.drift.map(|drift| drift.p).into();
-    "messages_per_s", "messages", PerS, STREAM, "messages (round trips) per second, median over launches",
+    "messages_per_s", "messages", PerS, STREAMS, "messages (round trips) per second, median over launches",
         Runs |o| o.throughput.as_ref().map(|t| t.messages_per_s);
+    "via", "via", None, SHARED,
+        "shared: one object that all parties use; in-turn: a channel for each peer, which the hub serves in turn",
+        Row |r| r.via.map_or(Value::Absent, |via| via.to_string().into());
+    "fairness", "fairness", Ratio, PEERS,
+        "smallest share of the messages that a peer or pair carried, divided by the largest, median over launches; in-turn is 1 by construction",
+        Runs |o| o.fairness;
     "reached_share", "reached", Ratio, Shown::Csv, "1 if more launches reached the offered rate than did not, 0 if fewer, one half if as many",
         Runs |o| only_point(o).map(|p| f64::from(u8::from(p.reached)));
     "reached", "reached", None, OFFERED, "launches that reached the offered rate, of all; the latencies of the others grow with their length",
@@ -208,7 +224,7 @@ columns! {
     "handover_rtt_ns", "hand-over", Nanos, Shown::Csv, "bare hand-over with the row's way of waiting",
         Runs |o| mean(&o.floor.as_ref()?.handover_rtt_ns);
     "cpu_ns", "CPU/msg", Nanos, Shown::Always,
-        "CPU time of both parties per message or round trip; of an offered load the consumer's, as its producer always spins",
+        "CPU time of all parties per message or round trip; of an offered load the consumer's, as its producer always spins",
         Runs cpu;
     "cpu_user_ns", "user", Nanos, Shown::Csv, "of this in user mode",
         Runs |o| sum(costs(o).map(|c| c.user));
@@ -277,7 +293,7 @@ fn interval(row: &Row) -> Option<String> {
     let (low, high) = row.time?.interval?;
     Some(match row.class.workload {
         Workload::PingPong => range(&nanos(low), &nanos(high)),
-        Workload::Stream => {
+        Workload::Stream | Workload::FanIn | Workload::FanOut | Workload::Pairs => {
             let rate = |ns: f64| bytes_per_s(row.class.size as f64 * 1e9 / ns);
             range(&rate(high), &rate(low))
         }
@@ -305,7 +321,7 @@ impl Column {
         match self.shown {
             Shown::Csv => false,
             Shown::Always => true,
-            Shown::In(only) => only == workload,
+            Shown::In(only) => only.contains(&workload),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::cell::{Outcome, Status};
 use crate::measure::Merged;
 use crate::measure::limits::Limits;
 use crate::measure::stats::{Estimate, Trend};
-use crate::plan::{Offered, Pages, Parties, Placement, RunId, Touch, Wait, Workload, show_size};
+use crate::plan::{Offered, Pages, Parties, Placement, RunId, Several, Touch, Via, Wait, Workload, show_size};
 use crate::transport::{Family, find};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,6 +25,8 @@ pub struct Class {
     pub workload: Workload,
     /// What was offered, if that was the workload.
     pub offered: Option<Offered>,
+    /// What there was more than one of.
+    pub several: Several,
     /// Bytes per message.
     pub size: usize,
     /// How the parties waited.
@@ -45,6 +47,7 @@ impl Class {
         Self {
             workload: run.workload,
             offered: run.offered,
+            several: run.several,
             size: run.size,
             wait: run.wait,
             placement: run.placement.requested,
@@ -57,11 +60,11 @@ impl Class {
 
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Class { workload, offered, size, wait, placement, nagle, pages, .. } = self;
+        let Class { workload, offered, several, size, wait, placement, nagle, pages, .. } = self;
         let offered = offered.map(|offered| format!(" at {offered}")).unwrap_or_default();
         let nagle = if *nagle { ", nagle" } else { "" };
         let pages = if pages.are_usual() { String::new() } else { format!(", {pages}") };
-        write!(f, "{workload} {}{offered}, wait {wait}, {placement}{nagle}{pages}", show_size(*size))
+        write!(f, "{workload} {}{offered}{several}, wait {wait}, {placement}{nagle}{pages}", show_size(*size))
     }
 }
 
@@ -97,6 +100,8 @@ pub struct Run {
     pub reading_ns: f64,
     /// Reasons for doubt.
     pub flags: Vec<String>,
+    /// Through what a hub and its peers were connected.
+    via: Option<Via>,
     /// What [`columns::facts`] found in it.
     facts: Box<[f64]>,
 }
@@ -106,7 +111,7 @@ impl Run {
         let RunId { round, order, .. } = outcome.run;
         let (ns, facts) = (outcome.per_message_ns(), columns::facts(&outcome));
         let reading_ns = outcome.timer.map_or(0.0, |timer| timer.cost_ns);
-        Self { round, order, ns, delay_ns: outcome.delay_ns, reading_ns, flags: outcome.flags, facts }
+        Self { round, order, ns, delay_ns: outcome.delay_ns, reading_ns, flags: outcome.flags, via: outcome.via, facts }
     }
 }
 
@@ -128,6 +133,8 @@ pub struct Row {
     pub mechanism: String,
     /// Processes, threads or one party.
     pub parties: Parties,
+    /// Through what a hub and its peers were connected: the mechanism's choice, the same in all runs of a cell.
+    pub via: Option<Via>,
     /// Second name of a control cell.
     pub label: Option<String>,
     /// Rank within the class; rows that tie share one. Controls and rows without a result have none.
@@ -192,8 +199,8 @@ impl Beside {
             Err(error) => (vec![], vec![format!("system calls are not shown: {error}")]),
         };
         let calls = traces.into_iter().filter_map(|trace| {
-            let Trace { workload, size, wait, placement, touch, nagle, pages, .. } = trace;
-            let class = Class { workload, offered: None, size, wait, placement, touch, nagle, pages };
+            let Trace { workload, several, size, wait, placement, touch, nagle, pages, .. } = trace;
+            let class = Class { workload, offered: None, several, size, wait, placement, touch, nagle, pages };
             Some(((class, trace.mechanism.clone(), trace.parties, None), trace.calls_per_message()?))
         });
         Self { limits: Limits::read(dir), remarks, calls: calls.collect() }
@@ -282,6 +289,7 @@ impl Cell {
             mechanism: mechanism.clone(),
             parties: *parties,
             label: label.clone(),
+            via: runs.first().and_then(|run| run.via),
             rank: None,
             drift: None,
             time: Estimate::of(runs.iter().filter_map(|run| run.ns)),

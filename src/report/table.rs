@@ -50,9 +50,14 @@ pub fn page(report: &Report, which: Which, style: Style) -> String {
 /// The heading of a class: everything that its rows have in common.
 pub fn heading(class: &Class) -> String {
     let what = match class.workload {
+        Workload::PingPong if class.several.outstanding.is_some() => "time per round trip, p99 of a whole one",
         Workload::PingPong => "round trip of one message each way",
+        Workload::Stream if class.several.batch.is_some() => "one direction, batches, all figures per message",
         Workload::Stream => "one direction, until verified by the consumer",
         Workload::OfferedLoad => "one direction, latency from the intended send time",
+        Workload::FanIn => "several producers, until verified by the one consumer",
+        Workload::FanOut => "one producer, until the last of several consumers has verified its share",
+        Workload::Pairs => "independent producers and consumers, all together",
     };
     let touch = if class.touch == Touch::Header { ", HEADER ONLY touched" } else { "" };
     format!("{class}: {what}{touch}")

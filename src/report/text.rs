@@ -1,7 +1,7 @@
 //! One run, or one consumer's account, in words for a terminal.
 
-use crate::cell::{Outcome, Status};
-use crate::plan::{Workload, show_size};
+use crate::cell::{CpuCost, Outcome, Status, Switches};
+use crate::plan::{Via, show_size};
 use crate::role::Heard;
 use std::fmt::Write;
 
@@ -62,7 +62,7 @@ pub fn run(o: &Outcome) -> String {
     };
     let nagle = if o.nagle { ", nagle," } else { "" };
     line("mechanism", format!("{}{nagle} between {}", o.mechanism, parties(o)));
-    line("workload", format!("{}, {} a message, touching the {}", o.workload, show_size(o.size), o.touch));
+    line("workload", format!("{}{}, {} a message, touching the {}", o.workload, o.several, show_size(o.size), o.touch));
     if !o.pages.are_usual() {
         line("memory", o.pages.to_string());
     }
@@ -73,8 +73,12 @@ pub fn run(o: &Outcome) -> String {
         let shown = named.iter().filter_map(|(name, ns)| Some(format!("{name} {}", nanos((*ns)? as f64))));
         line("percentiles", shown.collect::<Vec<_>>().join("   "));
     }
-    if let (Some(rate), Workload::Stream) = (&o.throughput, o.workload) {
+    let rated = o.workload.streams() || o.several.outstanding.is_some();
+    if let Some(rate) = o.throughput.as_ref().filter(|_| rated) {
         line("throughput", format!("{}   {}", bytes_per_s(rate.bytes_per_s), per_second(rate.messages_per_s)));
+    }
+    if let Some(fairness) = o.fairness {
+        line("fairness", format!("{}, shares {}{}", digits(fairness), listed(&o.shares), o.via.map_or("", how)));
     }
     if let Some(floor) = &o.floor
         && let Some(multiple) = floor.multiple
@@ -94,25 +98,15 @@ pub fn run(o: &Outcome) -> String {
         let setup = o.setup_ns.map(|ns| format!("; set-up {}", nanos(ns as f64))).unwrap_or_default();
         line("first message", format!("{}{setup}", nanos(first as f64)));
     }
-    let each = |values: Vec<String>| values.join("   ");
-    line(
-        "CPU a message",
-        each(
-            o.cpu_ns_per_message
-                .iter()
-                .map(|c| format!("{} user + {} system", nanos(c.user), nanos(c.system)))
-                .collect(),
-        ),
-    );
-    line(
-        "switches",
-        each(
-            o.switches_per_message
-                .iter()
-                .map(|s| format!("{} voluntary + {} involuntary", digits(s.voluntary), digits(s.involuntary)))
-                .collect(),
-        ),
-    );
+    let cpu = |c: &CpuCost| format!("{} user + {} system", nanos(c.user), nanos(c.system));
+    let sum = |a: CpuCost, b: CpuCost| CpuCost { user: a.user + b.user, system: a.system + b.system };
+    line("CPU a message", each(&o.cpu_ns_per_message, cpu, sum));
+    let switches = |s: &Switches| format!("{} voluntary + {} involuntary", digits(s.voluntary), digits(s.involuntary));
+    let sum = |a: Switches, b: Switches| Switches {
+        voluntary: a.voluntary + b.voluntary,
+        involuntary: a.involuntary + b.involuntary,
+    };
+    line("switches", each(&o.switches_per_message, switches, sum));
     if let Some(verified) = &o.verified {
         line("verified", format!("{} messages, {} bytes, every one right", verified.messages, verified.bytes));
     }
@@ -132,18 +126,47 @@ pub fn run(o: &Outcome) -> String {
     text
 }
 
+/// The first few of many.
+fn listed(numbers: &[impl ToString]) -> String {
+    const MOST: usize = 12;
+    let few = numbers.iter().take(MOST).map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    if numbers.len() > MOST { format!("{few} and {} more", numbers.len() - MOST) } else { few }
+}
+
+/// A figure of each party; of more than two, the hub's and that of its peers together.
+fn each<T: Copy>(parties: &[T], show: impl Fn(&T) -> String, sum: impl Fn(T, T) -> T) -> String {
+    match parties {
+        [hub, peers @ ..] if peers.len() > 1 => {
+            let together = peers.iter().copied().reduce(sum).map_or(String::new(), |all| show(&all));
+            format!("hub {}   peers {together}", show(hub))
+        }
+        _ => parties.iter().map(show).collect::<Vec<_>>().join("   "),
+    }
+}
+
+/// What the shares of a fan-in or fan-out say.
+fn how(via: Via) -> &'static str {
+    match via {
+        Via::Shared => " of one shared object",
+        Via::InTurn => " of one channel each, served in turn: equal by construction",
+    }
+}
+
 fn parties(o: &Outcome) -> String {
     match (o.parties, &o.pids[..]) {
         (crate::plan::Parties::Process, [a, b]) => format!("processes {a} and {b}"),
         (crate::plan::Parties::Thread, [a, _]) => format!("two threads of process {a}"),
+        (crate::plan::Parties::Process, [hub, peers @ ..]) => format!("process {hub} and {} more", peers.len()),
+        (crate::plan::Parties::Thread, [hub, peers @ ..]) => format!("{} threads of process {hub}", peers.len() + 1),
         _ => "nobody (a control in one party)".into(),
     }
 }
 
 fn cpus(o: &Outcome) -> String {
-    match o.placement.cpus {
-        Some([a, b]) if a == b => format!(" (CPU {a})"),
+    match o.placement.cpus.as_deref() {
+        Some([first, rest @ ..]) if rest.iter().all(|cpu| cpu == first) => format!(" (CPU {first})"),
         Some([a, b]) => format!(" (CPUs {a} and {b})"),
+        Some(cpus) => format!(" (CPUs {})", listed(cpus)),
         None => String::new(),
     }
 }

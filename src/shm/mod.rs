@@ -17,6 +17,7 @@
 //! - `region`: the memory itself; everything that turns an index into a slice
 //! - `bounded`: the textbook's buffer under semaphores or a mutex
 //! - `ledger`: the page in which two parties of a run keep their books
+//! - `muster`: what more than two parties share besides a ledger each
 //! - `stamps`: when each message of an open-loop window was there
 
 #![allow(unsafe_code)]
@@ -27,6 +28,8 @@ pub mod exchange;
 pub mod futex;
 #[cfg(not(loom))]
 pub mod ledger;
+#[cfg(not(loom))]
+pub mod muster;
 #[cfg(not(loom))]
 pub mod region;
 pub mod ring;

@@ -177,6 +177,33 @@ pub fn when_gone(pid: u32, then: impl FnOnce() + Send + 'static) {
     });
 }
 
+/// Waits until one of these processes has ended, for as long as it takes; its place in the list. `None` where the kernel
+/// has no process descriptors, or there is no process to wait for.
+pub fn first_gone(pids: &[u32]) -> Option<usize> {
+    let open = |pid: &u32| pidfd_open(RawPid::from_raw(*pid as i32)?, PidfdFlags::empty()).ok();
+    let open: Vec<_> = pids.iter().map(open).collect::<Option<_>>()?;
+    let mut watched: Vec<_> = open.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+    loop {
+        match poll(&mut watched, None) {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return None,
+            Ok(_) => return watched.iter().position(|fd| !fd.revents().is_empty()),
+        }
+    }
+}
+
+/// Ends a process at once.
+pub fn kill_hard(pid: u32) {
+    let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+}
+
+/// Gives the calling thread a name of at most 15 bytes, for whoever looks at the process list.
+pub fn call_me(name: &str) {
+    if let Ok(name) = std::ffi::CString::new(name) {
+        let _ = nix::sys::prctl::set_name(&name);
+    }
+}
+
 /// The cheapest thing to ask the kernel for: into it and out again. Source: getppid(2).
 #[inline(always)]
 pub fn null_call() {

@@ -106,7 +106,7 @@ impl<G: Guard> Transport for Bounded<G> {
 
     fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
         let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
-        cfg.note("slots", shape.slots);
+        cfg.note(super::SLOTS_NOTE, shape.slots);
         cfg.holds(shape.region_len());
         let region = Arc::new(Memfd::region(cfg, shape.region_len())?);
         lay::<G>(&region, shape)?;

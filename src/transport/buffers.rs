@@ -33,7 +33,7 @@ pub(super) fn buffer(size: usize) -> Buffer {
 
 /// Writes down what a pool of `depth` buffers is.
 pub(super) fn record(cfg: &Config, depth: usize) {
-    cfg.note("slots", depth);
+    cfg.note(super::SLOTS_NOTE, depth);
     cfg.holds(depth * cfg.size);
 }
 

@@ -8,10 +8,12 @@
 //!
 //! The controls (`null`, `copy`) have one party and one buffer: they are checked within one thread, message by message.
 
-use super::{Config, Receiver, Sender, Side, Spec, Transport};
+use super::{Config, Ends, Receiver, Sender, Shape, Side, Spec, Transport};
 use crate::error::Kind;
 use crate::plan::{Parties, Plan, Touch, Wait, WaitKind};
 use crate::shm::region::PAGE;
+use crate::workload::Load;
+use crate::workload::pattern::{self, Sums, first_of, quota};
 use crate::workload::payload::{Payload, Way};
 use std::io::{self, ErrorKind};
 use std::ops::Range;
@@ -32,7 +34,7 @@ pub const SIZES: &[usize] =
     &[1, 7, 8, 9, PAGE - 1, PAGE, PAGE + 1, 64 << 10, (256 << 10) - 1, 256 << 10, (256 << 10) + 1, 16 << 20];
 
 /// Every topic with its name, for [`check`] and for lists.
-pub fn topics<T: Transport>() -> [(&'static str, Topic); 10] {
+pub fn topics<T: Transport>() -> [(&'static str, Topic); 11] {
     [
         ("order", order::<T>),
         ("both ways", both_ways::<T>),
@@ -44,6 +46,7 @@ pub fn topics<T: Transport>() -> [(&'static str, Topic); 10] {
         ("receiver leaves", receiver_leaves::<T>),
         ("wrong lengths", wrong_lengths::<T>),
         ("names", names::<T>),
+        ("shared", shared::<T>),
     ]
 }
 
@@ -428,6 +431,83 @@ pub fn names<T: Transport>(wait: Wait) -> Verdict {
         std::fs::read_dir(dir.path()).map_err(|error| error.to_string())?.flatten().map(|e| e.file_name()).collect();
     drop((sides, ends));
     if left.is_empty() { Ok(()) } else { Err(format!("the constructors left {left:?}")) }
+}
+
+/// Where several parties can use one object: the messages of each sender arrive in its order, whole and once, and when the
+/// senders have left and everything was received, every receiver is told so.
+///
+/// # Errors
+/// What was wrong.
+pub fn shared<T: Transport>(wait: Wait) -> Verdict {
+    if !crosses_threads(T::SPEC) {
+        return Ok(());
+    }
+    for (size, n) in [(8, 900), (64, 3000), (4096, 900), (100 << 10, 60)] {
+        let cfg = config(wait, fit::<T>(size));
+        for shape in [Shape::FanIn(3), Shape::FanOut(3), Shape::FanIn(1), Shape::FanOut(1)] {
+            if let Some(ends) = made(T::shared(&cfg, shape))? {
+                let found = (ends.txs.len(), ends.rxs.len());
+                if found != shape.ends() {
+                    return Err(format!("{shape:?} has {found:?} ends"));
+                }
+                shares(ends, few_if_slow(wait, n)).map_err(|how| format!("{shape:?}, {size} B: {how}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `n` messages from several senders to one receiver, or from one to several.
+fn shares<T: Transport>(Ends { txs, mut rxs }: Ends<T>, n: u64) -> Verdict {
+    let of = txs.len();
+    let fault = |fault: crate::workload::Fault| fault.to_string();
+    let send = |index: usize, mut tx: T::Tx| {
+        attached(tx.attach())?;
+        let mut load = Load::of(Touch::Whole, 0);
+        load.next = first_of(index);
+        pattern::send(&mut tx, &mut load, quota(n, index, of)).map_err(fault)
+    };
+    let share = |mut rx: T::Rx| {
+        attached(rx.attach())?;
+        let (mut low, mut sums) = (0, Sums::default());
+        loop {
+            let read = |message: &[u8]| {
+                let seq = payload().sequence(Way::Out, message);
+                let due = if (low..n).contains(&seq) { seq } else { low };
+                payload().check(Way::Out, due, message).map(|_| due)
+            };
+            match rx.recv_with(read) {
+                Ok(seq) => low = seq.map_err(|how| how.to_string())? + 1,
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(format!("a share ended with {error}")),
+            }
+            sums = sums.plus(Sums::of(low - 1, 1));
+        }
+        ended(&mut rx).map(|()| sums)
+    };
+    let join = |ended: thread::Result<_>| ended.unwrap_or_else(|_| Err("panicked".into()));
+    thread::scope(|scope| {
+        let senders: Vec<_> =
+            txs.into_iter().enumerate().map(|(index, tx)| scope.spawn(move || send(index, tx))).collect();
+        let received = if of > 1 {
+            let mut rx = rxs.remove(0);
+            let (mut load, mut nexts) = (Load::of(Touch::Whole, 0), (0..of).map(first_of).collect::<Vec<_>>());
+            attached(rx.attach())?;
+            let gathered = pattern::gather(&mut rx, &mut load, &mut nexts, n).map_err(fault);
+            gathered.and_then(|()| ended(&mut rx)).map(|()| Sums::of(0, n))
+        } else {
+            let receivers: Vec<_> = rxs.into_iter().map(|rx| scope.spawn(move || share(rx))).collect();
+            let shares: Result<Vec<Sums>, _> = receivers.into_iter().map(|rx| join(rx.join())).collect();
+            shares.map(|shares| shares.into_iter().fold(Sums::default(), Sums::plus))
+        };
+        for sender in senders {
+            sender.join().unwrap_or_else(|_| Err("panicked".into()))?;
+        }
+        match received? {
+            sums if sums == Sums::of(0, n) => Ok(()),
+            sums => Err(format!("of {n} messages {} came, or some twice and others never", sums.count)),
+        }
+    })
 }
 
 /// `n` messages one way, between two threads or, for the controls, within one; then the sender leaves.

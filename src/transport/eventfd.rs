@@ -37,7 +37,7 @@ impl Transport for EventFd {
 
     fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
         let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
-        cfg.note("slots", shape.slots);
+        cfg.note(super::SLOTS_NOTE, shape.slots);
         cfg.holds(shape.region_len());
         let events = Events::pair().context(Phase::Setup, "cannot create an eventfd")?;
         let region = Memfd::region(cfg, shape.region_len())?;

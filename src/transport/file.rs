@@ -227,7 +227,7 @@ impl Transport for FileRing {
             let files = [named[0].reopen()?, named[1].reopen()?, named[2].reopen()?];
             lay_out(&files, cfg.size)?;
             cfg.note("file system", file_system(&files[0]));
-            cfg.note("slots", slots_for(cfg.size));
+            cfg.note(super::SLOTS_NOTE, slots_for(cfg.size));
             cfg.holds(slots_for(cfg.size) as usize * cfg.size);
             // Dropping the named handles removes the names; both ends are open by then.
             ends(files, cfg.size, cfg.wait, |i| named[i].reopen())

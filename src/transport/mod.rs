@@ -191,7 +191,7 @@ pub const BOTH: &[Parties] = &[Parties::Process, Parties::Thread];
 /// What a transport is asked to be.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Bytes of every message.
+    /// Bytes of every message (of a batch of them, where several travel as one).
     pub size: usize,
     /// How both ends wait.
     pub wait: Wait,
@@ -215,11 +215,16 @@ pub type Notes = std::sync::Arc<std::sync::Mutex<std::collections::BTreeMap<&'st
 /// The note under which [`Config::holds`] adds up.
 pub const MEMORY_NOTE: &str = "memory, bytes";
 
+/// The note of mechanisms that have a place for each message: how many one direction holds.
+pub const SLOTS_NOTE: &str = "slots";
+/// The note of the others: how many messages one direction holds at least. See [`Config::fits`].
+const FITS_NOTE: &str = "room, messages";
+
 impl Config {
     /// What `plan` asks for.
     pub fn new(plan: &Plan) -> Self {
         Self {
-            size: plan.size,
+            size: plan.carried_size(),
             wait: plan.wait,
             processes: plan.parties == Parties::Process,
             dir: plan.dir.clone().unwrap_or_else(std::env::temp_dir),
@@ -237,6 +242,19 @@ impl Config {
             let so_far = notes.get(MEMORY_NOTE).and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
             notes.insert(MEMORY_NOTE, (so_far + bytes).to_string());
         }
+    }
+
+    /// Says how many messages one direction holds at the very least before a sender has to wait, for mechanisms that have
+    /// no [slots](SLOTS_NOTE). Requests under way are no more than that, or both parties could wait for space for ever.
+    pub fn fits(&self, messages: usize) {
+        self.note(FITS_NOTE, messages);
+    }
+
+    /// How many messages one direction holds for certain, once the transport is made: one, unless it said more.
+    pub fn depth(&self) -> u64 {
+        let Ok(notes) = self.notes.lock() else { return 1 };
+        let said = notes.get(FITS_NOTE).or_else(|| notes.get(SLOTS_NOTE));
+        said.and_then(|text| text.parse().ok()).unwrap_or(1).max(1)
     }
 
     /// Records a fact about the transport for the journal.
@@ -293,6 +311,19 @@ pub trait Transport: Sized + 'static {
         Ok([Side { tx: here_tx, rx: here_rx }, Side { tx: there_tx, rx: there_rx }])
     }
 
+    /// One object that several parties use at once, if the mechanism has such a thing for messages of this size. Without
+    /// it the harness makes a channel for each peer and its hub serves them in turn.
+    ///
+    /// Messages of one sender arrive in its order, each exactly once and whole, at any one of the receivers. A side has
+    /// left when all its ends have.
+    ///
+    /// # Errors
+    /// As [`one_way`](Self::one_way).
+    fn shared(cfg: &Config, shape: Shape) -> Result<Option<Ends<Self>>> {
+        let _ = (cfg, shape);
+        Ok(None)
+    }
+
     /// One end for a program that was started by hand, meeting its peer at `at`. The producer learns the message size
     /// from `cfg`, the consumer from the producer.
     ///
@@ -302,6 +333,34 @@ pub trait Transport: Sized + 'static {
         let _ = (cfg, at, role);
         Err(crate::Error::unsupported(format!("{} connects threads of one process, not two programs", Self::SPEC.name)))
     }
+}
+
+/// Who shares an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// So many senders and one receiver.
+    FanIn(usize),
+    /// One sender and so many receivers, each message to one of them.
+    FanOut(usize),
+}
+
+impl Shape {
+    /// Senders and receivers.
+    pub fn ends(self) -> (usize, usize) {
+        match self {
+            Shape::FanIn(peers) => (peers, 1),
+            Shape::FanOut(peers) => (1, peers),
+        }
+    }
+}
+
+/// The ends of an object that several parties share: as many as its [`Shape`] says.
+#[derive(Debug)]
+pub struct Ends<T: Transport> {
+    /// Sending ends.
+    pub txs: Vec<T::Tx>,
+    /// Receiving ends.
+    pub rxs: Vec<T::Rx>,
 }
 
 /// Which end a separately started program is.

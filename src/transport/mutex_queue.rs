@@ -6,7 +6,7 @@
 //! fresh vector (measures the allocator). Source: Dijkstra's bounded buffer; std::sync::{Mutex, Condvar}.
 
 use super::buffers::{Buffer, buffer, depth, record, spec};
-use super::{ALL_WAITS, Config, Receiver, Sender, Spec, Transport};
+use super::{ALL_WAITS, Config, Ends, Receiver, Sender, Shape, Spec, Transport};
 use crate::error::Result;
 use crate::plan::Wait;
 use std::io::{self, ErrorKind};
@@ -21,7 +21,8 @@ struct Queue {
     buffers: Box<[Buffer]>,
     head: usize,
     len: usize,
-    left: [bool; 2],
+    /// Ends on either side that have not left: sending, receiving.
+    present: [usize; 2],
 }
 
 #[derive(Debug)]
@@ -62,8 +63,11 @@ impl Shared {
     }
 
     fn leave(&self, who: usize, bell: &Condvar) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).left[who] = true;
-        bell.notify_one();
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.present[who] -= 1;
+        if queue.present[who] == 0 {
+            bell.notify_all();
+        }
     }
 }
 
@@ -85,15 +89,27 @@ impl Transport for MutexQueue {
     type Rx = Rx;
 
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
-        let new = || buffer(cfg.size);
-        let depth = depth(cfg.size);
-        record(cfg, depth);
-        let buffers = (0..depth).map(|_| new()).collect();
-        let queue = Mutex::new(Queue { buffers, head: 0, len: 0, left: [false; 2] });
-        let shared = Shared { queue, filled: Condvar::new(), freed: Condvar::new(), wait: cfg.wait };
-        let shared = Arc::new(shared);
-        Ok((Tx(Arc::clone(&shared), new()), Rx(shared, new())))
+        let shared = queue(cfg, (1, 1));
+        Ok((Tx(Arc::clone(&shared), buffer(cfg.size)), Rx(shared, buffer(cfg.size))))
     }
+
+    // The queue does not care who locks it: any number of threads on either side.
+    fn shared(cfg: &Config, shape: Shape) -> Result<Option<Ends<Self>>> {
+        let (senders, receivers) = shape.ends();
+        let queue = queue(cfg, (senders, receivers));
+        let txs = (0..senders).map(|_| Tx(Arc::clone(&queue), buffer(cfg.size))).collect();
+        let rxs = (0..receivers).map(|_| Rx(Arc::clone(&queue), buffer(cfg.size))).collect();
+        Ok(Some(Ends { txs, rxs }))
+    }
+}
+
+/// A queue for so many senders and receivers.
+fn queue(cfg: &Config, (senders, receivers): (usize, usize)) -> Arc<Shared> {
+    let depth = depth(cfg.size);
+    record(cfg, depth);
+    let buffers = (0..depth).map(|_| buffer(cfg.size)).collect();
+    let queue = Mutex::new(Queue { buffers, head: 0, len: 0, present: [senders, receivers] });
+    Arc::new(Shared { queue, filled: Condvar::new(), freed: Condvar::new(), wait: cfg.wait })
 }
 
 impl Sender for Tx {
@@ -105,8 +121,8 @@ impl Sender for Tx {
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
         fill(&mut self.1);
         let shared = &*self.0;
-        let mut queue = shared.wait_until(&shared.freed, |q| q.len < q.buffers.len() || q.left[1]);
-        if queue.left[1] {
+        let mut queue = shared.wait_until(&shared.freed, |q| q.len < q.buffers.len() || q.present[1] == 0);
+        if queue.present[1] == 0 {
             return Err(ErrorKind::BrokenPipe.into());
         }
         let place = (queue.head + queue.len) % queue.buffers.len();
@@ -124,7 +140,7 @@ impl Receiver for Rx {
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         let shared = &*self.0;
-        let mut queue = shared.wait_until(&shared.filled, |q| q.len > 0 || q.left[0]);
+        let mut queue = shared.wait_until(&shared.filled, |q| q.len > 0 || q.present[0] == 0);
         if queue.len == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }

@@ -5,10 +5,10 @@
 //! messages. Rejected: leaving the default, which measures wake-ups per 64 KiB. Source: pipe(2), pipe(7), fcntl(2).
 
 use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
-use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Spec, Transport, UNLIMITED};
+use super::{BOTH, Config, DESCRIPTOR_WAITS, Ends, Family, Meeting, Met, Role, Shape, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{pipe_capacity, set_pipe_capacity};
-use std::io::{PipeReader, PipeWriter};
+use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// See the [module](self).
@@ -16,11 +16,22 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub struct Pipe;
 
 const DEFAULT_CAPACITY: usize = 64 << 10;
+/// PIPE_BUF: the longest write that is never torn apart by others. Source: pipe(7).
+const ATOMIC: usize = 4096;
 
 /// What `/proc/sys/fs/pipe-max-size` allows an unprivileged user.
 fn largest() -> usize {
     let text = std::fs::read_to_string("/proc/sys/fs/pipe-max-size").unwrap_or_default();
     text.trim().parse().unwrap_or(1 << 20)
+}
+
+/// Gives a pipe its capacity and records it.
+fn sized(cfg: &Config, writer: &PipeWriter) -> Result<()> {
+    let given = enlarge(cfg, writer, 2 * cfg.size)?;
+    cfg.holds(given);
+    // A page takes a further message only if it fits as a whole: at worst half of the pages are filler.
+    cfg.fits(given / 2 / cfg.size);
+    Ok(())
 }
 
 /// Gives a pipe its capacity, records it, and makes ends of it.
@@ -29,7 +40,7 @@ pub(super) fn ends(
     reader: PipeReader,
     writer: PipeWriter,
 ) -> Result<(ByteTx<PipeWriter>, ByteRx<PipeReader>)> {
-    cfg.holds(enlarge(cfg, &writer, 2 * cfg.size)?);
+    sized(cfg, &writer)?;
     let tx = ByteTx::new(writer, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
     let rx = ByteRx::new(reader, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
     Ok((tx, rx))
@@ -54,6 +65,24 @@ impl Transport for Pipe {
     fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
         let (reader, writer) = std::io::pipe().context(Phase::Setup, "cannot create a pipe")?;
         ends(cfg, reader, writer)
+    }
+
+    // POSIX promises that a write of up to PIPE_BUF bytes goes in as a whole; longer ones of several writers mix. Linux
+    // copies in and out under one lock, so that a pipe which only ever took whole messages of one size gives whole ones to
+    // each of several readers. Every byte is verified, so a kernel that did otherwise would be noticed.
+    fn shared(cfg: &Config, shape: Shape) -> Result<Option<Ends<Self>>> {
+        if cfg.size > ATOMIC {
+            cfg.note("not shared", format!("messages of more than {ATOMIC} bytes would mix"));
+            return Ok(None);
+        }
+        let (reader, writer) = std::io::pipe().context(Phase::Setup, "cannot create a pipe")?;
+        sized(cfg, &writer)?;
+        let (senders, receivers) = shape.ends();
+        let tx = |_| ByteTx::new(writer.try_clone()?, cfg.size, cfg.wait);
+        let rx = |_| ByteRx::new(reader.try_clone()?, cfg.size, cfg.wait);
+        let txs = (0..senders).map(tx).collect::<io::Result<_>>().context(Phase::Setup, "cannot share the pipe")?;
+        let rxs = (0..receivers).map(rx).collect::<io::Result<_>>().context(Phase::Setup, "cannot share the pipe")?;
+        Ok(Some(Ends { txs, rxs }))
     }
 
     fn meet(cfg: &Config, _at: &str, role: Role) -> Result<Met<Self>> {

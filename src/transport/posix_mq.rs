@@ -143,6 +143,7 @@ fn make_queue(cfg: &Config, name: &str) -> Result<Queue> {
         cfg.note("limited by", setting);
     }
     cfg.holds(deep * cfg.size);
+    cfg.fits(deep);
     Ok(queue)
 }
 

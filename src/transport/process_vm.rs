@@ -127,7 +127,7 @@ impl Transport for ProcessVm {
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
         permitted(cfg.processes)?;
         let (places, notices) = shapes(cfg.size);
-        cfg.note("slots", places.slots);
+        cfg.note(super::SLOTS_NOTE, places.slots);
         cfg.holds(places.region_len() + notices.region_len());
         let file = map::sealed_memfd(notices.region_len()).context(Phase::Setup, "cannot create a memfd")?;
         let region = Arc::new(map::map_file(&file).context(Phase::Setup, "cannot map a memfd")?);

@@ -177,7 +177,7 @@ impl<B: Backing> Transport for Ring<B> {
 
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
         let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
-        cfg.note("slots", shape.slots);
+        cfg.note(super::SLOTS_NOTE, shape.slots);
         cfg.holds(shape.region_len());
         Ok(ends(B::region(cfg, shape.region_len())?, shape, [manner(cfg.wait, cfg.processes); 2]))
     }

@@ -126,6 +126,7 @@ fn make_queue(cfg: &Config, key: i32) -> io::Result<Arc<Queue>> {
         cfg.note("limited by", limit);
     }
     cfg.holds(given);
+    cfg.fits(given / cfg.size);
     Ok(queue)
 }
 

@@ -200,6 +200,7 @@ fn receiving(cfg: &Config, ip: IpAddr, size: usize) -> io::Result<(UdpSocket, us
     cfg.note("receive buffer used per message", charge);
     cfg.note("window, messages", window);
     cfg.holds(buffer);
+    cfg.fits(window);
     Ok((socket, window))
 }
 

@@ -44,6 +44,8 @@ pub(super) fn pair(cfg: &Config, kind: Kind, senders: usize) -> io::Result<(Pack
         let given = set_send_buffer(end, buffer_for(cfg.size))?;
         cfg.note("send buffer", given);
         cfg.holds(given);
+        // Each packet is charged with its bookkeeping, as in a stream.
+        cfg.fits(given / (2 * cfg.size + 1024));
     }
     Ok((a, b))
 }

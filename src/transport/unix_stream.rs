@@ -27,6 +27,8 @@ pub(super) fn size_buffers(cfg: &Config, ends: [&UnixStream; 2]) -> io::Result<(
         cfg.holds(given);
     }
     cfg.note("send buffer", given);
+    // The kernel charges what it allocates: up to twice the bytes, and its own records, for each message.
+    cfg.fits(given / (2 * cfg.size + 1024));
     Ok(())
 }
 

@@ -122,7 +122,7 @@ impl<R: Reading> Transport for Moved<R> {
         // What a slot of the pipe refers to is a page, however little of it is used.
         let capacity = enlarge(cfg, &writer, super::IN_FLIGHT)?;
         let buffers = buffers(cfg.size, capacity);
-        cfg.note("slots", (capacity / PAGE / cfg.size.div_ceil(PAGE)).max(1));
+        cfg.note(super::SLOTS_NOTE, (capacity / PAGE / cfg.size.div_ceil(PAGE)).max(1));
         cfg.holds(buffers * stride(cfg.size));
         let tx = Tx::new(writer, cfg.size, cfg.wait, buffers).context(Phase::Setup, "cannot map the buffers")?;
         let rx = R::from(reader, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;

@@ -5,7 +5,10 @@
 //! runs (touch, a planted delay) is a value in [`Load`], which the loops copy into locals before they start: a counter
 //! behind a reference is stored for every message, in case a call unwinds, and that alone is a nanosecond.
 
+pub mod batched;
 pub mod offered;
+pub mod outstanding;
+pub mod pattern;
 pub mod payload;
 pub mod ping_pong;
 pub mod plant;

@@ -110,6 +110,15 @@ impl Payload {
         }
     }
 
+    /// The sequence number that a message of at least eight bytes claims to have; 0 of a shorter one.
+    #[inline(always)]
+    pub fn sequence(self, way: Way, message: &[u8]) -> u64 {
+        const INVERSE: u64 = inverse(STRIDE);
+        message
+            .first_chunk::<8>()
+            .map_or(0, |raw| u64::from_le_bytes(*raw).wrapping_sub(first_word(way, 0)).wrapping_mul(INVERSE))
+    }
+
     /// Verifies message `seq` and returns its length.
     ///
     /// # Errors
@@ -161,20 +170,18 @@ fn diagnose(way: Way, seq: u64, message: &[u8]) -> Mismatch {
     let mut due = vec![0; message.len()];
     Payload::new(Touch::Whole).fill(way, seq, &mut due);
     let offset = due.iter().zip(message).position(|(a, b)| a != b).unwrap_or(0);
-    let seems = message.first_chunk::<8>().map(|raw| {
-        let distance = u64::from_le_bytes(*raw).wrapping_sub(first_word(way, 0));
-        distance.wrapping_mul(inverse(STRIDE))
-    });
+    let seems = (message.len() >= 8).then(|| Payload::new(Touch::Whole).sequence(way, message));
     // A number far away is not a sequence number but a damaged word.
     let seems = seems.filter(|found| found.abs_diff(seq) < 1 << 32);
     Mismatch { expected: seq, seems, offset, len: message.len() }
 }
 
 /// The multiplicative inverse of an odd number modulo 2^64, by Newton's iteration.
-fn inverse(odd: u64) -> u64 {
-    let mut x = odd;
-    for _ in 0..6 {
+const fn inverse(odd: u64) -> u64 {
+    let (mut x, mut step) = (odd, 0);
+    while step < 6 {
         x = x.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(x)));
+        step += 1;
     }
     x
 }
@@ -228,6 +235,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_message_tells_its_number(seq in any::<u64>(), len in 8_usize..300) {
+            prop_assert_eq!(WHOLE.sequence(Way::Out, &message(seq, len)), seq);
+        }
+
         #[test]
         fn every_flipped_bit_is_found(seq in any::<u64>(), len in 1_usize..300, at in any::<usize>(), bit in 0_u8..8) {
             let mut bytes = message(seq, len);

@@ -38,29 +38,38 @@ pub fn lead<T: Transport>(
     let first = load.next;
     let healthy = |side: &mut Side<T>, load: &mut Load, n| match workload {
         Workload::PingPong => ping_pong::lead(side, load, n, &mut Batch),
-        Workload::Stream | Workload::OfferedLoad => stream::lead(side, load, n),
+        _ => stream::lead(side, load, n),
     };
     healthy(side, load, n / 2)?;
     let (payload, seq) = (load.payload, load.next);
-    let send = |tx: &mut T::Tx, seq| tx.send_with(|message| payload.fill(Way::Out, seq, message));
-    match plant {
-        Plant::Flip => flip(&mut side.tx, load)?,
-        Plant::Drop => {}
-        Plant::Double => {
-            send(&mut side.tx, seq)?;
-            send(&mut side.tx, seq)?;
-        }
-        Plant::Swap => {
-            send(&mut side.tx, seq + 1)?;
-            send(&mut side.tx, seq)?;
-        }
-    }
+    commit(&mut side.tx, load, plant)?;
     if workload == Workload::PingPong {
         side.rx.recv_with(|pong| payload.check(Way::Back, seq, pong))??;
     }
-    let sent = if plant == Plant::Swap { 2 } else { 1 };
-    load.book(sent, 0, 0);
     healthy(side, load, first + n - load.next)
+}
+
+/// Sends what should have been the next message (two of them for a swap) with the fault.
+///
+/// # Errors
+/// When the transport fails.
+pub fn commit(tx: &mut impl Sender, load: &mut Load, plant: Plant) -> Result<(), Fault> {
+    let (payload, seq) = (load.payload, load.next);
+    let mut send = |seq| tx.send_with(|message| payload.fill(Way::Out, seq, message));
+    match plant {
+        Plant::Flip => flip(tx, load)?,
+        Plant::Drop => {}
+        Plant::Double => {
+            send(seq)?;
+            send(seq)?;
+        }
+        Plant::Swap => {
+            send(seq + 1)?;
+            send(seq)?;
+        }
+    }
+    load.book(if plant == Plant::Swap { 2 } else { 1 }, 0, 0);
+    Ok(())
 }
 
 /// Both halves in one party, with a flipped bit in the middle.

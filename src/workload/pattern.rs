@@ -1,0 +1,394 @@
+//! Many parties: what each of them does with its ends in fan-in, fan-out and independent pairs.
+//!
+//! Key decision: a sequence number says *who* sent a message and which one of that producer's it is, so that every message
+//! can be verified whoever receives it, and each producer's order is checked although the orders of different producers
+//! mix. Where consumers compete for the messages of one object, each verifies that what it gets rises, and all of them
+//! together that every message came exactly once: number, sum and sum of squares of the sequence numbers are those of the
+//! window. A message must have eight bytes to say so much. Rejected: a header with the producer in it (bytes that no other
+//! workload carries).
+//!
+//! Where a mechanism has no object that several parties can use, each peer has a channel of its own and the hub serves them
+//! *in turn*, one message each. It never starves one, and it waits for the one whose turn it is: the shares are equal by
+//! construction, which is another thing than a shared object and is said in the row. Rejected: poll(2) or its like over the
+//! channels (a second system call per message that the mechanism's own row does not have; rings have nothing to poll).
+//!
+//! # Fairness
+//! A window begins for all parties together and ends when its messages are carried; until then each producer (each
+//! consumer of a shared object, each pair) carries as many as it can. *Fairness* is the smallest of these shares divided by
+//! the largest: 1 when all carried alike, 0 when one got nothing. Producers claim their messages in blocks of at most 64,
+//! and at most a sixteenth of an even share, which is how finely a short window can tell.
+//!
+//! # Timing model
+//! `elapsed = last verified - first built`: the first producer reads the clock before its first message, each consumer after
+//! its last. All parties start together. A consumer that does not know how many messages it will get (in fan-out and in
+//! pairs) stops at an *end message*, so one message for each consumer is inside the time and not in the count.
+
+use super::payload::{Mismatch, Payload, Way};
+use super::{Fault, Load, delay, plant};
+use crate::transport::{Receiver, Sender};
+
+/// Low bits of a sequence number that count a producer's own messages.
+const OWN_BITS: u32 = 40;
+/// The sequence number of an end message.
+const END: u64 = u64::MAX;
+
+/// The first sequence number of a producer.
+pub fn first_of(producer: usize) -> u64 {
+    (producer as u64) << OWN_BITS
+}
+
+/// How many of `n` messages are those of party `index` out of `of` when they are served in turn.
+pub fn quota(n: u64, index: usize, of: usize) -> u64 {
+    let (index, of) = (index as u64, of as u64);
+    n / of + u64::from(index < n % of)
+}
+
+/// Smallest share divided by the largest; nothing without shares or messages. 1 is even, 0 is starved.
+pub fn fairness(shares: &[u64]) -> Option<f64> {
+    let most = *shares.iter().max().filter(|most| **most > 0)?;
+    shares.iter().min().map(|least| *least as f64 / most as f64)
+}
+
+/// One of the channels that the hub serves in turn: its end, and the sequence number that is next there.
+#[derive(Debug)]
+pub struct Lane<E> {
+    /// The hub's end.
+    pub end: E,
+    /// Next sequence number.
+    pub next: u64,
+}
+
+/// What a consumer of a shared object got, in a form that adds up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Messages.
+    pub count: u64,
+    /// Sum of their sequence numbers, modulo 2^64.
+    pub sum: u64,
+    /// Sum of the squares.
+    pub squares: u64,
+}
+
+impl Sums {
+    #[inline(always)]
+    fn add(&mut self, seq: u64) {
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(seq);
+        self.squares = self.squares.wrapping_add(seq.wrapping_mul(seq));
+    }
+
+    /// Of `n` messages from `first` on, each once.
+    pub fn of(first: u64, n: u64) -> Self {
+        // Sums of the numbers below `m` and of their squares, without a loop over a window of millions.
+        let below = |m: u64| {
+            let m = u128::from(m);
+            let less = m.saturating_sub(1);
+            (less * m / 2, less * m * (less + m) / 6)
+        };
+        let ((low, low_squares), (high, high_squares)) = (below(first), below(first + n));
+        Self { count: n, sum: (high - low) as u64, squares: (high_squares - low_squares) as u64 }
+    }
+
+    /// Of two consumers together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            sum: self.sum.wrapping_add(other.sum),
+            squares: self.squares.wrapping_add(other.squares),
+        }
+    }
+}
+
+/// Sends the next `n` messages, with the planted fault among them if there is one left.
+///
+/// # Errors
+/// When the transport fails.
+pub fn send(tx: &mut impl Sender, load: &mut Load, n: u64) -> Result<(), Fault> {
+    let Some(fault) = load.due(n) else { return send_right(tx, load, n) };
+    let end = load.next + n;
+    send_right(tx, load, n / 2)?;
+    plant::commit(tx, load, fault)?;
+    send_right(tx, load, end - load.next)
+}
+
+#[inline(never)]
+fn send_right(tx: &mut impl Sender, load: &mut Load, n: u64) -> Result<(), Fault> {
+    let (payload, first) = (load.payload, load.next);
+    for seq in first..first + n {
+        tx.send_with(|message| payload.fill(Way::Out, seq, message))?;
+    }
+    load.book(n, 0, 0);
+    Ok(())
+}
+
+/// Sends an end message.
+///
+/// # Errors
+/// When the transport fails.
+pub fn say_end(tx: &mut impl Sender, payload: Payload) -> Result<(), Fault> {
+    Ok(tx.send_with(|message| payload.fill(Way::Out, END, message))?)
+}
+
+/// Sends `n` messages, one to each lane in turn, and an end message to each.
+///
+/// # Errors
+/// When the transport fails.
+#[inline(never)]
+pub fn deal<E: Sender>(lanes: &mut [Lane<E>], load: &mut Load, n: u64) -> Result<(), Fault> {
+    let payload = load.payload;
+    let fault = load.due(n);
+    let mut turn = 0;
+    for sent in 0..n {
+        let lane = &mut lanes[turn];
+        if let Some(fault) = fault.filter(|_| sent == n / 2) {
+            let mut own = Load { next: lane.next, ..load.clone() };
+            plant::commit(&mut lane.end, &mut own, fault)?;
+        } else {
+            lane.end.send_with(|message| payload.fill(Way::Out, lane.next, message))?;
+        }
+        lane.next += 1;
+        turn = if turn + 1 == lanes.len() { 0 } else { turn + 1 };
+    }
+    lanes.iter_mut().try_for_each(|lane| say_end(&mut lane.end, payload))?;
+    load.book(n, 0, 0);
+    Ok(())
+}
+
+/// Receives `n` messages, one from each lane in turn.
+///
+/// # Errors
+/// When the transport fails or a message is wrong.
+#[inline(never)]
+pub fn collect<E: Receiver>(lanes: &mut [Lane<E>], load: &mut Load, n: u64) -> Result<(), Fault> {
+    let (payload, wait) = (load.payload, load.delay_ns);
+    let (mut bytes, mut turn) = (0, 0);
+    for _ in 0..n {
+        let lane = &mut lanes[turn];
+        bytes += lane.end.recv_with(|message| payload.check(Way::Out, lane.next, message))??;
+        lane.next += 1;
+        turn = if turn + 1 == lanes.len() { 0 } else { turn + 1 };
+        delay(wait);
+    }
+    load.book(n, n, bytes as u64);
+    Ok(())
+}
+
+/// Receives `n` messages of any producer from one object; `nexts` holds what is due from each.
+///
+/// # Errors
+/// When the transport fails, or a message is wrong or not the next one of its producer.
+#[inline(never)]
+pub fn gather(rx: &mut impl Receiver, load: &mut Load, nexts: &mut [u64], n: u64) -> Result<(), Fault> {
+    let (payload, wait) = (load.payload, load.delay_ns);
+    let mut bytes = 0;
+    for _ in 0..n {
+        bytes += rx.recv_with(|message| {
+            // The number only says whose message it claims to be; what is due decides whether it is right.
+            let producer = (payload.sequence(Way::Out, message) >> OWN_BITS) as usize;
+            let due = if producer < nexts.len() { &mut nexts[producer] } else { &mut nexts[0] };
+            let checked = payload.check(Way::Out, *due, message);
+            *due += 1;
+            checked
+        })??;
+        delay(wait);
+    }
+    load.book(n, n, bytes as u64);
+    Ok(())
+}
+
+/// Receives one producer's messages in their order until its end message, and returns how many there were.
+///
+/// # Errors
+/// When the transport fails or a message is wrong.
+#[inline(never)]
+pub fn receive_all(rx: &mut impl Receiver, load: &mut Load) -> Result<Sums, Fault> {
+    let (payload, first, wait) = (load.payload, load.next, load.delay_ns);
+    let (mut seq, mut bytes) = (first, 0);
+    loop {
+        let checked = rx.recv_with(|message| match payload.check(Way::Out, seq, message) {
+            Err(_) if payload.check(Way::Out, END, message).is_ok() => Ok(None),
+            checked => checked.map(Some),
+        })?;
+        let Some(len) = checked? else { break };
+        seq += 1;
+        bytes += len;
+        delay(wait);
+    }
+    load.book(seq - first, seq - first, bytes as u64);
+    Ok(Sums { count: seq - first, ..Sums::default() })
+}
+
+/// Receives a share of a window of `n` messages from one object until an end message. Goes on behind a wrong message,
+/// so that the producer and the other consumers come to their end, and reports the first one then.
+///
+/// # Errors
+/// When the transport fails, or a message is wrong or not of this window, or came before one that it should follow.
+#[inline(never)]
+pub fn receive_share(rx: &mut impl Receiver, load: &mut Load, n: u64) -> Result<Sums, Fault> {
+    let (payload, first, wait) = (load.payload, load.next, load.delay_ns);
+    let (mut low, high, mut bytes) = (first, first + n, 0);
+    let (mut sums, mut wrong): (Sums, Option<Mismatch>) = (Sums::default(), None);
+    loop {
+        let (seq, checked) = rx.recv_with(|message| {
+            let seq = payload.sequence(Way::Out, message);
+            let due = if (low..high).contains(&seq) || seq == END { seq } else { low };
+            (due, payload.check(Way::Out, due, message))
+        })?;
+        match checked {
+            Ok(_) if seq == END => break,
+            Ok(len) => {
+                bytes += len;
+                sums.add(seq);
+                low = seq + 1;
+            }
+            Err(mismatch) => drop(wrong.get_or_insert(mismatch)),
+        }
+        delay(wait);
+    }
+    load.book(n, sums.count, bytes as u64);
+    wrong.map_or(Ok(sums), |mismatch| Err(mismatch.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Plan, Plant, Touch};
+    use crate::transport::{Config, HeapRing, Transport};
+
+    type Tx = <HeapRing as Transport>::Tx;
+    type Rx = <HeapRing as Transport>::Rx;
+
+    fn channel() -> (Tx, Rx) {
+        let (mut tx, mut rx) = HeapRing::one_way(&Config::new(&Plan::default())).unwrap();
+        tx.attach().unwrap();
+        rx.attach().unwrap();
+        (tx, rx)
+    }
+
+    fn load(producer: usize) -> Load {
+        Load { next: first_of(producer), ..Load::of(Touch::Whole, 0) }
+    }
+
+    fn say(tx: &mut Tx, seqs: &[u64]) {
+        for seq in seqs {
+            tx.send_with(|message| load(0).payload.fill(Way::Out, *seq, message)).unwrap();
+        }
+    }
+
+    #[test]
+    fn quotas_add_up_and_differ_by_one_at_most() {
+        for (n, of) in [(0, 3), (1, 3), (7, 3), (9, 3), (1000, 7)] {
+            let quotas: Vec<u64> = (0..of).map(|index| quota(n, index, of)).collect();
+            assert_eq!(quotas.iter().sum::<u64>(), n);
+            assert!(quotas.is_sorted_by(|a, b| a >= b) && quotas[0] - quotas[of - 1] <= 1, "{quotas:?}");
+        }
+    }
+
+    #[test]
+    fn fairness_is_the_smallest_share_of_the_largest() {
+        assert_eq!(fairness(&[50, 100, 75]), Some(0.5));
+        assert_eq!(fairness(&[7]), Some(1.0));
+        assert_eq!(fairness(&[0, 9]), Some(0.0));
+        assert_eq!((fairness(&[]), fairness(&[0, 0])), (None, None));
+    }
+
+    #[test]
+    fn sums_are_those_of_the_single_numbers() {
+        for (first, n) in [(0, 0), (0, 1), (0, 1000), (12_345, 678)] {
+            let mut one_by_one = Sums::default();
+            (first..first + n).for_each(|seq| one_by_one.add(seq));
+            assert_eq!(one_by_one, Sums::of(first, n), "{n} from {first}");
+        }
+        assert_eq!(Sums::of(3, 4).plus(Sums::of(7, 5)), Sums::of(3, 9));
+        let mut doubled = Sums::of(0, 9);
+        doubled.add(3);
+        assert_ne!(doubled, Sums::of(0, 10), "3 came twice and 9 never");
+    }
+
+    #[test]
+    fn producers_may_mix_as_they_like_but_each_keeps_its_order() {
+        let (mut tx, mut rx) = channel();
+        let (a, b) = (first_of(0), first_of(1));
+        say(&mut tx, &[b, a, a + 1, b + 1, b + 2, a + 2]);
+        let (mut hub, mut nexts) = (load(0), [a, b]);
+        gather(&mut rx, &mut hub, &mut nexts, 6).unwrap();
+        assert_eq!((hub.verified, nexts), (6, [a + 3, b + 3]));
+        say(&mut tx, &[a + 3, b + 4]);
+        let fault = gather(&mut rx, &mut hub, &mut nexts, 2).unwrap_err().to_string();
+        assert!(fault.contains("lost or reordered"), "{fault}");
+    }
+
+    #[test]
+    fn a_message_of_nobody_is_wrong() {
+        let (mut tx, mut rx) = channel();
+        say(&mut tx, &[first_of(2)]);
+        assert!(gather(&mut rx, &mut load(0), &mut [first_of(0), first_of(1)], 1).is_err());
+    }
+
+    #[test]
+    fn a_share_rises_within_its_window_and_ends_with_an_end_message() {
+        let (mut tx, mut rx) = channel();
+        let mut consumer = load(0);
+        say(&mut tx, &[0, 2, 5, END]);
+        assert_eq!(receive_share(&mut rx, &mut consumer, 9).unwrap().count, 3);
+        assert_eq!((consumer.next, consumer.verified), (9, 3));
+        for wrong in [[10, 9], [9, 9], [9, 20], [9, 3]] {
+            say(&mut tx, &wrong);
+            say(&mut tx, &[END]);
+            consumer.next = 9;
+            assert!(receive_share(&mut rx, &mut consumer, 9).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_producer_is_heard_to_its_end_message() {
+        let (mut tx, mut rx) = channel();
+        let (mut producer, mut consumer) = (load(3), load(3));
+        for n in [0, 1, 40] {
+            send(&mut tx, &mut producer, n).unwrap();
+            say_end(&mut tx, producer.payload).unwrap();
+            assert_eq!(receive_all(&mut rx, &mut consumer).unwrap().count, n);
+        }
+        assert_eq!((consumer.next, consumer.verified), (first_of(3) + 41, 41));
+    }
+
+    #[test]
+    fn lanes_are_served_in_turn() {
+        let mut ends: Vec<_> = (0..3).map(|_| channel()).collect();
+        for (index, (tx, _)) in ends.iter_mut().enumerate() {
+            send(tx, &mut load(index), quota(10, index, 3)).unwrap();
+        }
+        let (txs, rxs): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
+        fn lanes<E>(ends: Vec<E>) -> Vec<Lane<E>> {
+            ends.into_iter().enumerate().map(|(index, end)| Lane { end, next: first_of(index) }).collect()
+        }
+        let (mut from, mut to) = (lanes(rxs), lanes(txs));
+        let mut hub = load(0);
+        collect(&mut from, &mut hub, 10).unwrap();
+        assert_eq!(hub.verified, 10);
+        let mut unplanted = load(0);
+        deal(&mut to, &mut unplanted, 8).unwrap();
+        for (index, lane) in from.iter_mut().enumerate() {
+            assert_eq!(receive_all(&mut lane.end, &mut load(index)).unwrap().count, quota(8, index, 3));
+        }
+    }
+
+    #[test]
+    fn planted_faults_are_heard_on_every_way() {
+        for plant in [Plant::Flip, Plant::Drop, Plant::Double, Plant::Swap] {
+            let mut faulty = Load::new(&Plan { plant: Some(plant), ..Plan::default() });
+            let (mut tx, mut rx) = channel();
+            send(&mut tx, &mut faulty, 20).unwrap();
+            say_end(&mut tx, faulty.payload).unwrap();
+            assert!(receive_all(&mut rx, &mut load(0)).is_err(), "{plant}");
+
+            let mut faulty = Load::new(&Plan { plant: Some(plant), ..Plan::default() });
+            let (mut tx, mut rx) = channel();
+            send(&mut tx, &mut faulty, 20).unwrap();
+            say_end(&mut tx, faulty.payload).unwrap();
+            let found = receive_share(&mut rx, &mut load(0), 20);
+            assert!(found.is_err() || found.unwrap() != Sums::of(0, 20), "{plant}");
+        }
+    }
+}

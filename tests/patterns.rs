@@ -1,0 +1,419 @@
+//! What a workload can have several of: requests under way, messages that travel as one, parties. Every mechanism through
+//! its own program. Nothing here asserts a time.
+
+mod common;
+
+use ipcost::transport::{self, Family, Spec};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The program of a mechanism: they all lie beside the comparer.
+fn program(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_ipcost")).with_file_name(format!("ipc-{name}"))
+}
+
+fn run(name: &str, arguments: &[&str]) -> Output {
+    Command::new(program(name)).args(arguments).stdin(Stdio::null()).output().expect("the program was built")
+}
+
+/// The outcome that a program prints, whatever it is. On a busy machine a short run may be disbelieved because the launcher
+/// took too much of its time; that says nothing here, and it is run again.
+fn outcome(name: &str, arguments: &[&str]) -> Value {
+    let busy = |found: &Value| found["invalid"].as_str().is_some_and(|why| why.contains("the harness took"));
+    let found = (0..5).map(|_| outcome_once(name, arguments)).find(|found| !busy(found));
+    found.unwrap_or_else(|| panic!("{name} {arguments:?}: the machine is too busy for any short run"))
+}
+
+fn outcome_once(name: &str, arguments: &[&str]) -> Value {
+    let output = run(name, &[arguments, &["--format", "json"]].concat());
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{name} {arguments:?}: {e}: {complaint}"))
+}
+
+/// As [`outcome`], of a run that must succeed and account for `n` messages of `size` bytes.
+fn carried(name: &str, n: u64, size: u64, arguments: &[&str]) -> Value {
+    let (count, bytes) = (n.to_string(), size.to_string());
+    let found = outcome(name, &[arguments, &["--messages", &count, "--size", &bytes]].concat());
+    assert_eq!(found["status"], "ok", "{name} {arguments:?}: {found}");
+    let verified = serde_json::json!({"messages": n, "bytes": n * size});
+    assert_eq!((&found["messages"], &found["verified"]), (&n.into(), &verified), "{name} {arguments:?}: {found}");
+    found
+}
+
+/// That a command line is refused with code 2 and one line about `clue`.
+fn refused(name: &str, arguments: &[&str], clue: &str) {
+    let output = run(name, arguments);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{name} {arguments:?}: {text}");
+    let errors: Vec<_> = text.lines().filter(|line| line.starts_with("error")).collect();
+    assert!(
+        matches!(errors[..], [line] if line.contains(clue)),
+        "{name} {arguments:?} says nothing of {clue:?}: {text}"
+    );
+}
+
+fn specs() -> impl Iterator<Item = &'static Spec> {
+    transport::ALL.iter().filter(|runner| runner.usable().is_ok()).map(|runner| runner.spec())
+}
+
+/// The mechanisms that connect two parties.
+fn connecting() -> impl Iterator<Item = &'static Spec> {
+    specs().filter(|spec| spec.family != Family::Control)
+}
+
+// ---------------------------------------------------------------------------------------------- requests under way
+
+#[test]
+fn a_window_of_requests_is_carried_or_refused_with_what_fits() {
+    common::watched(LIMIT, || {
+        for spec in connecting() {
+            for parties in spec.parties {
+                let window = ["ping-pong", "--outstanding", "8", "--parties", parties.word()];
+                let found = outcome(spec.name, &[&window[..], &["--messages", "300"]].concat());
+                assert_eq!(found["outstanding"], 8, "{found}");
+                if found["status"] == "unsupported" {
+                    let reason = found["reason"].as_str().unwrap();
+                    assert!(reason.contains("is sure to hold"), "{}: {reason}", spec.name);
+                    continue;
+                }
+                let found = carried(spec.name, 300, 64, &window);
+                let rtt = &found["rtt_ns"];
+                let samples = rtt["histogram"].as_array().unwrap().iter().map(|pair| pair[1].as_u64().unwrap());
+                assert_eq!(samples.sum::<u64>(), 300, "{found}");
+                // Little's law is how the mean is computed, so this is arithmetic: eight at a time.
+                let in_flight = rtt["mean"].as_f64().unwrap() * found["throughput"]["messages_per_s"].as_f64().unwrap();
+                assert!((in_flight / 8e9 - 1.0).abs() < 1e-6, "{found}");
+                assert!(found["floor"].get("multiple").is_none(), "a window has no multiple: {found}");
+            }
+        }
+    });
+}
+
+#[test]
+fn one_request_at_a_time_is_the_plain_ping_pong() {
+    let found = carried("pipe", 100, 64, &["ping-pong", "--outstanding", "1"]);
+    assert!(found.get("outstanding").is_none(), "{found}");
+}
+
+#[test]
+fn a_window_that_fills_what_one_direction_holds_ends_and_one_that_may_not_fit_is_refused() {
+    common::watched(LIMIT, || {
+        for (name, size) in [("pipe", 4000), ("unix-stream", 4000), ("shm-ring", 64 << 10), ("mutex-queue", 64 << 10)] {
+            let bytes = size.to_string();
+            let plain = outcome(name, &["ping-pong", "--messages", "10", "--size", &bytes]);
+            let notes = &plain["notes"];
+            let room = notes.get("room, messages").unwrap_or(&notes["slots"]).as_str().unwrap();
+            assert!(room.parse::<u64>().unwrap() > 1, "{plain}");
+            carried(name, 500, size, &["ping-pong", "--outstanding", room]);
+            let more = (room.parse::<u64>().unwrap() + 1).to_string();
+            let found = outcome(name, &["ping-pong", "--size", &bytes, "--outstanding", &more]);
+            assert_eq!(found["status"], "unsupported", "{found}");
+            let reason = found["reason"].as_str().unwrap();
+            assert!(reason.contains(&format!("--outstanding {room}")), "{reason}");
+        }
+    });
+}
+
+#[test]
+fn only_what_has_two_parties_and_replies_has_a_window() {
+    refused("null", &["ping-pong", "--outstanding", "4"], "two parties");
+    refused("pipe", &["ping-pong", "--outstanding", "0"], "0");
+    refused("pipe", &["stream", "--outstanding", "4"], "--outstanding");
+}
+
+// --------------------------------------------------------------------------------------- messages that travel as one
+
+#[test]
+fn every_mechanism_carries_batches_whose_messages_are_all_verified() {
+    common::watched(LIMIT, || {
+        for spec in specs() {
+            for parties in spec.parties {
+                let found = carried(spec.name, 480, 24, &["stream", "--batch", "16", "--parties", parties.word()]);
+                assert_eq!(found["batch"], 16, "{found}");
+                let rate = &found["throughput"];
+                let each = rate["bytes_per_s"].as_f64().unwrap() / rate["messages_per_s"].as_f64().unwrap();
+                assert!((each - 24.0).abs() < 1e-6, "{found}");
+            }
+        }
+    });
+}
+
+#[test]
+fn batches_are_whole_fit_the_mechanism_and_belong_to_streams() {
+    refused("pipe", &["stream", "--batch", "16", "--messages", "100"], "whole batches");
+    refused("pipe", &["stream", "--batch", "2", "--size", "1GiB"], "carries");
+    refused("pipe", &["stream", "--batch", "0"], "0");
+    refused("pipe", &["ping-pong", "--batch", "4"], "--batch");
+}
+
+#[test]
+fn a_timed_run_of_batches_carries_whole_ones() {
+    let found = outcome("pipe", &["stream", "--batch", "7", "--duration", "60ms"]);
+    assert_eq!((&found["status"], found["messages"].as_u64().unwrap() % 7), (&"ok".into(), 0), "{found}");
+}
+
+// ----------------------------------------------------------------------------------------------------- many parties
+
+const PATTERNS: [&str; 3] = ["fan-in", "fan-out", "pairs"];
+/// Mechanisms of every kind: kernel and memory, with and without an object that several parties can share.
+const KINDS: [&str; 5] = ["pipe", "unix-stream", "shm-ring", "mutex-queue", "heap-ring"];
+
+/// That an outcome of a pattern accounts for every party and every message.
+fn account(found: &Value, pattern: &str, peers: usize) {
+    let label = format!("{pattern}: {found}");
+    assert_eq!((&found["workload"], &found["peers"]), (&pattern.into(), &peers.into()), "{label}");
+    let shares: Vec<u64> = found["shares"].as_array().unwrap().iter().map(|share| share.as_u64().unwrap()).collect();
+    assert_eq!((shares.len(), shares.iter().sum::<u64>()), (peers, found["messages"].as_u64().unwrap()), "{label}");
+    let (least, most) = (*shares.iter().min().unwrap(), *shares.iter().max().unwrap());
+    assert!((found["fairness"].as_f64().unwrap() - least as f64 / most as f64).abs() < 1e-9, "{label}");
+    let others = if pattern == "pairs" { 2 * peers } else { peers };
+    for each in ["pids", "cpu_ns_per_message", "switches_per_message", "faults"] {
+        assert_eq!(found[each].as_array().unwrap().len(), others + 1, "{each} in {label}");
+    }
+    let mut pids: Vec<u64> = found["pids"].as_array().unwrap().iter().map(|pid| pid.as_u64().unwrap()).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    assert_eq!(pids.len(), if found["parties"] == "process" { others + 1 } else { 1 }, "{label}");
+    // Served in turn, all get the same number, or one more.
+    match found.get("via").and_then(Value::as_str) {
+        Some("in-turn") => assert!(most - least <= 1, "{label}"),
+        via => assert_eq!(via, (pattern != "pairs").then_some("shared"), "{label}"),
+    }
+    assert!(found.get("rtt_ns").is_none() && found.get("floor").is_none(), "{label}");
+}
+
+#[test]
+fn every_mechanism_carries_every_pattern_between_all_its_parties() {
+    common::watched(LIMIT, || {
+        for spec in connecting() {
+            for parties in spec.parties {
+                for pattern in PATTERNS {
+                    let arguments = [pattern, "--peers", "3", "--parties", parties.word()];
+                    account(&carried(spec.name, 1000, 64, &arguments), pattern, 3);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn patterns_carry_any_number_of_peers_under_every_wait_that_gives_the_cpu_away() {
+    common::watched(LIMIT, || {
+        for name in KINDS {
+            for pattern in PATTERNS {
+                for (peers, wait, placement) in [
+                    ("1", "block", "unpinned"),
+                    ("2", "yield", "same-cpu"),
+                    ("9", "hybrid", "same-cpu"),
+                    ("9", "block", "unpinned"),
+                    ("5", "yield", "unpinned"),
+                ] {
+                    let options = ["--peers", peers, "--wait", wait, "--placement", placement];
+                    let found = carried(name, 500, 100, &[&[pattern], &options[..]].concat());
+                    account(&found, pattern, peers.parse().unwrap());
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn large_messages_and_the_smallest_ones_keep_their_producers_apart() {
+    common::watched(LIMIT, || {
+        for name in KINDS {
+            for (size, n) in [(8, 700), (4096, 300), (4097, 300), (100_000, 40)] {
+                for pattern in PATTERNS {
+                    let found = carried(name, n, size, &[pattern, "--peers", "3"]);
+                    account(&found, pattern, 3);
+                    if name == "pipe" && pattern != "pairs" {
+                        // Longer writes of several processes may mix in a pipe.
+                        let via = if size <= 4096 { "shared" } else { "in-turn" };
+                        assert_eq!(found["via"], via, "{found}");
+                        assert_eq!(found["notes"].get("not shared").is_some(), size > 4096, "{found}");
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn every_message_of_a_timed_run_is_somebodys_share() {
+    common::watched(LIMIT, || {
+        for (name, pattern) in [("pipe", "fan-in"), ("mutex-queue", "fan-out"), ("shm-ring", "pairs")] {
+            let found = outcome(name, &[pattern, "--peers", "2", "--duration", "100ms"]);
+            assert_eq!(found["status"], "ok", "{found}");
+            account(&found, pattern, 2);
+        }
+    });
+}
+
+#[test]
+fn parties_that_would_spin_in_each_others_way_are_refused() {
+    let cpus = ipcost::sys::cpu::allowed().unwrap().len();
+    let peers = cpus.min(60).to_string();
+    for pattern in PATTERNS {
+        for placement in ["unpinned", "same-cpu"] {
+            refused(
+                "shm-ring",
+                &[pattern, "--wait", "spin", "--peers", &peers, "--placement", placement],
+                "that spin on",
+            );
+        }
+        refused("pipe", &[pattern, "--peers", "0"], "0");
+        refused("pipe", &[pattern, "--peers", "65"], "64");
+        refused("pipe", &[pattern, "--size", "7"], "8 bytes");
+        refused("null", &[pattern], "one party");
+    }
+    if cpus >= 2 {
+        for pattern in ["fan-in", "fan-out", "pairs"] {
+            account(&carried("shm-ring", 500, 64, &[pattern, "--wait", "spin", "--peers", "1"]), pattern, 1);
+        }
+    }
+}
+
+/// Runs a plan with a planted fault in a cell of its own.
+fn planted(name: &str, plan: &ipcost::plan::Plan) -> Value {
+    let input = serde_json::to_string(plan).unwrap() + "\n";
+    let mut command = assert_cmd::Command::new(program(name));
+    let output = command.arg("cell").write_stdin(input).timeout(Duration::from_secs(30)).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{plan:?}: {e}"))
+}
+
+#[test]
+fn a_planted_fault_makes_a_pattern_invalid() {
+    use ipcost::plan::{Parties, Placement, Plan, Plant, Several, Span, Workload};
+    common::watched(LIMIT, || {
+        for name in ["pipe", "unix-stream", "mutex-queue"] {
+            for workload in [Workload::FanIn, Workload::FanOut, Workload::Pairs] {
+                for plant in [Plant::Flip, Plant::Drop, Plant::Double, Plant::Swap] {
+                    let parties = if name == "mutex-queue" { Parties::Thread } else { Parties::Process };
+                    let plan = Plan {
+                        mechanism: name.into(),
+                        workload,
+                        several: Several { peers: Some(2), ..Several::default() },
+                        parties,
+                        placement: Placement::Unpinned,
+                        span: Span::Messages(1000),
+                        plant: Some(plant),
+                        ..Plan::default()
+                    };
+                    let found = planted(name, &plan);
+                    // The order of neighbours means nothing to consumers that share.
+                    let seen = plant != Plant::Swap || workload != Workload::FanOut;
+                    let status = if seen { "invalid" } else { "unsupported" };
+                    assert_eq!(found["status"], status, "{name} {workload} {plant}: {found}");
+                    let healthy = planted(name, &Plan { plant: None, ..plan });
+                    assert_eq!(healthy["status"], "ok", "{name} {workload}: {healthy}");
+                }
+            }
+        }
+    });
+}
+
+/// Processes below `pid`, with their names.
+fn below(pid: u32) -> Vec<(u32, String)> {
+    let children = |pid: u32| -> Vec<u32> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        text.split_whitespace().map(|word| word.parse().unwrap()).collect()
+    };
+    let name = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_string();
+    children(pid).into_iter().flat_map(|child| [vec![(child, name(child))], below(child)].concat()).collect()
+}
+
+fn until<R>(what: &str, mut found: impl FnMut() -> Option<R>) -> R {
+    let start = std::time::Instant::now();
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_killed_peer_is_named_and_nothing_is_left_running() {
+    common::watched(LIMIT, || {
+        for (name, pattern) in [
+            ("pipe", "fan-in"),
+            ("pipe", "fan-out"),
+            ("shm-ring", "fan-in"),
+            ("unix-stream", "fan-out"),
+            ("file", "pairs"),
+        ] {
+            let arguments = [pattern, "--peers", "3", "--duration", "60s", "--placement", "unpinned"];
+            let mut command = Command::new(program(name));
+            let child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let victim = until("the second peer runs", || {
+                let found = below(child.id());
+                found.iter().any(|(_, name)| name == "ipc-watchman").then_some(())?;
+                found.into_iter().find(|(_, name)| name == "ipc-peer-2").map(|(pid, _)| pid)
+            });
+            let family: Vec<u32> = below(child.id()).into_iter().map(|(pid, _)| pid).collect();
+            std::thread::sleep(Duration::from_millis(100));
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim as i32), nix::sys::signal::Signal::SIGKILL)
+                .unwrap();
+            let output = child.wait_with_output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{name} {pattern}: {text}");
+            let who = if pattern == "pairs" { "the consumer of pair 1" } else { "peer 2 of 3" };
+            assert!(text.contains(&format!("{who} was killed by SIGKILL")), "{name} {pattern}: {text}");
+            until("nothing of it runs", || family.iter().all(|pid| ipcost::sys::process::is_gone(*pid)).then_some(()));
+        }
+    });
+}
+
+#[test]
+fn tables_of_patterns_have_a_class_of_their_own_with_fairness_and_without_controls() {
+    common::watched(LIMIT, || {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("results");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ipcost"));
+        command.args(["compare", "--mechanism", "pipe,shm-ring", "--workload", "fan-in,stream", "--peers", "3"]);
+        command.args(["--batch", "4", "--size", "64", "--wait", "block", "--placement", "same-cpu", "--rounds", "1"]);
+        let output = command.args(["--budget", "1s", "--seed", "3", "--out"]).arg(&out).output().unwrap();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{complaint}");
+        let table = String::from_utf8(output.stdout).unwrap();
+        let (stream, fan_in) = table.split_once("fan-in 64 B").unwrap_or_else(|| panic!("{table}"));
+        assert!(stream.contains("stream 64 B, batch 4, wait block") && stream.contains("null"), "{table}");
+        let fan_in = fan_in.split_once("\n\n").unwrap().0;
+        for word in [", peers 3, wait block, same-cpu", "via", "fairness", "shared", "in-turn"] {
+            assert!(fan_in.contains(word), "{word:?} is missing in {fan_in}");
+        }
+        assert!(!fan_in.contains("null"), "{fan_in}");
+        let mut csv = csv::Reader::from_path(out.join("summary.csv")).unwrap();
+        let head = csv.headers().unwrap().clone();
+        let place = |key: &str| head.iter().position(|name| name == key).unwrap();
+        for row in csv.records() {
+            let row = row.unwrap();
+            let peers = row[place("workload")] == *"fan-in";
+            assert_eq!((&row[place("peers")], &row[place("batch")]), if peers { ("3", "") } else { ("", "4") });
+            assert_eq!(row[place("fairness")].is_empty(), !peers);
+        }
+        for line in std::fs::read_to_string(out.join("cells.jsonl")).unwrap().lines() {
+            let read: ipcost::cell::Outcome = serde_json::from_str(line).unwrap();
+            let back: Value = serde_json::to_value(&read).unwrap();
+            assert_eq!(back, serde_json::from_str::<Value>(line).unwrap(), "a journal line reads back as it was");
+        }
+    });
+}
+
+#[test]
+fn several_of_what_no_workload_has_is_a_usage_error() {
+    for (arguments, advice) in [
+        (&["compare", "--peers", "3"][..], "add --workload fan-in"),
+        (&["compare", "--workload", "stream", "--outstanding", "3"], "add --workload ping-pong"),
+        (&["compare", "--workload", "ping-pong", "--batch", "3"], "add --workload stream"),
+        (&["compare", "--resume", "/nonexistent", "--peers", "3"], "cannot be used with"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_ipcost")).args(arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && text.contains(advice), "{arguments:?}: {text}");
+    }
+}
