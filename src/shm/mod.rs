@@ -16,6 +16,7 @@
 //! - `region`: the memory itself; everything that turns an index into a slice
 //! - `ledger`: the page in which two parties of a run keep their books
 //! - `stamps`: when each message of an open-loop window was there
+//! - `tally`: any number of counters that an experiment's workers share
 
 #![allow(unsafe_code)]
 
@@ -31,6 +32,8 @@ pub mod slot;
 #[cfg(not(loom))]
 pub mod stamps;
 pub mod sync;
+#[cfg(not(loom))]
+pub mod tally;
 pub mod wait;
 
 /// A value in cache lines of its own. 128 bytes, because x86 fetches lines in pairs and some arm64 lines are that long.
