@@ -22,11 +22,12 @@ pub mod one_cpu;
 pub mod page;
 pub mod parallel_work;
 pub mod record;
+pub mod takeover;
 
 pub use record::Record;
 
 /// Every claim, in the order of the textbook.
-pub static CLAIMS: &[&Claim] = &[&one_cpu::CLAIM, &parallel_work::CLAIM];
+pub static CLAIMS: &[&Claim] = &[&one_cpu::CLAIM, &parallel_work::CLAIM, &takeover::CLAIM];
 
 /// The claim of that name.
 ///
