@@ -22,12 +22,13 @@ pub mod one_cpu;
 pub mod page;
 pub mod parallel_work;
 pub mod record;
+pub mod server;
 pub mod takeover;
 
 pub use record::Record;
 
 /// Every claim, in the order of the textbook.
-pub static CLAIMS: &[&Claim] = &[&one_cpu::CLAIM, &parallel_work::CLAIM, &takeover::CLAIM];
+pub static CLAIMS: &[&Claim] = &[&one_cpu::CLAIM, &parallel_work::CLAIM, &server::CLAIM, &takeover::CLAIM];
 
 /// The claim of that name.
 ///

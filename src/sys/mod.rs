@@ -9,6 +9,7 @@ pub mod clock;
 pub mod cpu;
 pub mod fd;
 pub mod map;
+pub mod net;
 pub mod notify;
 pub mod process;
 pub mod trace;
