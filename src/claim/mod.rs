@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub mod crew;
+pub mod java_thread;
 pub mod lab;
 pub mod one_cpu;
 pub mod page;
@@ -28,7 +29,8 @@ pub mod takeover;
 pub use record::Record;
 
 /// Every claim, in the order of the textbook.
-pub static CLAIMS: &[&Claim] = &[&one_cpu::CLAIM, &parallel_work::CLAIM, &server::CLAIM, &takeover::CLAIM];
+pub static CLAIMS: &[&Claim] =
+    &[&one_cpu::CLAIM, &parallel_work::CLAIM, &server::CLAIM, &takeover::CLAIM, &java_thread::CLAIM];
 
 /// The claim of that name.
 ///

@@ -378,7 +378,7 @@ impl Books {
 
     /// The 99th percentile of the latency of what was due in that time, ns. Whoever was never served waited to the end.
     fn p99(&self, due: std::ops::Range<u64>) -> Option<f64> {
-        let end = self.times.iter().filter_map(|(due, done)| Some(done.unwrap_or(*due))).max()?;
+        let end = self.times.iter().map(|(due, done)| done.unwrap_or(*due)).max()?;
         let chosen = self.times.iter().filter(|(time, _)| due.contains(time));
         let mut waits: Vec<u64> = chosen.map(|(due, done)| done.unwrap_or(end).saturating_sub(*due)).collect();
         waits.sort_unstable();
