@@ -1,4 +1,5 @@
-//! The claim `java-thread` from outside: Java threads are counted, a pool in their place is seen, and without a JDK it says so.
+//! The claim `java-thread` from outside: Java threads are counted, a pool in their place is seen, and without a JDK it
+//! says so.
 
 #[path = "common/claims.rs"]
 mod claims;

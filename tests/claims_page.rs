@@ -11,10 +11,10 @@ const MAKE_IT: &str = "run scripts/claims.sh and commit what it writes";
 const HEAD: &str = "\
 # Claims
 
-What textbooks say of processes and threads, and how `ipcost claims` tests it. Each hypothesis with its threshold was written
-before the run. `ipcost claims NAME` tests one claim and prints its figures; a results folder keeps every launch in
-`claims.jsonl`. The facts are those of the code, the prose is in `docs/claims/`. `scripts/claims.sh` makes this page; a
-test fails where it is out of date.
+What textbooks say of processes and threads, and how `ipcost claims` tests it. Each hypothesis with its threshold was
+written before the run. `ipcost claims NAME` tests one claim and prints its figures; a results folder keeps every launch
+in `claims.jsonl`. The facts are those of the code, the prose is in `docs/claims/`. `scripts/claims.sh` makes this page;
+a test fails where it is out of date.
 ";
 
 fn docs() -> PathBuf {

@@ -1,4 +1,5 @@
-//! The claim `server` from outside: every build answers, a crash costs what the build says, and what is planted is seen.
+//! The claim `server` from outside: every build answers, a crash costs what the build says, and what is planted is
+//! seen.
 
 #[path = "common/claims.rs"]
 mod claims;

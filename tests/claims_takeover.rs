@@ -1,4 +1,5 @@
-//! The claim `takeover` from outside: a killed worker is seen in the backlog and in the books, and none where none dies.
+//! The claim `takeover` from outside: a killed worker is seen in the backlog and in the books, and none where none
+//! dies.
 
 #[path = "common/claims.rs"]
 mod claims;

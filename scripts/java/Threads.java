@@ -11,11 +11,11 @@ import java.util.concurrent.locks.LockSupport;
 /**
  * Threads for the claim java-thread: waits for one command a line on standard input and answers each with one line.
  *
- * <p>Commands, with KIND one of platform, virtual, pool:
- * start KIND N: N tasks wait; answers when all run. stop: they end. pass KIND MILLIS: two threads hand a token to each
- * other; answers the nanoseconds of a hand-over. create KIND MILLIS: threads are started and joined one after the other;
- * answers the nanoseconds of one. An empty line of input or its end ends the program. An answer that begins with "no" says
- * why there is none. Runs on Java 11 and newer; virtual threads are looked up at run time.
+ * <p>Commands, with KIND one of platform, virtual, pool. start KIND N: N tasks wait; answers when all run. stop: they
+ * end. pass KIND MILLIS: two threads hand a token to each other; answers the nanoseconds of a hand-over. create KIND
+ * MILLIS: threads are started and joined one after the other; answers the nanoseconds of one. An empty line of input or
+ * its end ends the program. An answer that begins with "no" says why there is none. Runs on Java 11 and newer; virtual
+ * threads are looked up at run time.
  */
 public class Threads {
     private static final int POOL = 4;

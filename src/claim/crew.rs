@@ -1,8 +1,8 @@
 //! Workers that wait for orders, as threads or as processes: the same code in both.
 //!
-//! Key decision: orders and reports go through two pipes that all workers share. A pipe sleeps and wakes alike for threads
-//! and processes, and a worker that dies leaves the other orders where they are. Each order is read whole, because all are
-//! of one length and at most `PIPE_BUF` bytes long. Source: pipe(7).
+//! Key decision: orders and reports go through two pipes that all workers share. A pipe sleeps and wakes alike for
+//! threads and processes, and a worker that dies leaves the other orders where they are. Each order is read whole,
+//! because all are of one length and at most `PIPE_BUF` bytes long. Source: pipe(7).
 
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::Parties;
@@ -57,8 +57,8 @@ fn word(mut pipe: &PipeReader) -> io::Result<u64> {
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// Runs `lead` beside workers that are threads or processes. `hire` runs in each worker before `lead` does and returns what
-/// it does with an order. `lead` is told the processes that the crew consists of, itself included.
+/// Runs `lead` beside workers that are threads or processes. `hire` runs in each worker before `lead` does and returns
+/// what it does with an order. `lead` is told the processes that the crew consists of, itself included.
 ///
 /// # Errors
 /// When a worker cannot be started or does not end well, and what `lead` says.

@@ -1,13 +1,13 @@
 //! A Java thread is a thread like any other, and the Java machine plays the operating system.
 //!
-//! **Question.** Does each Java thread have a thread of the operating system, and do a hand-over and a creation cost what they
-//! cost in Rust?
+//! **Question.** Does each Java thread have a thread of the operating system, and do a hand-over and a creation cost
+//! what they cost in Rust?
 //!
-//! **Method.** The JDK compiles and runs `scripts/java/Threads.java` from memory. Fifty threads are started, and the threads of
-//! the Java process are counted in `/proc` before and after. Then all of them are pinned to one CPU; two hand a token to
-//! each other by park and unpark, and threads are started and joined one after the other, each first for practice, so that
-//! the just-in-time compiler is done, and then for the figure. The same in Rust, on the same CPU. Virtual threads are
-//! measured where this Java has them.
+//! **Method.** The JDK compiles and runs `scripts/java/Threads.java` from memory. Fifty threads are started, and the
+//! threads of the Java process are counted in `/proc` before and after. Then all of them are pinned to one CPU; two
+//! hand a token to each other by park and unpark, and threads are started and joined one after the other, each first
+//! for practice, so that the just-in-time compiler is done, and then for the figure. The same in Rust, on the same CPU.
+//! Virtual threads are measured where this Java has them.
 //!
 //! **Caveat.** The compiler and the collector of the Java machine run on the same CPU.
 
@@ -26,10 +26,11 @@ use std::time::Duration;
 pub static CLAIM: Claim = Claim {
     name: "java-thread",
     taught: "a Java thread is a thread like any other, and the Java machine plays the operating system",
-    hypothesis: "each Java thread adds one thread to the process, give or take 0.05, and a hand-over between two of them \
-                 costs at most twice that between two Rust threads; it holds only for platform threads if a virtual thread adds less \
-                 than half a thread; it is contradicted if a platform thread does",
-    misleads: "the just-in-time compiler, the collector and the start of the Java machine; one CPU for all of its threads",
+    hypothesis: "each Java thread adds one thread to the process, give or take 0.05, and a hand-over between two of \
+                 them costs at most twice that between two Rust threads; it holds only for platform threads if a \
+                 virtual thread adds less than half a thread; it is contradicted if a platform thread does",
+    misleads: "the just-in-time compiler, the collector and the start of the Java machine; one CPU for all of its \
+               threads",
     cells,
     measure,
     judge,
@@ -270,8 +271,8 @@ mod tests {
     use super::super::record::{Status, tests::line};
     use super::*;
 
-    /// Six rounds in which a platform and a virtual thread add so many threads, and a hand-over costs so many times that
-    /// of Rust.
+    /// Six rounds in which a platform and a virtual thread add so many threads, and a hand-over costs so many times
+    /// that of Rust.
     fn record(each: f64, light: Option<f64>, cost: f64) -> Record {
         let java = |round: u32| {
             let pace = f64::from(10 + round);

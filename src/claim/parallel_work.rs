@@ -3,15 +3,15 @@
 //! **Question.** How much faster do N workers finish one job over one file, and what does each further worker cost in
 //! memory when it reads through the page cache, and when it keeps a copy of its own?
 //!
-//! **Method.** A file without a name is written and read once, so that it is in the page cache. One to eight workers, threads or
-//! processes, wait for orders; a job is the checksum of the whole file, split evenly, and lasts from the first order to the
-//! last report. The checksum must be that of what was written. A worker reaches the data by `read` into a small buffer,
-//! through one mapping of the file, or in a private copy of the whole file that it made before the first job. Memory is the
-//! proportional share (PSS) of all processes together, between two jobs. The first job, which meets unmapped pages, is
-//! kept apart.
+//! **Method.** A file without a name is written and read once, so that it is in the page cache. One to eight workers,
+//! threads or processes, wait for orders; a job is the checksum of the whole file, split evenly, and lasts from the
+//! first order to the last report. The checksum must be that of what was written. A worker reaches the data by `read`
+//! into a small buffer, through one mapping of the file, or in a private copy of the whole file that it made before the
+//! first job. Memory is the proportional share (PSS) of all processes together, between two jobs. The first job, which
+//! meets unmapped pages, is kept apart.
 //!
-//! **Caveat.** No disk is read. The page cache itself belongs to no process, so a worker that uses `read` seems to have the
-//! data for nothing.
+//! **Caveat.** No disk is read. The page cache itself belongs to no process, so a worker that uses `read` seems to have
+//! the data for nothing.
 
 use super::{Cell, Claim, Finding, Record, Setting, Unit, Values, Verdict, crew, values};
 use crate::error::{Context, Error, Phase, Result};
@@ -35,12 +35,12 @@ use std::time::Duration;
 pub static CLAIM: Claim = Claim {
     name: "parallel-work",
     taught: "several workers do one job in parallel, and share the data on the disk cheaply",
-    hypothesis: "on two CPUs or more, two workers on one mapping are at least 1.5 times as fast as one, as threads and as \
-                 processes; a second process adds at most a tenth of the file to the memory where the page cache is \
+    hypothesis: "on two CPUs or more, two workers on one mapping are at least 1.5 times as fast as one, as threads and \
+                 as processes; a second process adds at most a tenth of the file to the memory where the page cache is \
                  shared, and at least half of the file where each keeps a copy",
-    misleads: "the file is in the page cache, no disk is read; the cache itself belongs to no process and is not counted; \
-               CPUs that are siblings or wanted by others shorten every speed-up, so where most launches were disturbed \
-               none counts as missing",
+    misleads: "the file is in the page cache, no disk is read; the cache itself belongs to no process and is not \
+               counted; CPUs that are siblings or wanted by others shorten every speed-up, so where most launches were \
+               disturbed none counts as missing",
     cells,
     measure,
     judge,
@@ -259,7 +259,8 @@ fn room_for(bytes: u64) -> Result<()> {
 /// The smallest speed-up of two workers that counts as one, and the largest that counts as none.
 const FASTER: f64 = 1.5;
 const NO_FASTER: f64 = 1.1;
-/// What a further worker adds to the memory, as a share of the file: at most where it is shared, at least where it is not.
+/// What a further worker adds to the memory, as a share of the file: at most where it is shared, at least where it is
+/// not.
 const SHARED: f64 = 0.1;
 const COPIED: f64 = 0.5;
 

@@ -1,15 +1,16 @@
 //! A web server is the typical program with several threads.
 //!
-//! **Question.** How many requests per second does a server answer within a millisecond, by the way in which it is built,
-//! and what does one crash cost?
+//! **Question.** How many requests per second does a server answer within a millisecond, by the way in which it is
+//! built, and what does one crash cost?
 //!
-//! **Method.** Five servers with one handler and one way to read and write a connection: a thread per connection; a pool of
-//! threads on one set of connections; a loop over that set; a process per connection, forked beforehand; processes with a listener each on one port
-//! (`SO_REUSEPORT`) and a loop each. One client keeps its connections and puts requests of 64 bytes on them in turn. It measures
-//! saturation with four requests under way on each connection, then offers 10 to 110 % of that, evenly and whether
-//! or not anybody answers; a latency counts from when the request was due. The rate at a 99th percentile of one
-//! millisecond is interpolated between the last step below it and the one above. Then one request makes the server crash: the
-//! connections that break are counted, and the time until all are served again.
+//! **Method.** Five servers with one handler and one way to read and write a connection: a thread per connection; a
+//! pool of threads on one set of connections; a loop over that set; a process per connection, forked beforehand;
+//! processes with a listener each on one port (`SO_REUSEPORT`) and a loop each. One client keeps its connections and
+//! puts requests of 64 bytes on them in turn. It measures saturation with four requests under way on each connection,
+//! then offers 10 to 110 % of that, evenly and whether or not anybody answers; a latency counts from when the request
+//! was due. The rate at a 99th percentile of one millisecond is interpolated between the last step below it and the one
+//! above. Then one request makes the server crash: the connections that break are counted, and the time until all are
+//! served again.
 //!
 //! **Caveat.** The client needs CPU time too, on the same CPUs; its share stands beside the figures.
 
@@ -32,11 +33,12 @@ use std::time::Duration;
 pub static CLAIM: Claim = Claim {
     name: "server",
     taught: "a web server is the typical program with several threads: throughput goes up, response time goes down",
-    hypothesis: "on Unix and on TCP sockets, a thread per connection answers at least 1.1 times as many requests per second with \
-                 a 99th percentile of at most 1 ms as pre-forked processes do; it holds only against a single loop if it \
-                 is so only against that; it is contradicted if the processes answer 1.1 times as many as the threads",
-    misleads: "the client takes CPU time from the server; a handler of a few microseconds hides what waiting for a disk \
-               would show; the steps of the load are far apart; nothing is sent over a network",
+    hypothesis: "on Unix and on TCP sockets, a thread per connection answers at least 1.1 times as many requests per \
+                 second with a 99th percentile of at most 1 ms as pre-forked processes do; it holds only against a \
+                 single loop if it is so only against that; it is contradicted if the processes answer 1.1 times as \
+                 many as the threads",
+    misleads: "the client takes CPU time from the server; a handler of a few microseconds hides what waiting for a \
+               disk would show; the steps of the load are far apart; nothing is sent over a network",
     cells,
     measure,
     judge,
@@ -439,8 +441,8 @@ fn measure(cell: &Cell) -> Result<Values> {
 }
 
 /// The rate at which the 99th percentile reaches [`PROMPT`]: between the last step below it and the one above, on a
-/// logarithmic scale of latencies. Zero where no step is below. What is late at a lower step than that was disturbed, for
-/// a server that can do more can do less.
+/// logarithmic scale of latencies. Zero where no step is below. What is late at a lower step than that was disturbed,
+/// for a server that can do more can do less.
 fn prompt_rate(steps: &[(f64, f64)]) -> f64 {
     let Some(last) = steps.iter().rposition(|(_, p99)| *p99 <= PROMPT) else { return 0.0 };
     let (rate, p99) = steps[last];

@@ -4,15 +4,15 @@
 //! backlog grow as fast as arithmetic says?
 //!
 //! **Method.** Four workers take requests from one pipe; a request is a millisecond of sleep, as if it waited for a
-//! disk, so that the workers and not the CPUs are what there is too little of. What they can do together is measured first, with a
-//! burst. Then a client sends at 0.3, 0.6 or 0.9 of that, evenly, whether or not anybody answers, and one worker gets
-//! SIGKILL; as threads, all die with it. The supervisor waits on the dead one's process descriptor and, with respawn,
-//! sends again what was taken and not done and starts a new one. Requests leave their times in shared memory. The backlog
-//! is what was due and not done; its slope after the kill is to be the load less what the others can do. The 99th percentile of the
-//! latency, from when a request was due, is kept for bins of 10 ms.
+//! disk, so that the workers and not the CPUs are what there is too little of. What they can do together is measured
+//! first, with a burst. Then a client sends at 0.3, 0.6 or 0.9 of that, evenly, whether or not anybody answers, and one
+//! worker gets SIGKILL; as threads, all die with it. The supervisor waits on the dead one's process descriptor and,
+//! with respawn, sends again what was taken and not done and starts a new one. Requests leave their times in shared
+//! memory. The backlog is what was due and not done; its slope after the kill is to be the load less what the others
+//! can do. The 99th percentile of the latency, from when a request was due, is kept for bins of 10 ms.
 //!
-//! **Caveat.** The worker that died may have finished a request without having said so; with respawn that one is done twice. A bin
-//! holds some dozens of requests, so that its 99th percentile is close to the slowest.
+//! **Caveat.** The worker that died may have finished a request without having said so; with respawn that one is done
+//! twice. A bin holds some dozens of requests, so that its 99th percentile is close to the slowest.
 
 use super::record::{Record, least_squares};
 use super::{Cell, Claim, Finding, Setting, Unit, Values, Verdict, values};
@@ -32,12 +32,12 @@ use std::time::Duration;
 pub static CLAIM: Claim = Claim {
     name: "takeover",
     taught: "when a process dies the others do its work, more slowly",
-    hypothesis: "after one of 4 died, at most the one request that it had taken is lost, or done twice with respawn; at a load of 0.3 and 0.6 of the capacity the \
-                 backlog grows by less than 0.05 of the capacity, and at 0.9 by 0.15 give or take 0.07 (load less three \
-                 quarters): then the claim holds only if the load is more than the others can do; it holds if the backlog \
-                 grows by more than 0.05 at 0.3 and 0.6 too",
-    misleads: "a client that waits for answers would hide the outage; requests that sleep hide what three workers on two \
-               busy CPUs would show; what others take of the CPUs after the burst makes the capacity look too high",
+    hypothesis: "after one of 4 died, at most the one request that it had taken is lost, or done twice with respawn; \
+                 at a load of 0.3 and 0.6 of the capacity the backlog grows by less than 0.05 of the capacity, and at \
+                 0.9 by 0.15 give or take 0.07 (load less three quarters): then the claim holds only if the load is \
+                 more than the others can do; it holds if the backlog grows by more than 0.05 at 0.3 and 0.6 too",
+    misleads: "a client that waits for answers would hide the outage; requests that sleep hide what three workers on \
+               two busy CPUs would show; what others take of the CPUs after the burst makes the capacity look too high",
     cells,
     measure,
     judge,
@@ -166,7 +166,8 @@ impl Shop {
     fn new(parties: Parties) -> Result<Self> {
         let make = || -> io::Result<_> {
             let queue = io::pipe()?;
-            // A client that waited for room would not send at its rate. The default length holds what most launches need.
+            // A client that waited for room would not send at its rate. The default length holds what most launches
+            // need.
             let _ = fd::set_pipe_capacity(&queue.1, 1 << 18);
             fd::set_nonblocking(&queue.1, true)?;
             Ok(queue)
@@ -455,8 +456,8 @@ fn judge(record: &Record) -> Finding {
     };
     let because = match (light, middle, heavy) {
         (Some(light), Some(middle), Some(heavy)) => format!(
-            "after one of {WORKERS} died the backlog grew by {:.2}, {:.2} and {:.2} of the capacity at loads of 0.3, 0.6 and 0.9 \
-             (predicted 0, 0 and {expected:.2}), and at most {lost} of the requests was lost",
+            "after one of {WORKERS} died the backlog grew by {:.2}, {:.2} and {:.2} of the capacity at loads of 0.3, 0.6 \
+             and 0.9 (predicted 0, 0 and {expected:.2}), and at most {lost} of the requests was lost",
             light.median, middle.median, heavy.median
         ),
         _ => String::new(),

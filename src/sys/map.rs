@@ -100,7 +100,8 @@ pub enum Sharing {
     Shared,
 }
 
-/// Fresh memory of which no page was touched yet, and which the kernel is asked to map page by page. Source: madvise(2).
+/// Fresh memory of which no page was touched yet, and which the kernel is asked to map page by page. Source:
+/// madvise(2).
 ///
 /// # Errors
 /// As [`sealed_memfd`] and mmap(2).

@@ -1,8 +1,9 @@
 //! What the calling thread has consumed so far. Source: getrusage(2) with `RUSAGE_THREAD`.
 //!
-//! Key decision: each party asks for itself, right around its own loop, instead of the parent asking wait4(2) at the end:
-//! start-up, warm-up and tear-down are then outside the account. On kernels with tick-based accounting the *sum* of user
-//! and system time is exact (the scheduler's clock) while the split is sampled at ticks; docs/METHOD.md says so.
+//! Key decision: each party asks for itself, right around its own loop, instead of the parent asking wait4(2) at the
+//! end: start-up, warm-up and tear-down are then outside the account. On kernels with tick-based accounting the *sum*
+//! of user and system time is exact (the scheduler's clock) while the split is sampled at ticks; docs/METHOD.md says
+//! so.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
