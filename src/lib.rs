@@ -50,6 +50,7 @@ pub mod campaign;
 pub mod cell;
 #[cfg(not(loom))]
 pub mod check;
+#[cfg(not(loom))]
 pub mod claim;
 #[cfg(not(loom))]
 pub mod cli;

@@ -16,15 +16,21 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub mod crew;
+pub mod java_thread;
 pub mod lab;
 pub mod one_cpu;
 pub mod page;
+pub mod parallel_work;
 pub mod record;
+pub mod server;
+pub mod takeover;
 
 pub use record::Record;
 
 /// Every claim, in the order of the textbook.
-pub static CLAIMS: &[&Claim] = &[&one_cpu::CLAIM];
+pub static CLAIMS: &[&Claim] =
+    &[&one_cpu::CLAIM, &parallel_work::CLAIM, &server::CLAIM, &takeover::CLAIM, &java_thread::CLAIM];
 
 /// The claim of that name.
 ///

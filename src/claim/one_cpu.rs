@@ -186,7 +186,10 @@ fn by_processes(workers: u32, work: impl Fn() -> Done) -> Result<Vec<Done>> {
 }
 
 /// Two threads on one CPU that wait for their turn; ns for each hand-over.
-fn token(millis: u64, cpu: usize, spin: bool) -> Result<Values> {
+///
+/// # Errors
+/// When the CPU is not allowed.
+pub(super) fn token(millis: u64, cpu: usize, spin: bool) -> Result<Values> {
     cpu::pin(cpu).context(Phase::Setup, format!("cannot pin to CPU {cpu}"))?;
     let (turn, end) = (AtomicU64::new(0), clock::now() + millis * 1_000_000);
     let start = clock::now();

@@ -157,7 +157,7 @@ impl Record {
         let rounds = rows.first()?.1.keys();
         Estimate::of(rounds.filter_map(|round| {
             let found: Option<Vec<(f64, f64)>> = rows.iter().map(|(x, row)| Some((*x, *row.get(round)?))).collect();
-            slope(&found?)
+            least_squares(&found?)
         }))
     }
 
@@ -191,7 +191,7 @@ impl Record {
 }
 
 /// The least-squares slope through points; `None` when all have one x.
-fn slope(points: &[(f64, f64)]) -> Option<f64> {
+pub fn least_squares(points: &[(f64, f64)]) -> Option<f64> {
     let n = points.len() as f64;
     let (mx, my) = (points.iter().map(|p| p.0).sum::<f64>() / n, points.iter().map(|p| p.1).sum::<f64>() / n);
     let (over, under) = points

@@ -19,6 +19,7 @@
 //! - `ledger`: the page in which two parties of a run keep their books
 //! - `muster`: what more than two parties share besides a ledger each
 //! - `stamps`: when each message of an open-loop window was there
+//! - `tally`: any number of counters that an experiment's workers share
 
 #![allow(unsafe_code)]
 
@@ -39,6 +40,8 @@ pub mod slot;
 #[cfg(not(loom))]
 pub mod stamps;
 pub mod sync;
+#[cfg(not(loom))]
+pub mod tally;
 pub mod wait;
 
 /// A value in cache lines of its own. 128 bytes, because x86 fetches lines in pairs and some arm64 lines are that long.

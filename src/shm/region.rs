@@ -13,7 +13,7 @@ use std::any::Any;
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Regions begin at a page boundary and slots lie at offsets relative to it.
 pub const PAGE: usize = 4096;
@@ -83,6 +83,16 @@ impl Region {
     /// Whether the region has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// All of the region as words.
+    ///
+    /// # Safety
+    /// The region must be reached through words only.
+    pub(super) unsafe fn words(&self) -> &[AtomicU64] {
+        // SAFETY: in bounds, at a page boundary and mapped while `self` lives; any bytes are valid atomics, and nothing
+        // but atomics reaches them by this function's contract.
+        unsafe { std::slice::from_raw_parts(self.base.cast().as_ptr(), self.len / size_of::<AtomicU64>()) }
     }
 
     /// Touches every page for writing, so that no fault is left for the timed part. Each party calls this for its own

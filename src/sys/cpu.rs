@@ -23,6 +23,16 @@ pub fn pin(cpu: usize) -> io::Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
+/// Pins a thread of any process to one CPU.
+///
+/// # Errors
+/// As [`pin`]; ESRCH when it is gone, EPERM when it belongs to somebody else.
+pub fn pin_thread(thread: u32, cpu: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    Ok(sched_setaffinity(Pid::from_raw(thread as i32), &set)?)
+}
+
 /// The CPU that the calling thread runs on right now.
 pub fn current() -> Option<usize> {
     sched_getcpu().ok()

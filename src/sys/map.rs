@@ -6,7 +6,7 @@
 //! memfd_create(2), fcntl(2) F_ADD_SEALS, posix_fallocate(3), shm_overview(7).
 
 use crate::shm::region::Region;
-use memmap2::{Advice, MmapOptions, MmapRaw};
+use memmap2::{Advice, Mmap, MmapOptions, MmapRaw};
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
@@ -25,6 +25,37 @@ fn region_of(map: MmapRaw) -> Region {
 /// What mmap(2) says.
 pub fn map_file(file: &File) -> io::Result<Region> {
     Ok(region_of(MmapOptions::new().map_raw(file)?))
+}
+
+/// A file without a name, whose bytes this program writes once and then reads only.
+#[derive(Debug)]
+pub struct Frozen(File);
+
+impl Frozen {
+    /// An empty file without a name in the folder for temporary files, filled by `write`.
+    ///
+    /// # Errors
+    /// What open(2) with `O_TMPFILE` or `write` say.
+    pub fn new(write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Self> {
+        let mut file = tempfile::tempfile()?;
+        write(&mut file)?;
+        Ok(Self(file))
+    }
+
+    /// The file.
+    pub fn file(&self) -> &File {
+        &self.0
+    }
+
+    /// Its bytes, which all mappings of it share through the page cache.
+    ///
+    /// # Errors
+    /// What mmap(2) says.
+    pub fn map(&self) -> io::Result<Mmap> {
+        // SAFETY: the file has no name and `write` has returned, so nobody can change or shrink it any more but code
+        // that takes it from `file`, and this crate only reads there.
+        unsafe { Mmap::map(&self.0) }
+    }
 }
 
 /// Gives `file` exactly `len` bytes, with space on its file system really taken.
@@ -98,7 +129,8 @@ pub enum Sharing {
     Shared,
 }
 
-/// Fresh memory of which no page was touched yet, and which the kernel is asked to map page by page. Source: madvise(2).
+/// Fresh memory of which no page was touched yet, and which the kernel is asked to map page by page. Source:
+/// madvise(2).
 ///
 /// # Errors
 /// As [`sealed_memfd`] and mmap(2).

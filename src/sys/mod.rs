@@ -11,6 +11,7 @@ pub mod event;
 pub mod fd;
 pub mod map;
 pub mod mqueue;
+pub mod net;
 pub mod notify;
 pub mod process;
 #[cfg(feature = "iceoryx2")]

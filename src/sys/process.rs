@@ -7,7 +7,9 @@ use nix::unistd::{ForkResult, Pid, fork, getppid};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid as RawPid, PidfdFlags, pidfd_open};
 use std::io::{self, IoSliceMut};
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A forked child. Killed and reaped when dropped.
@@ -51,6 +53,28 @@ pub fn die_with_parent(parent: Pid) -> io::Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     // The parent may have died between its fork and our prctl: then nobody would ever send the signal.
     if getppid() == parent { Ok(()) } else { Err(io::Error::other("the parent process is gone")) }
+}
+
+/// Makes the program that this command will start die with the calling thread.
+pub fn bind_to_caller(command: &mut Command) {
+    let parent = Pid::this();
+    let bind = move || {
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        // As in `die_with_parent`, with an error that needs no memory.
+        if getppid() == parent { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
+    };
+    // SAFETY: between fork and exec the closure makes two system calls and errors from numbers: it takes no lock and no
+    // memory.
+    unsafe { command.pre_exec(bind) };
+}
+
+/// The threads of process `pid`, by number. Source: proc(5), `/proc/PID/task`.
+///
+/// # Errors
+/// When there is no such process.
+pub fn threads_of(pid: u32) -> io::Result<Vec<u32>> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/task"))?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 
 impl Child {
@@ -202,6 +226,13 @@ pub fn call_me(name: &str) {
     if let Ok(name) = std::ffi::CString::new(name) {
         let _ = nix::sys::prctl::set_name(&name);
     }
+}
+
+/// Ends the calling process as a crash does, but without a core file: no destructor runs, no buffer is flushed.
+pub fn crash() -> ! {
+    let _ = kill(Pid::this(), Signal::SIGKILL);
+    // The signal is delivered before kill(2) returns, but the compiler does not know.
+    std::process::abort()
 }
 
 /// The cheapest thing to ask the kernel for: into it and out again. Source: getppid(2).
