@@ -20,11 +20,12 @@ pub mod lab;
 pub mod one_cpu;
 pub mod page;
 pub mod record;
+pub mod synchronisation;
 
 pub use record::Record;
 
 /// Every claim, in the order of the textbook.
-pub static CLAIMS: &[&Claim] = &[&one_cpu::CLAIM];
+pub static CLAIMS: &[&Claim] = &[&synchronisation::CLAIM, &one_cpu::CLAIM];
 
 /// The claim of that name.
 ///

@@ -15,13 +15,18 @@
 //! - [`slot`]: a mailbox that both sides write in turn, without memory
 //! - `region`: the memory itself; everything that turns an index into a slice
 //! - `ledger`: the page in which two parties of a run keep their books
+//! - `board`, `lock`: what the workers of an experiment share
 //! - `stamps`: when each message of an open-loop window was there
 
 #![allow(unsafe_code)]
 
+#[cfg(not(loom))]
+pub mod board;
 pub mod futex;
 #[cfg(not(loom))]
 pub mod ledger;
+#[cfg(not(loom))]
+pub mod lock;
 #[cfg(not(loom))]
 pub mod region;
 pub mod ring;
