@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub mod isolation;
 pub mod lab;
 pub mod one_cpu;
 pub mod page;
@@ -25,7 +26,7 @@ pub mod synchronisation;
 pub use record::Record;
 
 /// Every claim, in the order of the textbook.
-pub static CLAIMS: &[&Claim] = &[&synchronisation::CLAIM, &one_cpu::CLAIM];
+pub static CLAIMS: &[&Claim] = &[&isolation::CLAIM, &synchronisation::CLAIM, &one_cpu::CLAIM];
 
 /// The claim of that name.
 ///

@@ -170,13 +170,13 @@ impl Crew {
                     children.push(child.context(Phase::Start, "cannot start a worker")?);
                 }
                 lead();
-                children.iter_mut().fold(true, |placed, child| child.wait().is_ok() && placed)
+                children.iter_mut().all(|child| child.wait().is_ok())
             }
             _ => std::thread::scope(|scope| {
                 let body = &body;
                 let workers: Vec<_> = (0..n).map(|index| scope.spawn(move || body(index))).collect();
                 lead();
-                workers.into_iter().fold(true, |placed, worker| worker.join().unwrap_or(false) && placed)
+                workers.into_iter().all(|worker| worker.join().unwrap_or(false))
             }),
         };
         if !placed {

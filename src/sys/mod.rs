@@ -8,8 +8,10 @@
 pub mod clock;
 pub mod cpu;
 pub mod fd;
+pub mod harm;
 pub mod map;
 pub mod notify;
 pub mod process;
+pub mod robust;
 pub mod trace;
 pub mod usage;

@@ -19,6 +19,8 @@ pub fn start(cell: &Cell) -> Child {
         .args(["claim-cell", "--parent", &std::process::id().to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        // A stack that overflows says so.
+        .stderr(Stdio::null())
         .process_group(0)
         .spawn()
         .unwrap();
