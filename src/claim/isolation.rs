@@ -672,7 +672,7 @@ fn figures(mut finding: Finding, record: &Record, tolls: &[Toll]) -> Finding {
             n => format!("{what} {n:.0}"),
         };
         let mut text = format!("{}: of {injections:.0}, {}", case(*with), harm(*took_along, "took others along"));
-        if matches!(with.moment, Moment::Lock | Moment::RobustLock) {
+        if matches!(with.moment, Moment::Lock | Moment::RobustLock) && took_along < injections {
             text += &format!(", {}", harm(*blocked, "left others blocked"));
         }
         finding = finding.remark(text);

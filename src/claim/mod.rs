@@ -21,12 +21,13 @@ pub mod lab;
 pub mod one_cpu;
 pub mod page;
 pub mod record;
+pub mod shared_heap;
 pub mod synchronisation;
 
 pub use record::Record;
 
 /// Every claim, in the order of the textbook.
-pub static CLAIMS: &[&Claim] = &[&isolation::CLAIM, &synchronisation::CLAIM, &one_cpu::CLAIM];
+pub static CLAIMS: &[&Claim] = &[&shared_heap::CLAIM, &isolation::CLAIM, &synchronisation::CLAIM, &one_cpu::CLAIM];
 
 /// The claim of that name.
 ///

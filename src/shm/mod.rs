@@ -15,6 +15,7 @@
 //! - [`slot`]: a mailbox that both sides write in turn, without memory
 //! - `region`: the memory itself; everything that turns an index into a slice
 //! - `ledger`: the page in which two parties of a run keep their books
+//! - `pool`: buffers that change hands
 //! - `board`, `lock`: what the workers of an experiment share
 //! - `stamps`: when each message of an open-loop window was there
 
@@ -27,6 +28,8 @@ pub mod futex;
 pub mod ledger;
 #[cfg(not(loom))]
 pub mod lock;
+#[cfg(not(loom))]
+pub mod pool;
 #[cfg(not(loom))]
 pub mod region;
 pub mod ring;

@@ -83,6 +83,11 @@ impl Region {
         self.len == 0
     }
 
+    /// Where it begins, for the layouts of this module.
+    pub(super) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
     /// Touches every page for writing, so that no fault is left for the timed part. Each party calls this for its own
     /// page table.
     pub fn prefault(&self) {
