@@ -717,7 +717,7 @@ fn figures(mut finding: Finding, record: &Record, tolls: &[Toll]) -> Finding {
     let alarms = sum("false_alarms");
     if alarms > 0.0 {
         finding = finding
-            .remark(format!("the heartbeat raised {alarms:.0} false alarms in {:.0} injections", sum("injections")));
+            .remark(format!("false alarms of the heartbeat: {alarms:.0} in {:.0} injections", sum("injections")));
     }
     finding
 }
@@ -778,16 +778,16 @@ mod tests {
     fn nearly_never_and_nearly_always_have_two_sides() {
         let processes =
             |share| move |with: With| if with.parties == Parties::Process { (share, 0.0) } else { taught(with) };
-        assert_eq!(verdict(processes(0.03)), Verdict::Holds);
+        assert_eq!(verdict(processes(0.02)), Verdict::Holds);
         assert_eq!(verdict(processes(0.04)), Verdict::NotFoundHere);
         let threads =
             |share| move |with: With| if with.parties == Parties::Thread { (share, 0.0) } else { taught(with) };
-        assert_eq!(verdict(threads(0.97)), Verdict::Holds);
+        assert_eq!(verdict(threads(0.98)), Verdict::Holds);
         let mixed = |with: With| if with.fault == Some(Fault::Exit) { threads(0.96)(with) } else { taught(with) };
         assert_eq!(verdict(mixed), Verdict::NotFoundHere);
         let blocked =
             |share| move |with: With| if with.moment == Moment::Lock { (taught(with).0, share) } else { taught(with) };
-        assert_eq!(verdict(blocked(0.03)), Verdict::Holds);
+        assert_eq!(verdict(blocked(0.02)), Verdict::Holds);
         assert_eq!(verdict(blocked(0.5)), Verdict::NotFoundHere);
     }
 
