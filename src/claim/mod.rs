@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub mod crew;
+pub mod isolation;
 pub mod java_thread;
 pub mod lab;
 pub mod one_cpu;
@@ -24,13 +25,23 @@ pub mod page;
 pub mod parallel_work;
 pub mod record;
 pub mod server;
+pub mod shared_heap;
+pub mod synchronisation;
 pub mod takeover;
 
 pub use record::Record;
 
 /// Every claim, in the order of the textbook.
-pub static CLAIMS: &[&Claim] =
-    &[&one_cpu::CLAIM, &parallel_work::CLAIM, &server::CLAIM, &takeover::CLAIM, &java_thread::CLAIM];
+pub static CLAIMS: &[&Claim] = &[
+    &shared_heap::CLAIM,
+    &isolation::CLAIM,
+    &synchronisation::CLAIM,
+    &one_cpu::CLAIM,
+    &parallel_work::CLAIM,
+    &server::CLAIM,
+    &takeover::CLAIM,
+    &java_thread::CLAIM,
+];
 
 /// The claim of that name.
 ///

@@ -18,11 +18,15 @@
 //! - `bounded`: the textbook's buffer under semaphores or a mutex
 //! - `ledger`: the page in which two parties of a run keep their books
 //! - `muster`: what more than two parties share besides a ledger each
+//! - `pool`: buffers that change hands
+//! - `board`, `lock`: what the workers of an experiment share
 //! - `stamps`: when each message of an open-loop window was there
 //! - `tally`: any number of counters that an experiment's workers share
 
 #![allow(unsafe_code)]
 
+pub mod board;
+#[cfg(not(loom))]
 pub mod bounded;
 #[cfg(not(loom))]
 pub mod exchange;
@@ -30,7 +34,11 @@ pub mod futex;
 #[cfg(not(loom))]
 pub mod ledger;
 #[cfg(not(loom))]
+pub mod lock;
+#[cfg(not(loom))]
 pub mod muster;
+#[cfg(not(loom))]
+pub mod pool;
 #[cfg(not(loom))]
 pub mod region;
 pub mod ring;

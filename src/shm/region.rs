@@ -95,6 +95,11 @@ impl Region {
         unsafe { std::slice::from_raw_parts(self.base.cast().as_ptr(), self.len / size_of::<AtomicU64>()) }
     }
 
+    /// Where it begins, for the layouts of this module.
+    pub(super) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
     /// Touches every page for writing, so that no fault is left for the timed part. Each party calls this for its own
     /// page table.
     pub fn prefault(&self) {

@@ -160,3 +160,17 @@ impl Watch {
         }
     }
 }
+
+/// Sleeps until one of the descriptors has something to read or lost its writer, at most for `limit`; which of them have.
+///
+/// # Errors
+/// What poll(2) says, except EINTR, which counts as "none".
+pub fn readable<const N: usize>(fds: [BorrowedFd<'_>; N], limit: Duration) -> io::Result<[bool; N]> {
+    let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
+    match poll(&mut polled, Some(&limit)) {
+        Ok(_) => Ok(polled.map(|fd| !fd.revents().is_empty())),
+        Err(rustix::io::Errno::INTR) => Ok([false; N]),
+        Err(error) => Err(error.into()),
+    }
+}

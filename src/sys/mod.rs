@@ -9,11 +9,13 @@ pub mod clock;
 pub mod cpu;
 pub mod event;
 pub mod fd;
+pub mod harm;
 pub mod map;
 pub mod mqueue;
 pub mod net;
 pub mod notify;
 pub mod process;
+pub mod robust;
 #[cfg(feature = "iceoryx2")]
 pub mod sample;
 pub mod socket;

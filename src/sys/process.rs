@@ -1,12 +1,14 @@
 //! Making, watching and ending processes. Source: fork(2), pidfd_open(2), wait(2), prctl(2) PR_SET_PDEATHSIG.
 
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid as RawPid, PidfdFlags, pidfd_open};
 use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
@@ -233,6 +235,48 @@ pub fn crash() -> ! {
     let _ = kill(Pid::this(), Signal::SIGKILL);
     // The signal is delivered before kill(2) returns, but the compiler does not know.
     std::process::abort()
+}
+
+/// A descriptor of process `pid`, which becomes readable when the process ends.
+///
+/// # Errors
+/// What pidfd_open(2) says.
+pub fn descriptor(pid: u32) -> io::Result<OwnedFd> {
+    let pid = RawPid::from_raw(pid as i32).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// The signals that say "a child ended", as something to read. Source: signalfd(2).
+#[derive(Debug)]
+pub struct ChildSignals(SignalFd);
+
+impl ChildSignals {
+    /// Holds the signal back from the calling thread, which otherwise would ignore it, and reads it instead.
+    ///
+    /// # Errors
+    /// What sigprocmask(2) or signalfd(2) say.
+    pub fn new() -> io::Result<Self> {
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGCHLD);
+        mask.thread_block()?;
+        Ok(Self(SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))
+    }
+
+    /// Whether child `pid` is among those that the signals since the last call were about. Signals merge while one is
+    /// held back: of several children that end together only one is sure to be named.
+    pub fn named(&self, pid: u32) -> bool {
+        let mut named = false;
+        while let Ok(Some(signal)) = self.0.read_signal() {
+            named |= signal.ssi_pid == pid;
+        }
+        named
+    }
+}
+
+impl AsFd for ChildSignals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// The cheapest thing to ask the kernel for: into it and out again. Source: getppid(2).
