@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub mod creation;
 pub mod lab;
 pub mod one_cpu;
 pub mod page;
@@ -24,7 +25,7 @@ pub mod record;
 pub use record::Record;
 
 /// Every claim, in the order of the textbook.
-pub static CLAIMS: &[&Claim] = &[&one_cpu::CLAIM];
+pub static CLAIMS: &[&Claim] = &[&creation::CLAIM, &one_cpu::CLAIM];
 
 /// The claim of that name.
 ///

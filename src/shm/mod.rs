@@ -14,11 +14,14 @@
 //! - [`ring`]: single-producer single-consumer indices, without memory
 //! - [`slot`]: a mailbox that both sides write in turn, without memory
 //! - `region`: the memory itself; everything that turns an index into a slice
+//! - `board`: words and futexes of the parties of an experiment
 //! - `ledger`: the page in which two parties of a run keep their books
 //! - `stamps`: when each message of an open-loop window was there
 
 #![allow(unsafe_code)]
 
+#[cfg(not(loom))]
+pub mod board;
 pub mod futex;
 #[cfg(not(loom))]
 pub mod ledger;

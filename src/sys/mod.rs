@@ -7,8 +7,10 @@
 
 pub mod clock;
 pub mod cpu;
+pub mod create;
 pub mod fd;
 pub mod map;
+pub mod memory;
 pub mod notify;
 pub mod process;
 pub mod trace;
