@@ -18,6 +18,7 @@ use std::fmt;
 
 pub mod creation;
 pub mod lab;
+pub mod memory;
 pub mod one_cpu;
 pub mod page;
 pub mod record;
@@ -25,7 +26,7 @@ pub mod record;
 pub use record::Record;
 
 /// Every claim, in the order of the textbook.
-pub static CLAIMS: &[&Claim] = &[&creation::CLAIM, &one_cpu::CLAIM];
+pub static CLAIMS: &[&Claim] = &[&creation::CLAIM, &memory::CLAIM, &one_cpu::CLAIM];
 
 /// The claim of that name.
 ///

@@ -47,13 +47,25 @@ impl Account {
     }
 }
 
-/// Kernel stacks of all tasks of the system, bytes.
-///
-/// # Errors
-/// When `/proc/meminfo` cannot be read or has no such line.
-pub fn kernel_stacks() -> io::Result<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo")?;
-    bytes(&text, "KernelStack").ok_or_else(|| io::Error::other("no KernelStack"))
+/// What the kernel itself has taken, in the whole system, bytes: it does not say for whom.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kernel {
+    /// Stacks of all tasks in the kernel.
+    pub stacks: u64,
+    /// Descriptions of tasks, address spaces, files and everything else that it allocates in small pieces.
+    pub slab: u64,
+}
+
+impl Kernel {
+    /// That of now.
+    ///
+    /// # Errors
+    /// When `/proc/meminfo` cannot be read or lacks a line.
+    pub fn now() -> io::Result<Self> {
+        let text = std::fs::read_to_string("/proc/meminfo")?;
+        let field = |name: &str| bytes(&text, name).ok_or_else(|| io::Error::other(format!("no {name}")));
+        Ok(Self { stacks: field("KernelStack")?, slab: field("Slab")? })
+    }
 }
 
 /// The value of a line such as `Pss:   12 kB`.
