@@ -14,16 +14,14 @@
 //! stack; the first one of each launch is a figure of its own. Pages are small ones: with huge pages the kernel has 512
 //! times fewer entries to copy (a case of the full pass).
 
-use super::{Cell, Claim, Finding, Record, Setting, Unit, Values, Verdict};
-use crate::error::{Context, Error, Phase, Result};
-use crate::host;
+use super::{Cell, Claim, Finding, Record, Setting, Unit, Values, Verdict, lab};
+use crate::error::{Context, Phase, Result};
 use crate::measure::stats::Estimate;
 use crate::report::picture::{Axis, Picture};
 use crate::shm::board::Board;
 use crate::shm::region::{Region, View};
 use crate::sys::create::{self, Birth, Program};
-use crate::sys::map::{self, Sharing};
-use crate::sys::{clock, memory, process};
+use crate::sys::{clock, map, process};
 use serde::{Deserialize, Serialize};
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::AsFd;
@@ -115,18 +113,16 @@ fn cells(setting: &Setting) -> Result<Vec<Cell>> {
 }
 
 const MIB: u64 = 1 << 20;
-/// Memory that must be left besides.
-const SPARE: u64 = 512 * MIB;
 /// How much of its memory the parent writes again at most.
 const BILLED: u64 = 32 * MIB;
 /// Fewest and most children of a launch.
-const CHILDREN: [usize; 2] = [5, 2000];
+const CHILDREN: [usize; 2] = [3, 2000];
 /// The planted delay, ns.
-const DELAY_NS: u64 = 30_000_000;
+const DELAY_NS: u64 = 100_000_000;
 
 fn measure(cell: &Cell) -> Result<Values> {
     let with: With = cell.with()?;
-    let memory = touched(with)?;
+    let memory = (with.mib > 0).then(|| lab::filled((with.mib * MIB) as usize, with.huge)).transpose()?;
     let delayed = match with.way {
         Way::Thread => cell.planted("slow-thread"),
         Way::Fork => cell.planted("slow-fork"),
@@ -151,33 +147,6 @@ fn measure(cell: &Cell) -> Result<Values> {
 
 fn median(values: impl Iterator<Item = u64>) -> f64 {
     Estimate::of(values.map(|ns| ns as f64)).map_or(f64::NAN, |estimate| estimate.median)
-}
-
-/// The parent's memory, every page of it written to; `None` where it is to have none.
-fn touched(With { mib, huge, .. }: With) -> Result<Option<Region>> {
-    let bytes = mib * MIB;
-    if bytes == 0 {
-        return Ok(None);
-    }
-    if host::memory_left().is_some_and(|left| left < bytes + SPARE) {
-        let what = format!("needs {} MiB of memory", (bytes + SPARE) / MIB);
-        return Err(Error::unsupported(what).hint("free some, or raise the control group's limit"));
-    }
-    let region = if huge {
-        map::huge_pages(bytes as usize)
-            .map_err(|error| Error::unsupported("this kernel has no transparent huge pages").because(error))?
-    } else {
-        map::small_pages(bytes as usize, Sharing::Private).context(Phase::Setup, "cannot map memory")?
-    };
-    region.prefault();
-    if huge {
-        let got = memory::Account::of(std::process::id()).context(Phase::Setup, "cannot read the account of memory")?;
-        if got.huge < bytes / 2 {
-            let advice = "write madvise to /sys/kernel/mm/transparent_hugepage/enabled";
-            return Err(Error::unsupported("the kernel gave no huge pages").hint(advice));
-        }
-    }
-    Ok(Some(region))
 }
 
 /// What writing to memory takes longer while a child shares it, ns for each MiB.

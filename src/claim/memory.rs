@@ -13,9 +13,8 @@
 //! is a figure, but no part of the sum. The top level of each page table is in neither. A worker here is forked and
 //! executes nothing; one that executes a program shares less.
 
-use super::{Cell, Claim, Finding, Record, Setting, Unit, Values, Verdict, values};
+use super::{Cell, Claim, Finding, Record, Setting, Unit, Values, Verdict, lab, values};
 use crate::error::{Context, Error, Phase, Result};
-use crate::host;
 use crate::measure::stats::Estimate;
 use crate::plan::Parties;
 use crate::report::picture::{Axis, Picture};
@@ -96,30 +95,20 @@ fn cells(setting: &Setting) -> Result<Vec<Cell>> {
 
 /// What each thread wastes when that is planted.
 const LEAK: usize = 1 << 20;
-/// Memory that must be left for each worker, and besides.
+/// Memory that must be left for each worker.
 const SPARE: u64 = 1 << 20;
-const SPARE_ALL: u64 = 256 << 20;
 
 fn measure(cell: &Cell) -> Result<Values> {
     match cell.with()? {
         With::Idle { parties, workers } => {
-            needs(u64::from(workers) * SPARE)?;
+            lab::needs(u64::from(workers) * SPARE)?;
             asleep(parties, workers, cell.planted("leak") && parties == Parties::Thread)
         }
         With::Table { parties, shared, written } => {
-            needs(u64::from(READERS + 1) * TABLE as u64)?;
+            lab::needs(u64::from(READERS + 1) * TABLE as u64)?;
             at_table(parties, shared, written)
         }
     }
-}
-
-fn needs(bytes: u64) -> Result<()> {
-    let bytes = bytes + SPARE_ALL;
-    if host::memory_left().is_some_and(|left| left < bytes) {
-        let what = format!("needs {} MiB of memory", bytes >> 20);
-        return Err(Error::unsupported(what).hint("free some, or raise the control group's limit"));
-    }
-    Ok(())
 }
 
 fn asleep(parties: Parties, workers: u32, leak: bool) -> Result<Values> {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub mod context_switch;
 pub mod creation;
 pub mod lab;
 pub mod memory;
@@ -26,7 +27,7 @@ pub mod record;
 pub use record::Record;
 
 /// Every claim, in the order of the textbook.
-pub static CLAIMS: &[&Claim] = &[&creation::CLAIM, &memory::CLAIM, &one_cpu::CLAIM];
+pub static CLAIMS: &[&Claim] = &[&context_switch::CLAIM, &creation::CLAIM, &memory::CLAIM, &one_cpu::CLAIM];
 
 /// The claim of that name.
 ///

@@ -160,14 +160,13 @@ mod tests {
         let board = Board::lay(&Arc::new(map::anonymous_shared(Board::region_len()).unwrap()));
         let (stamp, delay_ns) = (&board.words[0].0, 2_000_000);
         let mut stack = vec![0; 1 << 16];
-        let ways: [&mut dyn FnMut(Birth<'_>) -> io::Result<Pid>; 2] =
-            [&mut |birth| fork(birth), &mut |birth| vfork(birth, &mut stack)];
-        for way in ways {
-            let start = clock::now();
-            join(way(Birth { stamp, delay_ns }).unwrap()).unwrap();
-            let at = stamp.load(Ordering::Relaxed);
-            assert!((start + delay_ns..=clock::now()).contains(&at));
-        }
+        let mut made = |by_fork: bool| {
+            let (birth, start) = (Birth { stamp, delay_ns }, clock::now());
+            let child = if by_fork { fork(birth) } else { vfork(birth, &mut stack) };
+            join(child.unwrap()).unwrap();
+            assert!((start + delay_ns..=clock::now()).contains(&stamp.load(Ordering::Relaxed)));
+        };
+        [true, false].into_iter().for_each(&mut made);
     }
 
     #[test]
