@@ -453,7 +453,7 @@ fn verdict(record: &Record, space: Option<Estimate>, caches: Option<Estimate>, s
     match (low >= DEARER, colder > COLDER * switch.median) {
         (true, true) => Verdict::Holds,
         (true, false) => Verdict::HoldsOnlyIf(
-            "it is the address space that is meant: other data cost threads that have them no less".into(),
+            "the address space alone is meant: that private data cost a process more than a thread was not seen".into(),
         ),
         (false, true) => Verdict::HoldsOnlyIf("each task walks data of its own".into()),
         (false, false) if high <= 1.0 / DEARER => Verdict::Contradicted,
@@ -466,7 +466,7 @@ fn because(space: Option<Estimate>, caches: Option<Estimate>, switch: Option<Est
         return "figures are missing".into();
     };
     format!(
-        "a switch between threads costs {:.2} us and one between processes {:.2} times that; 1 MiB of data of its own costs a process {:.2} us more than a thread",
+        "a switch between threads costs {:.2} us and one between processes {:.2} times that; 1 MiB of data of its own adds {:+.2} us for a process compared with a thread",
         switch.median / 1e3,
         space.median,
         caches.median / 1e3
@@ -523,7 +523,8 @@ mod tests {
     #[test]
     fn the_verdict_follows_the_thresholds() {
         let verdict = |space, colder| judge(&record(space, colder)).verdict;
-        let space = "it is the address space that is meant: other data cost threads that have them no less";
+        let space =
+            "the address space alone is meant: that private data cost a process more than a thread was not seen";
         assert_eq!(verdict(1.11, 101.0), Verdict::Holds);
         assert_eq!(verdict(1.11, 99.0), Verdict::HoldsOnlyIf(space.into()));
         assert_eq!(verdict(1.09, 101.0), Verdict::HoldsOnlyIf("each task walks data of its own".into()));

@@ -294,9 +294,10 @@ fn judge(record: &Record) -> Finding {
     let ratio = |way, mib| record.ratio(&case(way, mib), &case(Way::Thread, mib), "joined_ns");
     let dearer = |ratio: Option<Estimate>| ratio.and_then(|e| e.interval).is_some_and(|(low, _)| low >= DEARER);
     let (fork, vfork, laden) = (ratio(Way::Fork, 0), ratio(Way::Vfork, 0), ratio(Way::Fork, largest));
+    let cheap = |ratio: Option<Estimate>| ratio.and_then(|e| e.interval).is_some_and(|(_, high)| high < DEARER);
     let verdict = match (dearer(fork), dearer(vfork)) {
         (true, true) => Verdict::Holds,
-        (true, false) if vfork.is_some() => {
+        (true, false) if cheap(vfork) => {
             Verdict::HoldsOnlyIf("the child gets memory of its own: vfork borrows the parent's".into())
         }
         (true, false) => Verdict::NotFoundHere,
