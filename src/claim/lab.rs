@@ -10,6 +10,10 @@ use crate::campaign::launch::{ask_timed, own_command};
 use crate::campaign::schedule;
 use crate::campaign::surroundings::{Surroundings, foreign};
 use crate::error::{Context, Error, Phase, Result};
+use crate::host;
+use crate::shm::region::Region;
+use crate::sys::map::{self, Sharing};
+use crate::sys::memory::Account;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -109,7 +113,7 @@ impl Lab<'_> {
 
     fn launch(&self, cell: &Cell, round: u32, order: u32) -> Line {
         let before = Surroundings::look(self.setting.cpus.clone());
-        let started = crate::host::timestamp();
+        let started = host::timestamp();
         let asked = ask_timed::<Answer>(own_command(COMMAND), cell, DEADLINE);
         let (answer, disturbance) = match asked {
             Ok((answer, harness)) => (answer, Some(before.since(harness))),
@@ -118,6 +122,46 @@ impl Lab<'_> {
         let flags = disturbance.map(|seen| foreign(&seen)).unwrap_or_default();
         Line { schema: SCHEMA, cell: cell.clone(), round, order, seed: self.seed, started, answer, flags, disturbance }
     }
+}
+
+/// Memory that an experiment leaves to everybody else.
+const SPARE: u64 = 256 << 20;
+
+/// Refuses an experiment that needs more than `bytes` of memory where they are not to spare.
+///
+/// # Errors
+/// `unsupported`, with what would be needed.
+pub fn needs(bytes: u64) -> Result<()> {
+    let bytes = bytes + SPARE;
+    if host::memory_left().is_some_and(|left| left < bytes) {
+        let what = format!("needs {} MiB of memory", bytes >> 20);
+        return Err(Error::unsupported(what).hint("free some, or raise the control group's limit"));
+    }
+    Ok(())
+}
+
+/// Private memory, every page of it written to, in small pages or in huge ones.
+///
+/// # Errors
+/// As [`needs`]; `unsupported` where the kernel gives no huge pages; what mmap(2) says.
+pub fn filled(bytes: usize, huge: bool) -> Result<Region> {
+    needs(bytes as u64)?;
+    let none = || {
+        let advice = "write madvise to /sys/kernel/mm/transparent_hugepage/enabled";
+        Error::unsupported("the kernel gave no huge pages").hint(advice)
+    };
+    let region = if huge {
+        map::in_huge_pages(bytes).map_err(|error| none().because(error))?
+    } else {
+        map::small_pages(bytes, Sharing::Private).context(Phase::Setup, "cannot map memory")?
+    };
+    region.prefault();
+    // Where it does not tell, it gave none either.
+    let got = || Account::of(std::process::id()).map_or(0, |account| account.huge);
+    if huge && got() < bytes as u64 / 2 {
+        return Err(none());
+    }
+    Ok(region)
 }
 
 /// Splits the CPUs that may be used: one for parties that share, two for parties that do not.

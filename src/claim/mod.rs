@@ -16,10 +16,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub mod context_switch;
+pub mod creation;
 pub mod crew;
 pub mod isolation;
 pub mod java_thread;
 pub mod lab;
+pub mod memory;
 pub mod one_cpu;
 pub mod page;
 pub mod parallel_work;
@@ -33,7 +36,10 @@ pub use record::Record;
 
 /// Every claim, in the order of the textbook.
 pub static CLAIMS: &[&Claim] = &[
+    &context_switch::CLAIM,
     &shared_heap::CLAIM,
+    &creation::CLAIM,
+    &memory::CLAIM,
     &isolation::CLAIM,
     &synchronisation::CLAIM,
     &one_cpu::CLAIM,

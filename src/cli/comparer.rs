@@ -3,7 +3,7 @@
 use super::check::{Check, check};
 use super::claims::{Claims, claims};
 use super::compare::{Compare, compare};
-use super::hidden::{CellArgs, ProbeArgs, cell, claim_cell, probe};
+use super::hidden::{CellArgs, ProbeArgs, born, cell, claim_cell, probe};
 use super::host::{HostArgs, host};
 use super::limits::{LimitsArgs, limits};
 use super::options::writable_dir;
@@ -87,6 +87,9 @@ enum ListFormat {
 
 /// The whole program `ipcost`.
 pub fn comparer() -> ExitCode {
+    if let Some(code) = born() {
+        return code;
+    }
     let command = Cli::parse().command.unwrap_or_else(|| match Cli::parse_from(["ipcost", "compare"]).command {
         Some(command) => command,
         None => unreachable!("compare is a command"),

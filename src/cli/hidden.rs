@@ -1,15 +1,16 @@
 //! The hidden commands `cell` and `probe`: what a launched process does.
 
 use crate::cell::{Conductor, Outcome};
-use crate::claim;
+use crate::claim::{self, creation::BORN};
 use crate::conduct::{Measure, Serve, Traced};
 use crate::error::{Context, Error, Phase, Result};
 use crate::measure::limits;
 use crate::plan::Plan;
-use crate::sys::process;
+use crate::sys::{clock, process};
 use crate::transport;
 use clap::Args;
 use serde::{Serialize, de::DeserializeOwned};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Arguments of the hidden command.
@@ -66,6 +67,15 @@ pub fn claim_cell(args: &ProbeArgs) -> ExitCode {
         Ok(found) => answer(&found),
         Err(error) => super::complain(&error),
     }
+}
+
+/// Where the program was started as [`BORN`]: writes the time of its first instruction to standard output and is done.
+/// To be called first; the arguments are not parsed, since that takes as long as starting does.
+pub fn born() -> Option<ExitCode> {
+    let now = clock::now();
+    std::env::args_os().nth(1).filter(|word| word == BORN)?;
+    let written = std::io::stdout().write_all(&now.to_ne_bytes()).and_then(|()| std::io::stdout().flush());
+    Some(if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn answer(value: &impl Serialize) -> ExitCode {

@@ -43,6 +43,13 @@ impl Estimate {
         Self::of(pairs.into_iter().map(|(a, b)| a / b))
     }
 
+    /// The same in another unit: everything times `factor`, which is greater than zero.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Self {
+        let interval = self.interval.map(|(low, high)| (low * factor, high * factor));
+        Self { n: self.n, median: self.median * factor, interval }
+    }
+
     /// Whether the interval contains `value`; unknown without an interval.
     pub fn contains(&self, value: f64) -> Option<bool> {
         self.interval.map(|(low, high)| (low..=high).contains(&value))

@@ -16,6 +16,7 @@
 //! - [`slot`]: a mailbox that both sides write in turn, without memory
 //! - `region`: the memory itself; everything that turns an index into a slice
 //! - `bounded`: the textbook's buffer under semaphores or a mutex
+//! - `seats`: words and futexes of the parties of an experiment
 //! - `ledger`: the page in which two parties of a run keep their books
 //! - `muster`: what more than two parties share besides a ledger each
 //! - `pool`: buffers that change hands
@@ -44,6 +45,8 @@ pub mod region;
 pub mod ring;
 #[cfg(not(loom))]
 pub mod scratch;
+#[cfg(not(loom))]
+pub mod seats;
 pub mod slot;
 #[cfg(not(loom))]
 pub mod stamps;

@@ -10,7 +10,7 @@ use super::slot::{Lobby, Place, Side, Stamp, Words};
 use super::wait::Berth;
 use std::alloc::Layout;
 use std::any::Any;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -103,13 +103,37 @@ impl Region {
     /// Touches every page for writing, so that no fault is left for the timed part. Each party calls this for its own
     /// page table.
     pub fn prefault(&self) {
-        for offset in (0..self.len).step_by(PAGE) {
-            // SAFETY: in bounds; an atomic access may race with any other atomic access, and payload slices do not
+        self.write_pages(0..self.len);
+    }
+
+    /// Writes into every page that begins in `range` without changing what is there.
+    ///
+    /// # Panics
+    /// When the range ends beyond the region.
+    pub fn write_pages(&self, range: Range<usize>) {
+        assert!(range.end <= self.len, "a range ends beyond its region");
+        for offset in range.step_by(PAGE) {
+            // SAFETY: in bounds by the assertion; an atomic access may race with any other atomic access, and payload slices do not
             // exist yet: parties prefault before the first message.
             let byte = unsafe { AtomicU8::from_ptr(self.base.as_ptr().add(offset)) };
             // An addition of zero that the compiler knows to be one is removed, and the page with it.
             byte.fetch_or(std::hint::black_box(0), Ordering::Relaxed);
         }
+    }
+
+    /// Reads one byte at every `stride` bytes of `range` and returns their sum.
+    ///
+    /// # Panics
+    /// When the range ends beyond the region.
+    pub fn read(&self, range: Range<usize>, stride: usize) -> u64 {
+        assert!(range.end <= self.len, "a range ends beyond its region");
+        let mut sum = 0;
+        for offset in range.step_by(stride) {
+            // SAFETY: in bounds by the assertion; for the same reasons as in `write_pages`.
+            let byte = unsafe { AtomicU8::from_ptr(self.base.as_ptr().add(offset)) };
+            sum += u64::from(byte.load(Ordering::Relaxed));
+        }
+        sum
     }
 }
 

@@ -144,6 +144,17 @@ pub fn small_pages(len: usize, sharing: Sharing) -> io::Result<Region> {
     Ok(region_of(map))
 }
 
+/// Fresh private memory of which no page was touched yet, and which the kernel is asked to map in huge pages; whether it
+/// does is seen in [`super::memory`] once the memory was touched. Source: madvise(2).
+///
+/// # Errors
+/// EINVAL from a kernel without huge pages, and what mmap(2) says.
+pub fn in_huge_pages(len: usize) -> io::Result<Region> {
+    let map: MmapRaw = MmapOptions::new().len(len).map_anon()?.into();
+    map.advise(Advice::HugePage)?;
+    Ok(region_of(map))
+}
+
 /// A named POSIX shared memory object, made new and readable by its owner only.
 ///
 /// # Errors

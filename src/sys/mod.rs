@@ -7,10 +7,12 @@
 
 pub mod clock;
 pub mod cpu;
+pub mod create;
 pub mod event;
 pub mod fd;
 pub mod harm;
 pub mod map;
+pub mod memory;
 pub mod mqueue;
 pub mod net;
 pub mod notify;
