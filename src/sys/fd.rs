@@ -52,6 +52,14 @@ pub fn send_buffer(fd: impl AsFd) -> io::Result<usize> {
     Ok(getsockopt(&fd, sockopt::SndBuf)?)
 }
 
+/// How many bytes wait in a pipe or a socket. Source: ioctl_pipe(2) `FIONREAD`.
+///
+/// # Errors
+/// What ioctl(2) says.
+pub fn pending(fd: impl AsFd) -> io::Result<u64> {
+    Ok(rustix::io::ioctl_fionread(fd)?)
+}
+
 /// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ready {
