@@ -459,7 +459,7 @@ fn judge(record: &Record) -> Finding {
         (Some(light), Some(middle), Some(heavy))
             if light.1 < FLAT && middle.1 < FLAT && heavy.0 > expected - OFF && heavy.1 < expected + OFF =>
         {
-            Verdict::HoldsOnlyIf("the load is more than the others can do; below that nothing slows down".into())
+            Verdict::HoldsOnlyIf("the load is more than the others can do; below that no backlog grows".into())
         }
         (Some(_), Some(_), Some(_)) => Verdict::NotFoundHere,
         _ => Verdict::NotTested("figures are missing".into()),
