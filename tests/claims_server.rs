@@ -41,7 +41,8 @@ fn a_crash_that_spreads_is_seen() {
 fn a_slow_handler_is_never_in_time() {
     watched(Duration::from_secs(60), || {
         let slow = found("threads", "tcp", Some("slow"));
-        assert_eq!(slow["at_1ms_per_s"], 0.0);
+        // Less than the first step, which is a tenth of saturation.
+        assert!(slow["at_1ms_per_s"] < 0.06 * slow["saturation_per_s"], "{slow:?}");
         assert!(slow["p99_ns_at_10_percent"] >= 2e6, "{slow:?}");
     });
 }

@@ -441,10 +441,12 @@ fn measure(cell: &Cell) -> Result<Values> {
 }
 
 /// The rate at which the 99th percentile reaches [`PROMPT`]: between the last step below it and the one above, on a
-/// logarithmic scale of latencies. Zero where no step is below. What is late at a lower step than that was disturbed,
-/// for a server that can do more can do less.
+/// logarithmic scale of latencies. Where no step is below, less than the first step in the proportion in which that one
+/// is late. What is late at a lower step than the last good one was disturbed: a server that can do more can do less.
 fn prompt_rate(steps: &[(f64, f64)]) -> f64 {
-    let Some(last) = steps.iter().rposition(|(_, p99)| *p99 <= PROMPT) else { return 0.0 };
+    let Some(last) = steps.iter().rposition(|(_, p99)| *p99 <= PROMPT) else {
+        return steps.first().map_or(0.0, |(rate, p99)| rate * PROMPT / p99);
+    };
     let (rate, p99) = steps[last];
     let Some((late_rate, late)) = steps.get(last + 1) else { return rate };
     rate + (PROMPT / p99).ln() / (late / p99).ln() * (late_rate - rate)
@@ -486,9 +488,7 @@ const DIFFERENT: f64 = 1.1;
 
 /// How many more requests the threads answer in time than another build.
 fn gain(record: &Record, other: Build, socket: Socket) -> Option<Estimate> {
-    // Where no step was in time the rate is zero, and counts as one per second: it still has a ratio.
-    let ratio = |a: f64, b: f64| a.max(1.0) / b.max(1.0);
-    record.paired(&case(Build::Threads, socket, FEW), &case(other, socket, FEW), "at_1ms_per_s", ratio)
+    record.ratio(&case(Build::Threads, socket, FEW), &case(other, socket, FEW), "at_1ms_per_s")
 }
 
 fn judge(record: &Record) -> Finding {
@@ -586,14 +586,13 @@ mod tests {
         assert!(matches!(verdict(1.0, 1.11), Verdict::HoldsOnlyIf(_)));
         assert_eq!(verdict(0.92, 1.0), Verdict::NotFoundHere);
         assert_eq!(verdict(0.90, 1.0), Verdict::Contradicted);
-        assert_eq!(verdict(f64::INFINITY, 1.0), Verdict::Holds, "processes that are never in time");
         assert!(matches!(judge(&Record::default()).verdict, Verdict::NotTested(_)));
     }
 
     #[test]
     fn the_rate_in_time_lies_between_the_steps() {
         assert_eq!(prompt_rate(&[(10.0, 1e5), (20.0, 2e5)]), 20.0, "all in time");
-        assert_eq!(prompt_rate(&[(10.0, 2e6), (20.0, 2e7)]), 0.0, "none in time");
+        assert_eq!(prompt_rate(&[(10.0, 2e6), (20.0, 2e7)]), 5.0, "none in time");
         assert_eq!(prompt_rate(&[(10.0, 2e6), (20.0, 2e5)]), 20.0, "the first was disturbed");
         assert!((prompt_rate(&[(10.0, 1e5), (20.0, 1e7), (30.0, 1e8)]) - 15.0).abs() < 1e-9);
     }

@@ -324,27 +324,35 @@ fn measure(cell: &Cell) -> Result<Values> {
     bodies.iter_mut().for_each(|body| drop(body.wait()));
     client.wait().map_err(|how| Error::failed(Phase::Measure, format!("the client {how}")))?;
     if !workers.is_empty() {
-        drain(&shop.ledger, &schedule, &dead);
+        drain(&shop, &schedule, &dead)?;
     }
     if fate == Fate::Respawn {
         let replaced = shop.ledger.replaced().load(Ordering::Acquire).saturating_sub(killed);
         found.insert("respawn_ns".into(), replaced as f64);
     }
     found.extend(values([("capacity_per_s", capacity), ("offered_per_s", rate)]));
-    found.extend(account(&Books::of(&shop.ledger, &schedule), killed, capacity));
+    found.extend(account(&Books::of(&shop.ledger, &schedule, !workers.is_empty()), killed, capacity));
     Ok(found)
 }
 
-/// Waits until every request is done or has gone with these dead workers.
-fn drain(ledger: &Ledger, schedule: &Schedule, dead: &[u64]) {
-    let end = clock::now() + 2_000_000_000;
-    let over = |request: u64| {
-        let taken = ledger.taken(request).load(Ordering::Acquire);
-        ledger.done(request).load(Ordering::Acquire) > 0 || dead.iter().any(|number| number + 1 == taken)
+/// Waits until the queue is empty and nobody alive is at a request, seen several times in a row: a worker that has just
+/// read a request has not said so yet.
+fn drain(shop: &Shop, schedule: &Schedule, dead: &[u64]) -> Result<()> {
+    let (mut calm, end) = (0, clock::now() + 5_000_000_000);
+    let at_rest = |request: u64| {
+        let taken = shop.ledger.taken(request).load(Ordering::Acquire);
+        let by_dead = dead.iter().any(|number| number + 1 == taken);
+        taken == 0 || by_dead || shop.ledger.done(request).load(Ordering::Acquire) > 0
     };
-    while clock::now() < end && !schedule.requests().all(over) {
+    while calm < 5 {
+        if clock::now() > end {
+            return Err(Error::timeout(Phase::Measure, "the workers do not empty the queue"));
+        }
         std::thread::sleep(SERVICE);
+        let quiet = fd::pending(&shop.queue.0).is_ok_and(|bytes| bytes == 0) && schedule.requests().all(at_rest);
+        calm = if quiet { calm + 1 } else { 0 };
     }
+    Ok(())
 }
 
 /// What became of the requests.
@@ -358,12 +366,14 @@ struct Books {
 }
 
 impl Books {
-    fn of(ledger: &Ledger, schedule: &Schedule) -> Self {
+    /// `alive` is whether somebody was left to empty the queue: then what was not done by the end is lost, also where
+    /// nobody said that he had taken it.
+    fn of(ledger: &Ledger, schedule: &Schedule, alive: bool) -> Self {
         let mut books = Self::default();
         for request in schedule.requests().take_while(|request| ledger.due(*request).load(Ordering::Acquire) > 0) {
             let done = ledger.done(request).load(Ordering::Acquire);
             books.times.push((schedule.due(request), (done > 0).then_some(done)));
-            let taken = ledger.taken(request).load(Ordering::Acquire) > 0;
+            let taken = alive || ledger.taken(request).load(Ordering::Acquire) > 0;
             books.lost += u64::from(done == 0 && taken);
             books.waiting += u64::from(done == 0 && !taken);
             books.doubled += ledger.times(request).load(Ordering::Relaxed).saturating_sub(1);
@@ -449,7 +459,7 @@ fn judge(record: &Record) -> Finding {
         (Some(light), Some(middle), Some(heavy))
             if light.1 < FLAT && middle.1 < FLAT && heavy.0 > expected - OFF && heavy.1 < expected + OFF =>
         {
-            Verdict::HoldsOnlyIf("the load is more than the others can do; below that nothing slows down".into())
+            Verdict::HoldsOnlyIf("the load is more than the others can do; below that no backlog grows".into())
         }
         (Some(_), Some(_), Some(_)) => Verdict::NotFoundHere,
         _ => Verdict::NotTested("figures are missing".into()),

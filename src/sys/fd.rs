@@ -87,6 +87,14 @@ pub fn open_fifo(path: &Path, end: Ready) -> io::Result<OwnedFd> {
     Ok(options.custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOFOLLOW).open(path)?.into())
 }
 
+/// How many bytes wait in a pipe or a socket. Source: ioctl_pipe(2) `FIONREAD`.
+///
+/// # Errors
+/// What ioctl(2) says.
+pub fn pending(fd: impl AsFd) -> io::Result<u64> {
+    Ok(rustix::io::ioctl_fionread(fd)?)
+}
+
 /// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ready {

@@ -3,7 +3,7 @@
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid as RawPid, PidfdFlags, pidfd_open};
@@ -216,6 +216,12 @@ pub fn first_gone(pids: &[u32]) -> Option<usize> {
             Ok(_) => return watched.iter().position(|fd| !fd.revents().is_empty()),
         }
     }
+}
+
+/// Whether the calling process has a child that it has not collected. Source: waitid(2).
+pub fn has_children() -> bool {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    waitid(Id::All, look) != Err(nix::errno::Errno::ECHILD)
 }
 
 /// Ends a process at once.

@@ -44,10 +44,14 @@ struct Queue {
 }
 
 impl Drop for Queue {
-    /// Whoever made the queue removes it, unless somebody else receives from it: that process does it when it leaves.
+    /// Whoever made the queue removes it, unless somebody else receives from it, or a child of ours may be about to: that
+    /// process does it when it leaves.
     fn drop(&mut self) {
         let me = std::process::id();
-        let elsewhere = |pid: u32| pid != 0 && pid != me && !process::is_gone(pid);
+        let elsewhere = |pid: u32| match pid {
+            0 => process::has_children(),
+            pid => pid != me && !process::is_gone(pid),
+        };
         if self.maker == me && sysv::users(self.id).is_ok_and(|[_, receiver]| !elsewhere(receiver)) {
             sysv::remove_queue(self.id);
         }
