@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 fn start(name: &str, plant: Option<&str>, out: &tempfile::TempDir) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ipcost"));
-    command.args(["claims", name, "--format", "json", "--out"]).arg(out.path().join("results"));
+    command.args(["claims", name, "--budget", "1s", "--format", "json", "--out"]).arg(out.path().join("results"));
     plant.into_iter().for_each(|word| {
         command.args(["--plant", word]);
     });
