@@ -24,7 +24,8 @@ fn stderr(output: &Output) -> String {
 fn small(out: &Path, rounds: &str) -> Command {
     let mut command = ipcost();
     let args = ["compare", "--mechanism", "pipe,shm-ring", "--workload", "ping-pong", "--wait", "block"];
-    command.args(args).args(["--placement", "same-cpu", "--budget", "6s", "--seed", "7", "--rounds", rounds]);
+    let budget = if rounds.len() > 2 { "6s" } else { "3s" };
+    command.args(args).args(["--placement", "same-cpu", "--budget", budget, "--seed", "7", "--rounds", rounds]);
     command.arg("--out").arg(out).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
