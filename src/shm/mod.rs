@@ -26,6 +26,7 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(not(loom))]
 pub mod board;
 #[cfg(not(loom))]
 pub mod bounded;

@@ -198,7 +198,10 @@ pub fn let_read(reader: u32) {
 /// nobody that the peer was killed. Never in a cell, which must stay single-threaded.
 pub fn when_gone(pid: u32, then: impl FnOnce() + Send + 'static) {
     std::thread::spawn(move || {
-        while !wait_gone(pid, Duration::from_secs(3600)) {}
+        while !wait_gone(pid, Duration::from_secs(3600)) {
+            // Where there are no process descriptors that returns at once.
+            std::thread::sleep(Duration::from_millis(20));
+        }
         then();
     });
 }

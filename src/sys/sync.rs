@@ -88,7 +88,7 @@ impl Mutex {
     pub fn lock(&self) -> Locked<'_> {
         // SAFETY: initialised, and not held by this thread: a `Locked` borrows the only way to it.
         let code = unsafe { libc::pthread_mutex_lock(self.0.get()) };
-        Locked { mutex: self, orphaned: self.adopt(code) }
+        Locked { mutex: self, orphaned: self.adopt(code), _here: std::marker::PhantomData }
     }
 
     /// Whether the last owner died while it held the lock, which is ours now. The mutex is declared usable again.
@@ -113,6 +113,8 @@ pub struct Locked<'a> {
     mutex: &'a Mutex,
     /// Whether the owner before us died while it held the lock.
     pub orphaned: bool,
+    /// Only the thread that locked may unlock.
+    _here: std::marker::PhantomData<*const ()>,
 }
 
 impl Drop for Locked<'_> {

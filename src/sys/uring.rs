@@ -86,7 +86,10 @@ impl Queue {
         while sent < self.message.len() {
             let rest = &self.message[sent..];
             let send = opcode::Send::new(SOCKET, rest.as_ptr(), rest.len() as u32).flags(libc::MSG_WAITALL);
-            sent += self.carry_out(send.build())?;
+            match self.carry_out(send.build()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                went => sent += went?,
+            }
         }
         Ok(())
     }
@@ -101,15 +104,16 @@ impl Queue {
         while filled < self.message.len() {
             let rest = &mut self.message[filled..];
             let receive = opcode::Recv::new(SOCKET, rest.as_mut_ptr(), rest.len() as u32).flags(libc::MSG_WAITALL);
-            match self.carry_out(receive.build())? {
-                0 => break,
-                came => filled += came,
+            match self.carry_out(receive.build()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) => break,
+                came => filled += came?,
             }
         }
         Ok(filled)
     }
 
-    /// Submits one operation on the message and waits for its end; 0 bytes when a signal ended it.
+    /// Submits one operation on the message and waits for its end.
     #[inline(always)]
     fn carry_out(&mut self, operation: squeue::Entry) -> io::Result<usize> {
         if self.lost {

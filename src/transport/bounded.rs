@@ -5,7 +5,7 @@
 //! is under the lock and why. Rejected: named semaphores, which would be found and left behind by name. Source:
 //! sem_overview(7), pthread_mutexattr_setrobust(3), pthread_cond_init(3).
 
-use super::ring::{Backing, Memfd, Post, find, host, join, ring_shape, stopped};
+use super::ring::{Backing, Memfd, Post, find_as, host_as, join, ring_shape, stopped};
 use super::{
     ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED, buffer_for,
 };
@@ -25,6 +25,8 @@ pub trait Guard: 'static {
     const SPEC: &'static Spec;
     /// Its protocol.
     type Turns: Turns + 'static;
+    /// Tag of its memory: what another guard laid out must never be locked as if it were this one's.
+    const MAGIC: u32;
 }
 
 /// Two semaphores.
@@ -32,6 +34,7 @@ pub trait Guard: 'static {
 pub struct Semaphores;
 
 impl Guard for Semaphores {
+    const MAGIC: u32 = 0x6970_6382;
     const SPEC: &'static Spec = &Spec {
         name: "shm-sem",
         summary: "bounded buffer in a sealed memfd, two POSIX semaphores; messages are built and read in place",
@@ -52,6 +55,7 @@ impl Guard for Semaphores {
 pub struct RobustMutex;
 
 impl Guard for RobustMutex {
+    const MAGIC: u32 = 0x6970_6383;
     const SPEC: &'static Spec = &Spec {
         name: "shm-mutex",
         summary: "bounded buffer in a sealed memfd, robust mutex and condition variables; the lock covers the counts only",
@@ -119,16 +123,17 @@ impl<G: Guard> Transport for Bounded<G> {
         match role {
             Role::Producer => {
                 let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
-                let (post, name) = host::<Memfd>(cfg, at, shape, |region| lay::<G>(region, shape))?;
+                let (post, name) =
+                    host_as::<Memfd>(cfg, at, G::MAGIC, shape.region_len(), shape, |region| lay::<G>(region, shape))?;
                 let (buffer, _) = ends::<G::Turns>(&post.region, shape, cfg.wait);
                 watch_over::<G>(cfg, &post, shape, Role::Consumer);
                 Ok(Met::Tx(Tx { buffer, post, size: shape.size, _name: Some(name) }))
             }
             Role::Consumer => {
-                let (region, thing) = find::<Memfd>(cfg, at)?;
+                let (region, thing) = find_as::<Memfd>(cfg, at, G::MAGIC)?;
                 let shape = ring_shape(&region, at)?;
                 let (_, buffer) = ends::<G::Turns>(&region, shape, cfg.wait);
-                let post = join(&region, &thing);
+                let post = join(&region, &thing)?;
                 watch_over::<G>(cfg, &post, shape, Role::Producer);
                 Ok(Met::Rx(Rx { buffer, post }, shape.size))
             }

@@ -8,7 +8,7 @@
 //! for every message; a message of higher priority, which overtakes those before it. Source: mq_overview(7).
 
 use super::bytes::pause;
-use super::ring::{Backing, Memfd, await_peer, find, host, join, message_size, posix_name, reclaim};
+use super::ring::{Backing, Memfd, await_peer, find_as, host_as, join, message_size, posix_name, reclaim};
 use super::{ALL_WAITS, BOTH, Bound, Config, Family, IN_FLIGHT, Meeting, Met, Receiver, Role, Sender, Spec, Transport};
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{Name, Thing};
@@ -56,6 +56,9 @@ pub struct Rx {
     /// The sender is known to have left: what is still there is received without waiting.
     over: bool,
 }
+
+/// Tag of the page beside a queue.
+const MAGIC: u32 = 0x6970_6384;
 
 const SENDER: usize = Role::Producer as usize;
 const RECEIVER: usize = Role::Consumer as usize;
@@ -203,7 +206,7 @@ impl Transport for PosixMq {
                 if reclaim::<Memfd>(at) {
                     mqueue::unlink(&name);
                 }
-                let (post, page) = host::<Memfd>(cfg, at, shape, |_| {
+                let (post, page) = host_as::<Memfd>(cfg, at, MAGIC, shape.region_len(), shape, |_| {
                     let queue = make_queue(cfg, &name)?;
                     made = Some((queue, open(Use::Receive)?, Name::of(Thing::Queue(name.clone()))));
                     Ok(())
@@ -215,13 +218,13 @@ impl Transport for PosixMq {
                 Ok(Met::Tx(Tx::new(queue, cfg.size, manners).context(Phase::Start, &cannot)?))
             }
             Role::Consumer => {
-                let (region, page) = find::<Memfd>(cfg, at)?;
+                let (region, page) = find_as::<Memfd>(cfg, at, MAGIC)?;
                 let (queue, theirs) = (open(Use::Receive)?, open(Use::Send)?);
                 let size = message_size(&region);
                 let rx =
                     Rx::new(queue, size, Manners::new(&region, cfg.wait, vec![])).context(Phase::Start, &cannot)?;
+                let post = join(&region, &page)?;
                 mqueue::unlink(&name);
-                let post = join(&region, &page);
                 let farewell = Farewell::lay(&region);
                 process::when_gone(post.peer(), move || sender_leaves(&farewell, &theirs));
                 Ok(Met::Rx(rx, size))

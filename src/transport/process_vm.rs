@@ -50,6 +50,8 @@ pub struct Tx {
     /// Whether the messages end with this process, so that dropping the end has to wait for them.
     lingers: bool,
     memory: Arc<Region>,
+    /// Who may read it, with its descendants: whoever made the ends, of whom all parties descend, or the peer that was met.
+    reader: u32,
     _name: Option<Name>,
 }
 
@@ -73,6 +75,7 @@ fn sender(region: &Arc<Region>, memory: &Arc<Region>, size: usize, wait: Wait, p
         post: Post::new(region, 0),
         lingers: processes,
         memory: Arc::clone(memory),
+        reader: std::process::id(),
         _name: None,
     }
 }
@@ -163,7 +166,7 @@ impl Transport for ProcessVm {
                 let (post, name) = host_as::<Memfd>(cfg, at, MAGIC, notices.region_len(), places, |_| Ok(()))?;
                 let memory = Arc::new(Region::heap(places.region_len()));
                 let mut tx = sender(&post.region, &memory, cfg.size, cfg.wait, true);
-                (tx.post, tx._name) = (post, Some(name));
+                (tx.reader, tx.post, tx._name) = (post.peer(), post, Some(name));
                 Ok(Met::Tx(tx))
             }
             Role::Consumer => {
@@ -174,7 +177,7 @@ impl Transport for ProcessVm {
                     return Err(Error::failed(Phase::Start, format!("{at} holds no ring of this version")));
                 }
                 let rx = receiver(&region, None, size, cfg.wait, true);
-                Ok(Met::Rx(Rx { post: join(&region, &thing), ..rx }, size))
+                Ok(Met::Rx(Rx { post: join(&region, &thing)?, ..rx }, size))
             }
         }
     }
@@ -190,11 +193,7 @@ impl Sender for Tx {
         self.post.take_up();
         // After a fork the pages are still the other process's too: now they become ours alone.
         self.memory.prefault();
-        // A peer that has not come yet is a child of ours, or an ancestor, which needs no leave.
-        process::let_read(match self.post.peer() {
-            0 => std::process::id(),
-            peer => peer,
-        });
+        process::let_read(self.reader);
         Ok(())
     }
 

@@ -194,7 +194,7 @@ impl<B: Backing> Transport for Ring<B> {
                 let (region, thing) = find::<B>(cfg, at)?;
                 let shape = ring_shape(&region, at)?;
                 let ring = RingRx::new(&region, shape, manner(cfg.wait, true));
-                Ok(Met::Rx(Rx { ring, post: join(&region, &thing) }, shape.size))
+                Ok(Met::Rx(Rx { ring, post: join(&region, &thing)? }, shape.size))
             }
         }
     }
@@ -274,11 +274,19 @@ pub(super) fn ring_shape(region: &Arc<Region>, at: &str) -> Result<RingShape> {
 
 /// Ends the meeting, from the consumer's side: says that it is there. Both ends are open then: the name has done its
 /// work, and a later pair may use it.
-pub(super) fn join(region: &Arc<Region>, thing: &Thing) -> Post {
+///
+/// # Errors
+/// When another consumer was faster: there is room for one, and the name is then that one's to remove.
+pub(super) fn join(region: &Arc<Region>, thing: &Thing) -> Result<Post> {
     let mut post = Post::new(region, 1);
+    // Acquire and Release as for every store of an id.
+    let seat = &post.occupants.pids[1];
+    if seat.compare_exchange(0, std::process::id(), Ordering::AcqRel, Ordering::Acquire).is_err() {
+        return Err(Error::failed(Phase::Start, "another consumer came first").hint("start a pair of its own for each"));
+    }
     post.take_up();
     thing.remove();
-    post
+    Ok(post)
 }
 
 /// Asks `look` until it finds the peer or patience ends. Two programs that people start have no descriptor in common to
