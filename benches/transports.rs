@@ -24,7 +24,8 @@ struct Cell {
 }
 
 impl Cell {
-    fn start(plan: &Plan) -> Self {
+    /// A cell that is ready; `None` where this machine cannot run it.
+    fn start(plan: &Plan) -> Option<Self> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ipcost"))
             .args(["cell", "--serve", "--parent", &std::process::id().to_string()])
             .stdin(Stdio::piped())
@@ -35,8 +36,11 @@ impl Cell {
         let answers = BufReader::new(child.stdout.take().expect("piped"));
         let mut cell = Self { child, orders, answers };
         let ready = cell.ask(&serde_json::to_string(plan).expect("a plan is JSON"));
+        if ready.contains("\"status\":\"unsupported\"") {
+            return None;
+        }
         assert_eq!(ready, "ready", "the cell did not start");
-        cell
+        Some(cell)
     }
 
     fn ask(&mut self, order: &str) -> String {
@@ -102,13 +106,12 @@ fn main() {
                 if admit(&plan, runner.spec(), &runner.bound()).is_err() {
                     continue;
                 }
-                let mut cell = None;
+                let Some(mut cell) = Cell::start(&plan) else { continue };
                 let id = match parties {
                     Parties::Solo => BenchmarkId::from_parameter(&plan.mechanism),
                     parties => BenchmarkId::new(&plan.mechanism, parties),
                 };
                 group.bench_function(id, |bencher| {
-                    let cell = cell.get_or_insert_with(|| Cell::start(&plan));
                     bencher.iter_custom(|iters| cell.carry(iters));
                 });
             }
