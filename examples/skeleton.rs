@@ -10,7 +10,9 @@
 use ipcost::cell::{self, Outcome, Status};
 use ipcost::conduct::Measure;
 use ipcost::plan::{Parties, Placement, Plan, Span, Wait, WaitKind};
-use ipcost::transport::{Config, Family, Meeting, Met, Receiver, Role, Sender, Side, Spec, Transport, UNLIMITED};
+use ipcost::transport::{
+    Config, Family, Meeting, Met, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED,
+};
 use ipcost::{Error, Result};
 use std::io::{self, ErrorKind};
 use std::sync::mpsc::{self, SyncSender, TryRecvError};
@@ -93,7 +95,7 @@ impl Transport for Skeleton {
     }
 
     // Not required. This is what the default does; a mechanism with one object for both directions overrides it.
-    fn link(cfg: &Config) -> Result<[Side<Self>; 2]> {
+    fn link(cfg: &Config) -> Result<[SideOf<Self>; 2]> {
         let (there_tx, here_rx) = Self::one_way(cfg)?;
         let (here_tx, there_rx) = Self::one_way(cfg)?;
         Ok([Side { tx: here_tx, rx: here_rx }, Side { tx: there_tx, rx: there_rx }])

@@ -15,12 +15,14 @@ use crate::measure::load::LoadPoint;
 use crate::measure::{Histogram, floor};
 use crate::party::{among, beside};
 use crate::plan::{MOST_PEERS, Offered, Pages, Parties, Plan, Plant, RunId, Several, Span, Touch, Via, Wait, Workload};
-use crate::session::hub::{self, Cast, Hub, Papers};
+use crate::session::cast::Cast;
+use crate::session::hub::{self, Hub, Papers};
 use crate::session::{Alone, Books, Leader, Measured, OpenLoop, Windows, Witness, follow};
 use crate::shm::ledger::Ledger;
 use crate::shm::stamps::{self, Stamps};
 use crate::sys::{clock, cpu, map};
-use crate::transport::{Bound, Config, Family, MEMORY_NOTE, ShmRing, Spec, Tcp, Transport};
+use crate::transport::list::Erased;
+use crate::transport::{Bound, Config, Family, MEMORY_NOTE, Runner, ShmRing, Spec, Tcp, Transport};
 use crate::workload::pattern::fairness;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
@@ -539,13 +541,23 @@ fn require_room(plan: &Plan, cfg: &Config) -> Result<()> {
 /// # Errors
 /// `unsupported`, `failed` or `invalid`; a process that has several threads cannot run a plan with processes.
 pub fn run<T: Transport>(plan: &Plan, conductor: &mut dyn Conductor) -> Result<Outcome> {
-    let cpus = admit(plan, T::SPEC, &T::bound())?;
+    run_erased(&Erased::<T>::NEW, plan, conductor)
+}
+
+/// One run of a mechanism in this process.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_erased(mechanism: &dyn Runner, plan: &Plan, conductor: &mut dyn Conductor) -> Result<Outcome> {
+    let cpus = admit(plan, mechanism.spec(), &mechanism.bound())?;
     let timer = clock::Timer::measure();
     let cfg = Config::new(plan);
     let Conducted { numbers, setup_ns, teardown_ns, via } = if plan.workload.has_peers() {
-        many::<T>(plan, &cfg, cpus.as_deref(), conductor)?
+        many(mechanism, plan, &cfg, cpus.as_deref(), conductor)?
+    } else if plan.parties == Parties::Solo {
+        alone(mechanism, plan, &cfg, cpus.as_deref(), conductor)?
     } else {
-        two::<T>(plan, &cfg, cpus.as_deref(), conductor)?
+        two(mechanism, plan, &cfg, cpus.as_deref(), conductor)?
     };
     let mut outcome = Outcome::empty(plan, Status::Ok);
     outcome.placement.cpus = cpus;
@@ -559,7 +571,7 @@ pub fn run<T: Transport>(plan: &Plan, conductor: &mut dyn Conductor) -> Result<O
     }
     enter(&mut outcome, plan, numbers, timer);
     outcome.flags.extend(crate::audit::flags(&outcome));
-    if let Some(doubt) = crate::audit::doubt(&outcome, T::SPEC, conductor.timed()) {
+    if let Some(doubt) = crate::audit::doubt(&outcome, mechanism.spec(), conductor.timed()) {
         outcome.status = Status::Invalid;
         outcome.invalid = Some(doubt.clone());
         outcome.reason = Some(doubt);
@@ -575,56 +587,73 @@ struct Conducted {
     via: Option<Via>,
 }
 
-/// A run between two parties, or within one.
-fn two<T: Transport>(
+/// A run within one party.
+fn alone(
+    mechanism: &dyn Runner,
     plan: &Plan,
     cfg: &Config,
     cpus: Option<&[usize]>,
     conductor: &mut dyn Conductor,
 ) -> Result<Conducted> {
     let start = clock::now();
-    let [near, far] = T::link(cfg)?;
+    let sides = mechanism.whole(cfg)?;
     let setup_ns = clock::now() - start;
     require_room(plan, cfg)?;
-    let two_cpus = cpus.is_none_or(|cpus| cpus[0] != cpus[1]);
-    let (numbers, teardown_ns) = if plan.parties == Parties::Solo {
-        let mut alone = Alone::begin([near, far], plan, cpus.map(|c| c[0]))?;
-        (conductor.conduct(plan, two_cpus, &mut alone)?, alone.end())
-    } else {
-        let page = map::anonymous_shared(size_of::<Ledger>()).context(Phase::Setup, "cannot map the ledger")?;
-        let ledger = Ledger::lay(&Arc::new(page));
-        let theirs = ledger.clone();
-        let witness = Witness::default();
-        let their_witness = witness.clone();
-        let open = (plan.workload == Workload::OfferedLoad).then(|| open_loop(cpus)).transpose()?;
-        let stamps = open.as_ref().map(|open| open.stamps.clone());
-        let (result, ending) = beside(
-            plan.parties,
-            |alive| {
-                let mut leader = Leader::begin(near, plan, cpus.map(|c| c[0]), ledger, witness, open, alive)?;
-                Ok((conductor.conduct(plan, two_cpus, &mut leader)?, leader.end()))
-            },
-            move || follow(far, plan, cpus.map(|c| c[1]), &theirs, &their_witness, stamps.as_deref()),
-        )?;
-        let numbers = result.map_err(|error: Error| match (&ending, error.kind()) {
-            (Err(how), Kind::Failed) => error.because_also(&format!("the peer {how}")),
-            _ => error,
-        })?;
-        ending.map_err(|how| Error::failed(Phase::Measure, format!("the peer {how}")))?;
-        numbers
-    };
+    let mut alone = Alone::begin(sides, plan, cpus.map(|c| c[0]))?;
+    let numbers = conductor.conduct(plan, two_cpus(cpus), &mut alone)?;
+    Ok(Conducted { numbers, setup_ns, teardown_ns: alone.end(), via: None })
+}
+
+/// Whether the parties may run at the same time.
+fn two_cpus(cpus: Option<&[usize]>) -> bool {
+    cpus.is_none_or(|cpus| cpus[0] != cpus[1])
+}
+
+/// A run between two parties.
+fn two(
+    mechanism: &dyn Runner,
+    plan: &Plan,
+    cfg: &Config,
+    cpus: Option<&[usize]>,
+    conductor: &mut dyn Conductor,
+) -> Result<Conducted> {
+    let start = clock::now();
+    let [near, far] = mechanism.halves(cfg)?;
+    let setup_ns = clock::now() - start;
+    require_room(plan, cfg)?;
+    let page = map::anonymous_shared(size_of::<Ledger>()).context(Phase::Setup, "cannot map the ledger")?;
+    let ledger = Ledger::lay(&Arc::new(page));
+    let theirs = ledger.clone();
+    let witness = Witness::default();
+    let their_witness = witness.clone();
+    let open = (plan.workload == Workload::OfferedLoad).then(|| open_loop(cpus)).transpose()?;
+    let stamps = open.as_ref().map(|open| open.stamps.clone());
+    let (result, ending) = beside(
+        plan.parties,
+        |alive| {
+            let mut leader = Leader::begin(near, plan, cpus.map(|c| c[0]), ledger, witness, open, alive)?;
+            Ok((conductor.conduct(plan, two_cpus(cpus), &mut leader)?, leader.end()))
+        },
+        move || follow(far, plan, cpus.map(|c| c[1]), &theirs, &their_witness, stamps.as_deref()),
+    )?;
+    let (numbers, teardown_ns) = result.map_err(|error: Error| match (&ending, error.kind()) {
+        (Err(how), Kind::Failed) => error.because_also(&format!("the peer {how}")),
+        _ => error,
+    })?;
+    ending.map_err(|how| Error::failed(Phase::Measure, format!("the peer {how}")))?;
     Ok(Conducted { numbers, setup_ns, teardown_ns, via: None })
 }
 
 /// A run between a hub and its peers.
-fn many<T: Transport>(
+fn many(
+    mechanism: &dyn Runner,
     plan: &Plan,
     cfg: &Config,
     cpus: Option<&[usize]>,
     conductor: &mut dyn Conductor,
 ) -> Result<Conducted> {
     let start = clock::now();
-    let Cast { hub: part, peers, via } = Cast::<T>::set_up(plan, cfg)?;
+    let Cast { hub: part, peers, via } = Cast::deal(plan, mechanism.ends(plan, cfg)?)?;
     let setup_ns = clock::now() - start;
     let (papers, witness) = (Papers::lay_out(peers.len())?, Witness::default());
     let cpu = |party: usize| cpus.map(|cpus| cpus[party]);
@@ -637,7 +666,7 @@ fn many<T: Transport>(
     let (result, endings) = among(
         plan.parties,
         |alive| {
-            let mut hub = Hub::<T>::begin(part, plan, via, cpu(0), own.0, own.1, alive)?;
+            let mut hub = Hub::begin(part, plan, via, cpu(0), own.0, own.1, alive)?;
             Ok((conductor.conduct(plan, false, &mut hub)?, hub.end()))
         },
         obeying,

@@ -5,6 +5,7 @@
 //! all windows, so there is one start protocol and one timing loop. Rejected: two programs that agree on a message count
 //! beforehand (no calibration, no probes between); commands through the transport under test.
 
+pub mod cast;
 pub mod hub;
 
 use crate::error::{Error, Phase, Result};
@@ -18,12 +19,11 @@ use crate::shm::stamps::Stamps;
 use crate::sys::clock;
 use crate::sys::cpu;
 use crate::sys::usage::Usage;
-use crate::transport::{Side, Transport};
-use crate::workload::batched::{self, Pack};
-use crate::workload::offered::{self, Pace, Schedule};
-use crate::workload::outstanding::{self, Requests};
+use crate::workload::batched::Pack;
+use crate::workload::half::{Follow, Half, Lead, Solo, Whole};
+use crate::workload::offered::{Pace, Schedule};
 use crate::workload::pattern::Sums;
-use crate::workload::{Batch, Fault, Load, Stamped, ping_pong, plant, stream};
+use crate::workload::{Fault, Load};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -269,8 +269,8 @@ pub struct OpenLoop {
 }
 
 /// The leader of two parties.
-pub struct Leader<'a, T: Transport> {
-    side: Side<T>,
+pub struct Leader<'a> {
+    side: Box<dyn Half>,
     load: Load,
     workload: Workload,
     window: u64,
@@ -298,13 +298,13 @@ impl Drop for Presence {
     }
 }
 
-impl<'a, T: Transport> Leader<'a, T> {
+impl<'a> Leader<'a> {
     /// Takes the leader's side and waits until the follower has taken its own.
     ///
     /// # Errors
     /// When the leader cannot be pinned or the follower does not come.
     pub fn begin(
-        mut side: Side<T>,
+        mut side: Box<dyn Half>,
         plan: &Plan,
         cpu: Option<usize>,
         ledger: View<Ledger>,
@@ -391,18 +391,13 @@ fn complained(text: &str, who: &str) -> Error {
 
 const WRONG: &str = "wrong: ";
 
-impl<T: Transport> Leader<'_, T> {
-    /// A window of `n` messages, of which `body` is the leader's half; it is given the clock at the window's start.
-    fn window(
-        &mut self,
-        command: u32,
-        n: u64,
-        body: impl FnOnce(&mut Side<T>, &mut Load, u64) -> Result<(), Fault>,
-    ) -> Result<Measured> {
+impl Leader<'_> {
+    /// A window of `n` messages, of which `what` is the leader's half, given the clock at the window's start.
+    fn window<'w>(&mut self, command: u32, n: u64, what: impl FnOnce(u64) -> Lead<'w>) -> Result<Measured> {
         self.order(command, n)?;
         let clerk = Clerk::open(&self.load, &self.witness);
         let start = clock::now();
-        let result = body(&mut self.side, &mut self.load, start);
+        let result = self.side.lead(&mut self.load, n, what(start));
         let end = clock::now();
         if let Err(fault) = result {
             return Err(self.fault(&fault));
@@ -429,33 +424,18 @@ fn whole(n: u64, pack: Option<Pack>) -> u64 {
     pack.map_or(n, |pack| n.next_multiple_of(pack.count as u64))
 }
 
-impl<T: Transport> Windows for Leader<'_, T> {
+impl Windows for Leader<'_> {
     fn messages(&mut self, n: u64, histogram: Option<&mut Histogram>) -> Result<Measured> {
         let command = if histogram.is_some() { STAMPED } else { MESSAGES };
-        let (workload, window, n) = (self.workload, self.window, whole(n, self.pack));
-        if let Some(fault) = self.load.due(n) {
-            return self.window(command, n, |side, load, _| plant::lead(side, load, n, workload, fault));
-        }
-        if let Some(pack) = self.pack {
-            return self.window(command, n, |side, load, _| batched::lead(side, load, n, pack));
-        }
-        match (workload, histogram) {
-            (Workload::PingPong, None) if window > 1 => {
-                self.window(command, n, |side, load, _| outstanding::lead(side, load, n, window, &mut Batch))
-            }
-            (Workload::PingPong, Some(histogram)) if window > 1 => {
-                let mut log = Requests::new(histogram, window);
-                self.window(command, n, |side, load, _| outstanding::lead(side, load, n, window, &mut log))
-            }
-            (Workload::PingPong, None) => {
-                self.window(command, n, |side, load, _| ping_pong::lead(side, load, n, &mut Batch))
-            }
-            (Workload::PingPong, Some(histogram)) => {
-                let mut watch = Stamped::new(histogram);
-                self.window(command, n, |side, load, _| ping_pong::lead(side, load, n, &mut watch))
-            }
-            (_, _) => self.window(command, n, |side, load, _| stream::lead(side, load, n)),
-        }
+        let n = whole(n, self.pack);
+        let what = match (self.load.due(n), self.pack, self.workload) {
+            (Some(fault), _, workload) => Lead::Planted(workload, fault),
+            (_, Some(pack), _) => Lead::Packed(pack),
+            (_, _, Workload::PingPong) if self.window > 1 => Lead::Requests(self.window, histogram),
+            (_, _, Workload::PingPong) => Lead::PingPong(histogram),
+            _ => Lead::Stream,
+        };
+        self.window(command, n, |_| what)
     }
 
     fn offer(&mut self, schedule: &Schedule) -> Result<(Measured, LoadPoint)> {
@@ -465,9 +445,9 @@ impl<T: Transport> Windows for Leader<'_, T> {
         let mut sent = vec![u64::MAX; n];
         let mut began = 0;
         let command = if schedule.rate.is_finite() { OFFER } else { FLOOD };
-        let measured = self.window(command, n as u64, |side, load, start| {
+        let measured = self.window(command, n as u64, |start| {
             began = start;
-            offered::lead(side, load, Pace { start, polite }, &schedule.due, &mut sent)
+            Lead::Offered(Pace { start, polite }, &schedule.due, &mut sent)
         })?;
         // Relaxed: the gate at the window's end stands between these and the follower's stores.
         let received: Vec<u64> = stamps.of(n).iter().map(|at| at.load(Ordering::Relaxed)).collect();
@@ -485,8 +465,8 @@ impl<T: Transport> Windows for Leader<'_, T> {
 }
 
 /// The follower: obeys until the leader stops or leaves; returns its exit code.
-pub fn follow<T: Transport>(
-    side: Side<T>,
+pub fn follow(
+    side: Box<dyn Half>,
     plan: &Plan,
     cpu: Option<usize>,
     ledger: &Ledger,
@@ -500,8 +480,8 @@ pub fn follow<T: Transport>(
     code
 }
 
-fn obey<T: Transport>(
-    mut side: Side<T>,
+fn obey(
+    mut side: Box<dyn Half>,
     plan: &Plan,
     cpu: Option<usize>,
     ledger: &Ledger,
@@ -537,8 +517,8 @@ fn obey<T: Transport>(
                 ledger.ready.open(step + 1);
                 let stall_ms = if matches!(command, STAMPED | OFFER) { plan.stall_ms } else { 0 };
                 let result = match pack {
-                    Some(pack) => batched::follow(&mut side, &mut load, n, pack),
-                    None => carry(&mut side, plan.workload, &mut load, n, received, stall_ms),
+                    Some(pack) => side.follow(&mut load, n, Follow::Packed(pack)),
+                    None => carry(&mut *side, plan.workload, &mut load, n, received, stall_ms),
                 };
                 let end = clock::now();
                 if let Err(fault) = result {
@@ -560,8 +540,8 @@ fn obey<T: Transport>(
 
 /// The follower's half of a window; with a planted stall it sleeps in the middle, between two calls of the same loop, so
 /// that the loop is the one that is always measured.
-fn carry<T: Transport>(
-    side: &mut Side<T>,
+fn carry(
+    side: &mut dyn Half,
     workload: Workload,
     load: &mut Load,
     n: u64,
@@ -569,9 +549,11 @@ fn carry<T: Transport>(
     stall_ms: u64,
 ) -> Result<(), Fault> {
     let mut part = |from: u64, to: u64| match (workload, received) {
-        (Workload::PingPong, _) => ping_pong::follow(side, load, to - from),
-        (Workload::OfferedLoad, Some(received)) => offered::follow(side, load, &received[from as usize..to as usize]),
-        (..) => stream::follow(side, load, to - from),
+        (Workload::PingPong, _) => side.follow(load, to - from, Follow::PingPong),
+        (Workload::OfferedLoad, Some(received)) => {
+            side.follow(load, to - from, Follow::Offered(&received[from as usize..to as usize]))
+        }
+        (..) => side.follow(load, to - from, Follow::Stream),
     };
     if stall_ms == 0 {
         return part(0, n);
@@ -591,24 +573,22 @@ fn no_open_loop() -> Error {
 }
 
 /// One party that does both halves.
-pub struct Alone<T: Transport> {
-    sides: [Side<T>; 2],
+pub struct Alone {
+    sides: Box<dyn Whole>,
     load: Load,
     workload: Workload,
     pack: Option<Pack>,
     witness: Witness,
 }
 
-impl<T: Transport> Alone<T> {
+impl Alone {
     /// Takes both sides.
     ///
     /// # Errors
     /// When the party cannot be pinned.
-    pub fn begin(mut sides: [Side<T>; 2], plan: &Plan, cpu: Option<usize>) -> Result<Self> {
+    pub fn begin(mut sides: Box<dyn Whole>, plan: &Plan, cpu: Option<usize>) -> Result<Self> {
         take_place(cpu)?;
-        for side in &mut sides {
-            side.attach().map_err(|e| Error::failed(Phase::Start, "cannot attach").because(e))?;
-        }
+        sides.attach().map_err(|e| Error::failed(Phase::Start, "cannot attach").because(e))?;
         let (load, pack) = (Load::new(plan), pack_of(plan));
         Ok(Self { sides, load, workload: plan.workload, pack, witness: Witness::default() })
     }
@@ -621,19 +601,18 @@ impl<T: Transport> Alone<T> {
     }
 }
 
-impl<T: Transport> Windows for Alone<T> {
+impl Windows for Alone {
     fn messages(&mut self, n: u64, histogram: Option<&mut Histogram>) -> Result<Measured> {
         let n = whole(n, self.pack);
+        let what = match (self.load.due(n), self.pack, self.workload) {
+            (Some(_), ..) => Solo::Planted,
+            (_, Some(pack), _) => Solo::Packed(pack),
+            (_, _, Workload::PingPong) => Solo::PingPong(histogram),
+            _ => Solo::Stream,
+        };
         let clerk = Clerk::open(&self.load, &self.witness);
         let start = clock::now();
-        let (sides, load) = (&mut self.sides, &mut self.load);
-        let result = match (self.workload, histogram, load.due(n), self.pack) {
-            (_, _, Some(_), _) => plant::alone(sides, load, n),
-            (_, _, _, Some(pack)) => batched::alone(sides, load, n, pack),
-            (Workload::PingPong, None, ..) => ping_pong::alone(sides, load, n, &mut Batch),
-            (Workload::PingPong, Some(histogram), ..) => ping_pong::alone(sides, load, n, &mut Stamped::new(histogram)),
-            _ => stream::alone(sides, load, n),
-        };
+        let result = self.sides.alone(&mut self.load, n, what);
         let end = clock::now();
         result.map_err(|fault| Error::invalid(format!("the control received a wrong message: {fault}")))?;
         Ok(Measured {

@@ -2,183 +2,33 @@
 //!
 //! Key decision: the same start protocol as between two parties (an order, "ready", the window, a report), with one more
 //! step: when everybody is ready, all meet at one starting line ([`Muster`]), because any of them may be a producer and the
-//! hub can no longer start the window by sending. What a party does in a window is its [`Part`], chosen before the first
-//! window from the pattern and from what the transport has. Rejected: the two-party session with a list of followers (its
+//! hub can no longer start the window by sending. What a party does in a window is its [`Part`], dealt out before the first
+//! window ([`cast`](super::cast)). Rejected: the two-party session with a list of followers (its
 //! start and its clock are those of a leader that sends).
 
+use super::cast::Part;
 use super::{Books, Clerk, Measured, TESTIMONY, WRONG, Windows, Witness, collect, complained, no_open_loop, post};
 use crate::error::{Context, Error, Phase, Result};
 use crate::measure::load::LoadPoint;
 use crate::measure::{Histogram, floor};
 use crate::party::EachAlive;
-use crate::plan::{Plan, Plant, Via, Workload};
+use crate::plan::{Plan, Via, Workload};
 use crate::shm::ledger::Ledger;
 use crate::shm::muster::Muster;
 use crate::shm::region::View;
 use crate::sys::clock;
 use crate::sys::map;
 use crate::sys::usage::Usage;
-use crate::transport::{Config, Ends, Receiver, Sender, Shape, Transport};
+use crate::workload::Fault;
 use crate::workload::offered::Schedule;
-use crate::workload::pattern::{self, Lane, Sums, first_of, quota};
-use crate::workload::{Fault, Load};
-use std::io;
+use crate::workload::pattern::Sums;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// How many messages of a window a party sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Share {
-    /// All of them, or those that are served in turn with the others'.
-    Quota { index: usize, of: usize },
-    /// What it can claim before so many claimants, itself included, have claimed everything.
-    Claims { of: usize },
-}
-
-/// What a party does in a window, and the ends that it does it with.
-enum Work<T: Transport> {
-    /// Orders only: the hub of independent pairs.
-    Idle,
-    /// Sends its share, then so many end messages.
-    Send { tx: T::Tx, share: Share, ends: usize },
-    /// Sends to each peer in turn.
-    Deal(Vec<Lane<T::Tx>>),
-    /// Receives from each peer in turn.
-    Collect(Vec<Lane<T::Rx>>),
-    /// Receives whatever comes from any peer through one object.
-    Gather { rx: T::Rx, nexts: Vec<u64> },
-    /// Receives one producer's messages to its end message.
-    ReceiveAll(T::Rx),
-    /// Receives what it gets of the messages that all compete for.
-    ReceiveShare(T::Rx),
-}
-
-/// A party's part in a pattern: its work, and its payload account.
-pub struct Part<T: Transport> {
-    work: Work<T>,
-    load: Load,
-}
-
-/// The parts of all parties.
-pub struct Cast<T: Transport> {
-    /// The hub's.
-    pub hub: Part<T>,
-    /// Those of the others, in their order.
-    pub peers: Vec<Part<T>>,
-    /// Through what they are connected.
-    pub via: Option<Via>,
-}
-
-impl<T: Transport> Cast<T> {
-    /// Creates the transport of a pattern and deals the parts.
-    ///
-    /// # Errors
-    /// What [`Transport::shared`] and [`Transport::one_way`] say.
-    pub fn set_up(plan: &Plan, cfg: &Config) -> Result<Self> {
-        let of = plan.peers();
-        // A planted fault is one party's: the hub's if it sends, else the first peer's.
-        let part = |work, producer: usize, plant: Option<Plant>| {
-            let mut load = Load::new(&Plan { plant, ..plan.clone() });
-            load.next = first_of(producer);
-            Part { work, load }
-        };
-        let first = |index: usize| plan.plant.filter(|_| index == 0);
-        // Who competes may get nothing, but a planted fault has to be committed.
-        let share = |index| if plan.plant.is_some() { Share::Quota { index, of } } else { Share::Claims { of } };
-        let channels = || (0..of).map(|_| T::one_way(cfg)).collect::<Result<Vec<_>>>();
-        let shape = match plan.workload {
-            Workload::FanIn => Shape::FanIn(of),
-            Workload::FanOut => Shape::FanOut(of),
-            _ => {
-                let pair = |(index, (tx, rx))| {
-                    let work = Work::Send { tx, share: share(index), ends: 1 };
-                    [part(work, index, first(index)), part(Work::ReceiveAll(rx), index, None)]
-                };
-                let peers = channels()?.into_iter().enumerate().flat_map(pair).collect();
-                return Ok(Self { hub: part(Work::Idle, 0, None), peers, via: None });
-            }
-        };
-        let Some(Ends { txs, rxs }) = T::shared(cfg, shape)? else {
-            let (txs, rxs): (Vec<_>, Vec<_>) = channels()?.into_iter().unzip();
-            let via = Some(Via::InTurn);
-            return Ok(match shape {
-                Shape::FanIn(_) => {
-                    let send = |index, tx| Work::Send { tx, share: Share::Quota { index, of }, ends: 0 };
-                    let peers = txs.into_iter().enumerate().map(|(i, tx)| part(send(i, tx), i, first(i))).collect();
-                    Self { hub: part(Work::Collect(lanes(rxs)), 0, None), peers, via }
-                }
-                Shape::FanOut(_) => {
-                    let receive = |(index, rx)| part(Work::ReceiveAll(rx), index, None);
-                    let peers = rxs.into_iter().enumerate().map(receive).collect();
-                    Self { hub: part(Work::Deal(lanes(txs)), 0, plan.plant), peers, via }
-                }
-            });
-        };
-        let (via, few) = (Some(Via::Shared), || Error::failed(Phase::Setup, "a shared object has no end for the hub"));
-        Ok(match shape {
-            Shape::FanIn(_) => {
-                let rx = rxs.into_iter().next().ok_or_else(few)?;
-                let send = |index, tx| Work::Send { tx, share: share(index), ends: 0 };
-                let peers = txs.into_iter().enumerate().map(|(i, tx)| part(send(i, tx), i, first(i))).collect();
-                let nexts = (0..of).map(first_of).collect();
-                Self { hub: part(Work::Gather { rx, nexts }, 0, None), peers, via }
-            }
-            Shape::FanOut(_) => {
-                let tx = txs.into_iter().next().ok_or_else(few)?;
-                let send = Work::Send { tx, share: Share::Quota { index: 0, of: 1 }, ends: of };
-                let peers = rxs.into_iter().map(|rx| part(Work::ReceiveShare(rx), 0, None)).collect();
-                Self { hub: part(send, 0, plan.plant), peers, via }
-            }
-        })
-    }
-}
-
-fn lanes<E>(ends: Vec<E>) -> Vec<Lane<E>> {
-    ends.into_iter().enumerate().map(|(index, end)| Lane { end, next: first_of(index) }).collect()
-}
-
-impl<T: Transport> Part<T> {
-    fn attach(&mut self) -> io::Result<()> {
-        match &mut self.work {
-            Work::Idle => Ok(()),
-            Work::Send { tx, .. } => tx.attach(),
-            Work::Deal(lanes) => lanes.iter_mut().try_for_each(|lane| lane.end.attach()),
-            Work::Collect(lanes) => lanes.iter_mut().try_for_each(|lane| lane.end.attach()),
-            Work::Gather { rx, .. } | Work::ReceiveAll(rx) | Work::ReceiveShare(rx) => rx.attach(),
-        }
-    }
-
-    /// The part's half of a window of `n` messages, and what it carried of them.
-    fn carry(&mut self, n: u64, muster: &Muster) -> Result<Sums, Fault> {
-        let Self { work, load } = self;
-        let first = load.next;
-        match work {
-            Work::Idle => {}
-            Work::Send { tx, share, ends } => {
-                match *share {
-                    Share::Quota { index, of } => pattern::send(tx, load, quota(n, index, of))?,
-                    Share::Claims { of } => {
-                        while let Some(block) = muster.claim(n, of) {
-                            pattern::send(tx, load, block)?;
-                        }
-                    }
-                }
-                (0..*ends).try_for_each(|_| pattern::say_end(tx, load.payload))?;
-            }
-            Work::Deal(lanes) => pattern::deal(lanes, load, n)?,
-            Work::Collect(lanes) => pattern::collect(lanes, load, n)?,
-            Work::Gather { rx, nexts } => pattern::gather(rx, load, nexts, n)?,
-            Work::ReceiveAll(rx) => return pattern::receive_all(rx, load),
-            Work::ReceiveShare(rx) => return pattern::receive_share(rx, load, n),
-        }
-        Ok(Sums { count: load.next - first, ..Sums::default() })
-    }
-}
-
 /// One window of one party whose books are open and whose "ready" was said: start together, carry, close the books.
 /// `None` when the start never came.
-fn take_part<T: Transport>(
-    part: &mut Part<T>,
+fn take_part(
+    part: &mut Part,
     mut clerk: Clerk<'_>,
     order: (u32, u64),
     line: (&Muster, usize),
@@ -228,10 +78,10 @@ impl Drop for Presence {
 struct Presence(Papers);
 
 /// The party that orders the windows of a pattern.
-pub struct Hub<'a, T: Transport> {
+pub struct Hub<'a> {
     /// Dropped first: peers that find the transport closed after that are not lost.
     papers: Presence,
-    part: Part<T>,
+    part: Part,
     plan: &'a Plan,
     via: Option<Via>,
     witness: Witness,
@@ -239,13 +89,13 @@ pub struct Hub<'a, T: Transport> {
     step: u32,
 }
 
-impl<'a, T: Transport> Hub<'a, T> {
+impl<'a> Hub<'a> {
     /// Takes the hub's part and waits until every peer has taken its own.
     ///
     /// # Errors
     /// When the hub cannot be pinned or a peer does not come.
     pub fn begin(
-        mut part: Part<T>,
+        mut part: Part,
         plan: &'a Plan,
         via: Option<Via>,
         cpu: Option<usize>,
@@ -255,7 +105,7 @@ impl<'a, T: Transport> Hub<'a, T> {
     ) -> Result<Self> {
         witness.0.store(TESTIMONY, Ordering::Relaxed);
         let attached =
-            super::take_place(cpu).and_then(|()| part.attach().context(Phase::Start, "cannot attach the hub"));
+            super::take_place(cpu).and_then(|()| part.work.attach().context(Phase::Start, "cannot attach the hub"));
         let hub = Self { papers: Presence(papers), part, plan, via, witness, alive, step: 0 };
         attached?;
         hub.await_ready(1, Phase::Start)?;
@@ -346,7 +196,7 @@ impl<'a, T: Transport> Hub<'a, T> {
     }
 
     /// The books of the parties on one side.
-    fn of<'b>(&self, side: Side, books: &'b [Books]) -> impl Iterator<Item = &'b Books> + use<'b, T> {
+    fn of<'b>(&self, side: Side, books: &'b [Books]) -> impl Iterator<Item = &'b Books> + use<'b> {
         let workload = self.plan.workload;
         books.iter().enumerate().filter(move |(party, _)| Side::of(workload, *party) == Some(side)).map(|(_, b)| b)
     }
@@ -390,7 +240,7 @@ impl Side {
     }
 }
 
-impl<T: Transport> Windows for Hub<'_, T> {
+impl Windows for Hub<'_> {
     fn messages(&mut self, n: u64, _: Option<&mut Histogram>) -> Result<Measured> {
         self.window(n)
     }
@@ -405,13 +255,7 @@ impl<T: Transport> Windows for Hub<'_, T> {
 }
 
 /// A peer: obeys until the hub stops or leaves; returns its exit code.
-pub fn obey<T: Transport>(
-    mut part: Part<T>,
-    cpu: Option<usize>,
-    index: usize,
-    papers: &Papers,
-    witness: &Witness,
-) -> u8 {
+pub fn obey(mut part: Part, cpu: Option<usize>, index: usize, papers: &Papers, witness: &Witness) -> u8 {
     let ledger = &papers.ledgers[index];
     // The part is let go of after this: a complaint is there before anybody can see its consequences.
     let code = match serve(&mut part, cpu, papers, ledger, witness) {
@@ -428,15 +272,15 @@ pub fn obey<T: Transport>(
     code
 }
 
-fn serve<T: Transport>(
-    part: &mut Part<T>,
+fn serve(
+    part: &mut Part,
     cpu: Option<usize>,
     papers: &Papers,
     ledger: &Ledger,
     witness: &Witness,
 ) -> Result<(), String> {
     super::take_place(cpu).map_err(|error| error.to_string())?;
-    part.attach().map_err(|error| format!("cannot attach its end: {error}"))?;
+    part.work.attach().map_err(|error| format!("cannot attach its end: {error}"))?;
     let parties = papers.ledgers.len() + 1;
     ledger.ready.open(1);
     for step in 1.. {

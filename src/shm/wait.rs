@@ -39,6 +39,14 @@ impl Wait {
     }
 }
 
+#[cfg(not(loom))]
+impl Wait {
+    /// What is left of a bounded number of looks after so many.
+    fn less(self, looks: u32) -> Self {
+        if let Wait::Hybrid(most) = self { Wait::Hybrid(most - looks) } else { self }
+    }
+}
+
 /// The other side is gone and what was waited for will not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone;
@@ -114,8 +122,8 @@ impl Bell {
         how: Wait,
         berth: impl Berth,
         mut ready: impl FnMut() -> Option<R>,
-        left: impl FnMut() -> bool,
-        gone: impl FnMut() -> bool,
+        mut left: impl FnMut() -> bool,
+        mut gone: impl FnMut() -> bool,
     ) -> Result<R, Gone> {
         if let Some(found) = ready() {
             return Ok(found);
@@ -123,26 +131,37 @@ impl Bell {
         // In place for as long as a peer that is awake takes: a call, and the closures in memory instead of registers,
         // cost as much as a tenth of a round trip.
         #[cfg(not(loom))]
-        if how == Wait::Spin {
+        let how = if let Wait::Spin | Wait::Hybrid(LOOKS_IN_PLACE..) = how {
             for _ in 0..LOOKS_IN_PLACE {
                 relax();
                 if let Some(found) = ready() {
                     return Ok(found);
                 }
             }
-        }
-        self.wait_slow(how, &berth, ready, left, gone)
+            how.less(LOOKS_IN_PLACE)
+        } else {
+            how
+        };
+        let mut found = None;
+        let look = &mut || {
+            found = ready();
+            found.is_some()
+        };
+        self.wait_slow(how, &berth, look, &mut left, &mut gone)?;
+        found.ok_or(Gone)
     }
 
+    /// The rest of the wait, once for all kinds of waiting: here an indirect call costs nothing that counts. Returns when
+    /// `ready` said yes.
     #[inline(never)]
-    fn wait_slow<R>(
+    fn wait_slow(
         &self,
         how: Wait,
-        berth: &impl Berth,
-        mut ready: impl FnMut() -> Option<R>,
-        mut left: impl FnMut() -> bool,
-        mut gone: impl FnMut() -> bool,
-    ) -> Result<R, Gone> {
+        berth: &dyn Berth,
+        ready: &mut dyn FnMut() -> bool,
+        left: &mut dyn FnMut() -> bool,
+        gone: &mut dyn FnMut() -> bool,
+    ) -> Result<(), Gone> {
         let looks = match how {
             // The last two are for descriptors, and no mechanism without one lists them.
             Wait::Block | Wait::Poll | Wait::Epoll => 0,
@@ -151,41 +170,34 @@ impl Bell {
         };
         loop {
             for _ in 0..looks {
-                if let Some(found) = ready() {
-                    return Ok(found);
+                if ready() {
+                    return Ok(());
                 }
                 if how == Wait::Yield { yield_now() } else { relax() }
             }
-            if how.sleeps()
-                && let Some(found) = self.sleep(berth, &mut ready, &mut left)
-            {
-                return Ok(found);
+            if how.sleeps() && self.sleep(berth, ready, left) {
+                return Ok(());
             }
             if left() || gone() {
-                return ready().ok_or(Gone);
+                return if ready() { Ok(()) } else { Err(Gone) };
             }
         }
     }
 
-    /// One round of "raise the flag, look again, sleep".
-    fn sleep<R>(
-        &self,
-        berth: &impl Berth,
-        ready: &mut impl FnMut() -> Option<R>,
-        left: &mut impl FnMut() -> bool,
-    ) -> Option<R> {
+    /// One round of "raise the flag, look again, sleep"; whether it is ready.
+    fn sleep(&self, berth: &dyn Berth, ready: &mut dyn FnMut() -> bool, left: &mut dyn FnMut() -> bool) -> bool {
         // Relaxed: the fence below orders this store before the looks, which is all that the protocol needs.
         self.asleep.word().store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let found = ready();
         // The peer rings for leaving as it does for publishing, so leaving too has to be looked for behind the flag:
         // whoever left before the flag was up rang in vain.
-        if found.is_none() && !left() {
+        if !found && !left() {
             berth.sleep(&self.asleep, NAP);
         }
         // Lower the flag ourselves too: after the limit, or when the look succeeded, nobody else did.
         self.asleep.word().store(0, Ordering::Relaxed);
-        found.or_else(ready)
+        found || ready()
     }
 
     /// Wakes the waiter if it sleeps. To be called after publishing, by a side whose peer may sleep.

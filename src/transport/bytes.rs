@@ -15,7 +15,7 @@ use crate::plan::Wait;
 use crate::sys::fd::{Ready, Watch, set_nonblocking, wait_ready};
 use crate::sys::socket::set_receive_timeout;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 /// How an end goes about calls that may have to wait.
@@ -59,18 +59,31 @@ impl Patience {
     pub fn until<S: AsFd, R>(&self, stream: &mut S, mut call: impl FnMut(&mut S) -> io::Result<R>) -> io::Result<R> {
         let mut tries = 0;
         loop {
-            match (self.how, &self.watch) {
-                (Wait::Poll, _) => wait_ready(stream.as_fd(), self.what, self.nap)?,
-                (Wait::Epoll, Some(watch)) => watch.wait(self.nap)?,
-                _ => {}
+            if matches!(self.how, Wait::Poll | Wait::Epoll) {
+                self.sleep_until_ready(stream.as_fd())?;
             }
             match call(stream) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    pause(self.how, &mut tries, stream, self.what, self.nap)?
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => return result,
+                Err(error) => self.pause_after(error, &mut tries, stream.as_fd())?,
+                done => return done,
             }
+        }
+    }
+
+    #[inline(never)]
+    fn sleep_until_ready(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        match &self.watch {
+            Some(watch) => watch.wait(self.nap),
+            None => wait_ready(fd, self.what, self.nap),
+        }
+    }
+
+    /// Waits before the next try, if `error` says no more than that the call has to be made again.
+    #[inline(never)]
+    fn pause_after(&self, error: io::Error, tries: &mut u32, fd: BorrowedFd<'_>) -> io::Result<()> {
+        match error.kind() {
+            ErrorKind::WouldBlock => pause(self.how, tries, &fd, self.what, self.nap),
+            ErrorKind::Interrupted => Ok(()),
+            _ => Err(error),
         }
     }
 }

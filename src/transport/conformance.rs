@@ -8,7 +8,7 @@
 //!
 //! The controls (`null`, `copy`) have one party and one buffer: they are checked within one thread, message by message.
 
-use super::{Config, Ends, Receiver, Sender, Shape, Side, Spec, Transport};
+use super::{Config, Ends, Receiver, Sender, Shape, SideOf, Spec, Transport};
 use crate::error::Kind;
 use crate::plan::{Parties, Plan, Touch, Wait, WaitKind};
 use crate::shm::region::PAGE;
@@ -132,7 +132,7 @@ pub fn both_ways<T: Transport>(wait: Wait) -> Verdict {
         return alone::<T>(wait, size, n);
     }
     let [near, far] = made(T::link(&config(wait, size)))?;
-    let turn = |mut side: Side<T>, leads: bool| {
+    let turn = |mut side: SideOf<T>, leads: bool| {
         attached(side.attach())?;
         let (mine, theirs) = if leads { (Way::Out, Way::Back) } else { (Way::Back, Way::Out) };
         for seq in 0..n {

@@ -17,7 +17,9 @@
 
 use super::bytes::{hear_end, say_hello};
 use super::unix_stream::{accept_one, nobody_at, size_buffers};
-use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Side, Spec, Transport, UNLIMITED};
+use super::{
+    ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED,
+};
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::{Wait, WaitKind};
 use crate::sys::cpu;
@@ -118,7 +120,7 @@ impl<const POLLED: bool> Ringed<POLLED> {
         make().map_err(|error: io::Error| Error::failed(Phase::Setup, "cannot create a socket pair").because(error))
     }
 
-    fn side(cfg: &Config, socket: UnixStream) -> Result<Side<Self>> {
+    fn side(cfg: &Config, socket: UnixStream) -> Result<SideOf<Self>> {
         let again = socket.try_clone().context(Phase::Setup, "cannot duplicate a socket")?;
         let poller = Self::poller();
         let tx = Tx(End::new(again, cfg, cfg.size, poller.clone()));
@@ -145,7 +147,7 @@ impl<const POLLED: bool> Transport for Ringed<POLLED> {
         Ok((Tx(End::new(a, cfg, cfg.size, Self::poller())), Rx(End::new(b, cfg, cfg.size, Self::poller()))))
     }
 
-    fn link(cfg: &Config) -> Result<[Side<Self>; 2]> {
+    fn link(cfg: &Config) -> Result<[SideOf<Self>; 2]> {
         let [a, b] = Self::pair(cfg)?;
         Ok([Self::side(cfg, a)?, Self::side(cfg, b)?])
     }

@@ -3,8 +3,10 @@
 use super::{Bound, Config, Met, Role, Spec, Transport};
 use crate::cell::{self, Conductor, Outcome};
 use crate::error::{Error, Result};
-use crate::plan::Plan;
+use crate::plan::{Parties, Plan};
 use crate::role::{self, Heard, Speech};
+use crate::session::cast::{self, Ends};
+use crate::workload::half::{Half, Whole};
 use std::marker::PhantomData;
 
 /// A mechanism with its types erased, once per run.
@@ -20,6 +22,24 @@ pub trait Runner: Sync {
     /// # Errors
     /// Why it cannot be used here.
     fn usable(&self) -> Result<()>;
+
+    /// [`Transport::link`], for two parties.
+    ///
+    /// # Errors
+    /// As that.
+    fn halves(&self, cfg: &Config) -> Result<[Box<dyn Half>; 2]>;
+
+    /// [`Transport::link`], for one party.
+    ///
+    /// # Errors
+    /// As that; `unsupported` where the mechanism connects two parties.
+    fn whole(&self, cfg: &Config) -> Result<Box<dyn Whole>>;
+
+    /// The ends of a pattern.
+    ///
+    /// # Errors
+    /// See [`cast::ends_of`].
+    fn ends(&self, plan: &Plan, cfg: &Config) -> Result<Box<dyn Ends>>;
 
     /// One run in this process, which must be freshly launched and single-threaded.
     ///
@@ -41,7 +61,17 @@ pub trait Runner: Sync {
 }
 
 /// The eraser.
-struct Erased<T>(PhantomData<fn() -> T>);
+pub(crate) struct Erased<T>(PhantomData<fn() -> T>);
+
+impl<T> Erased<T> {
+    /// It holds nothing.
+    pub(crate) const NEW: Self = Self(PhantomData);
+}
+
+/// Whether the mechanism is one party's only.
+const fn is_solo(spec: &Spec) -> bool {
+    matches!(spec.parties, [Parties::Solo])
+}
 
 impl<T: Transport> Runner for Erased<T> {
     fn spec(&self) -> &'static Spec {
@@ -56,8 +86,26 @@ impl<T: Transport> Runner for Erased<T> {
         T::usable()
     }
 
+    fn halves(&self, cfg: &Config) -> Result<[Box<dyn Half>; 2]> {
+        let [near, far] = T::link(cfg)?;
+        Ok([Box::new(near), Box::new(far)])
+    }
+
+    fn whole(&self, cfg: &Config) -> Result<Box<dyn Whole>> {
+        // Decided when it is compiled, so that the loops of one party exist for the controls only.
+        if const { is_solo(T::SPEC) } {
+            Ok(Box::new(T::link(cfg)?))
+        } else {
+            Err(Error::unsupported(format!("{} connects two parties", T::SPEC.name)))
+        }
+    }
+
+    fn ends(&self, plan: &Plan, cfg: &Config) -> Result<Box<dyn Ends>> {
+        cast::ends_of::<T>(plan, cfg)
+    }
+
     fn run(&self, plan: &Plan, conductor: &mut dyn Conductor) -> Result<Outcome> {
-        cell::run::<T>(plan, conductor)
+        cell::run_erased(self, plan, conductor)
     }
 
     fn produce(&self, cfg: &Config, at: &str, speech: &Speech) -> Result<u64> {
@@ -76,7 +124,7 @@ impl<T: Transport> Runner for Erased<T> {
 }
 
 macro_rules! list {
-    ($($(#[$when:meta])? $transport:ty),+ $(,)?) => { &[$($(#[$when])? &Erased::<$transport>(PhantomData)),+] };
+    ($($(#[$when:meta])? $transport:ty),+ $(,)?) => { &[$($(#[$when])? &Erased::<$transport>::NEW),+] };
 }
 
 /// Every mechanism, in the order in which it is listed.

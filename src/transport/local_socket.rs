@@ -6,7 +6,7 @@
 
 use super::bytes::{ByteRx, ByteTx, say_hello};
 use super::unix_stream::{await_hello, claim_path, nobody_at, size_buffers};
-use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Side, Spec, Transport, UNLIMITED};
+use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Side, SideOf, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Phase, Result};
 use interprocess::local_socket::prelude::*;
 use interprocess::local_socket::{
@@ -67,7 +67,7 @@ fn pair(cfg: &Config) -> io::Result<(Handle, Handle)> {
     Ok((Handle(Arc::new(near)), Handle(Arc::new(far))))
 }
 
-fn side(cfg: &Config, handle: Handle) -> io::Result<Side<LocalSocket>> {
+fn side(cfg: &Config, handle: Handle) -> io::Result<SideOf<LocalSocket>> {
     let tx = ByteTx::new(handle.clone(), cfg.size, cfg.wait)?;
     Ok(Side { tx, rx: ByteRx::new(handle, cfg.size, cfg.wait)? })
 }
@@ -100,7 +100,7 @@ impl Transport for LocalSocket {
         make().context(Phase::Setup, "cannot create a local socket")
     }
 
-    fn link(cfg: &Config) -> Result<[Side<Self>; 2]> {
+    fn link(cfg: &Config) -> Result<[SideOf<Self>; 2]> {
         let make = || -> io::Result<_> {
             let (a, b) = pair(cfg)?;
             Ok([side(cfg, a)?, side(cfg, b)?])

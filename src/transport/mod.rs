@@ -305,7 +305,7 @@ pub trait Transport: Sized + 'static {
     ///
     /// # Errors
     /// As [`one_way`](Self::one_way).
-    fn link(cfg: &Config) -> Result<[Side<Self>; 2]> {
+    fn link(cfg: &Config) -> Result<[SideOf<Self>; 2]> {
         let (there_tx, here_rx) = Self::one_way(cfg)?;
         let (here_tx, there_rx) = Self::one_way(cfg)?;
         Ok([Side { tx: here_tx, rx: here_rx }, Side { tx: there_tx, rx: there_rx }])
@@ -383,12 +383,15 @@ pub enum Met<T: Transport> {
 
 /// One party's two ends.
 #[derive(Debug)]
-pub struct Side<T: Transport> {
+pub struct Side<S, R> {
     /// Sends to the other party.
-    pub tx: T::Tx,
+    pub tx: S,
     /// Receives from it.
-    pub rx: T::Rx,
+    pub rx: R,
 }
+
+/// One party's two ends of a transport.
+pub type SideOf<T> = Side<<T as Transport>::Tx, <T as Transport>::Rx>;
 
 /// A sending end.
 pub trait Sender: Send {
@@ -453,7 +456,7 @@ pub trait Receiver: Send {
     }
 }
 
-impl<T: Transport> Side<T> {
+impl<S: Sender, R: Receiver> Side<S, R> {
     /// Attaches both ends.
     ///
     /// # Errors

@@ -5,7 +5,9 @@
 //! direction. See [`crate::shm::slot`] for the protocol and the measurement behind that boundary.
 
 use super::ring::{Post, manner, stopped};
-use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Receiver, Role, Sender, Side, Spec, Transport, UNLIMITED};
+use super::{
+    ALL_WAITS, BOTH, Config, Family, Meeting, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED,
+};
 use crate::error::{Context, Phase, Result};
 use crate::shm::region::{LaneShape, MailRx, MailTx, Mailbox};
 use crate::sys::map;
@@ -52,7 +54,7 @@ impl Transport for ShmSlot {
         Ok((near.tx, far.rx))
     }
 
-    fn link(cfg: &Config) -> Result<[Side<Self>; 2]> {
+    fn link(cfg: &Config) -> Result<[SideOf<Self>; 2]> {
         let shape = LaneShape { size: cfg.size };
         cfg.holds(shape.region_len());
         let file = map::sealed_memfd(shape.region_len()).context(Phase::Setup, "cannot create a memfd")?;

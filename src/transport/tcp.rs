@@ -8,7 +8,9 @@
 
 use super::bytes::{ByteRx, ByteTx, say_hello};
 use super::unix_stream::{await_hello, nobody_at};
-use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Side, Spec, Transport, UNLIMITED, buffer_for};
+use super::{
+    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Side, SideOf, Spec, Transport, UNLIMITED, buffer_for,
+};
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{set_receive_buffer, set_send_buffer};
 use std::io::{self, ErrorKind};
@@ -92,7 +94,7 @@ pub(super) fn connect_to_consumer(at: &str) -> Result<TcpStream> {
     TcpStream::connect(loopback_address(at)?).map_err(|error| nobody_at(at, &error))
 }
 
-fn side(cfg: &Config, stream: TcpStream) -> io::Result<Side<Tcp>> {
+fn side(cfg: &Config, stream: TcpStream) -> io::Result<SideOf<Tcp>> {
     let tx = ByteTx::new(stream.try_clone()?, cfg.size, cfg.wait)?;
     Ok(Side { tx, rx: ByteRx::new(stream, cfg.size, cfg.wait)? })
 }
@@ -119,7 +121,7 @@ impl Transport for Tcp {
         ends().map_err(|error: io::Error| no_loopback("TCP", &error))
     }
 
-    fn link(cfg: &Config) -> Result<[Side<Self>; 2]> {
+    fn link(cfg: &Config) -> Result<[SideOf<Self>; 2]> {
         let (a, b) = pair(cfg)?;
         let sides = || Ok([side(cfg, a)?, side(cfg, b)?]);
         sides().map_err(|error: io::Error| no_loopback("TCP", &error))

@@ -9,7 +9,7 @@
 
 use super::bytes::{hear_end, say_hello};
 use super::unix_stream::{accept_one, nobody_at, size_buffers};
-use super::{BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Side, Spec, Transport, UNLIMITED};
+use super::{BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Phase, Result};
 use crate::plan::WaitKind;
 use std::io::{self, ErrorKind};
@@ -80,7 +80,7 @@ pub struct Tx(End);
 #[derive(Debug)]
 pub struct Rx(End);
 
-fn side(cfg: &Config, socket: Socket) -> Side<TokioUnix> {
+fn side(cfg: &Config, socket: Socket) -> SideOf<TokioUnix> {
     let shared = Arc::new(Mutex::new(Berth::Idle(socket)));
     Side { tx: Tx(End::new(Arc::clone(&shared), cfg.size)), rx: Rx(End::new(shared, cfg.size)) }
 }
@@ -106,7 +106,7 @@ impl Transport for TokioUnix {
         Ok((near.tx, far.rx))
     }
 
-    fn link(cfg: &Config) -> Result<[Side<Self>; 2]> {
+    fn link(cfg: &Config) -> Result<[SideOf<Self>; 2]> {
         let (a, b) = Socket::pair().context(Phase::Setup, "cannot create a socket pair")?;
         size_buffers(cfg, [&a, &b]).context(Phase::Setup, "cannot size a socket's buffers")?;
         Ok([side(cfg, a), side(cfg, b)])

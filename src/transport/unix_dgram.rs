@@ -12,7 +12,7 @@
 use super::bytes::{ByteRx, ByteTx};
 use super::unix_seqpacket::{LARGEST_PACKET, hand_over, packet_bound, pair, take_over};
 use super::{
-    BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Receiver, Role, Sender, Side, Spec, Transport,
+    BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Receiver, Role, Sender, Side, SideOf, Spec, Transport,
 };
 use crate::error::{Context, Phase, Result};
 use crate::sys::fd::hung_up;
@@ -181,7 +181,7 @@ fn receiver(cfg: &Config, socket: Packet, size: usize, line: Option<OwnedFd>) ->
     ByteRx::new(Inbox::new(socket, line), size, cfg.wait)?.napping(nap)
 }
 
-fn side(cfg: &Config, socket: Packet) -> io::Result<Side<Dgram>> {
+fn side(cfg: &Config, socket: Packet) -> io::Result<SideOf<Dgram>> {
     Ok(Side { tx: sender(cfg, socket.try_clone()?, None)?, rx: receiver(cfg, socket, cfg.size, None)? })
 }
 
@@ -222,7 +222,7 @@ impl Transport for Dgram {
         packet_bound()
     }
 
-    fn link(cfg: &Config) -> Result<[Side<Self>; 2]> {
+    fn link(cfg: &Config) -> Result<[SideOf<Self>; 2]> {
         note_queue(cfg);
         let make = || -> io::Result<_> {
             let (a, b) = pair(cfg, Kind::Datagram, 2)?;

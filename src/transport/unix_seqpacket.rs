@@ -8,7 +8,9 @@
 
 use super::bytes::{ByteRx, ByteTx, say_hello};
 use super::unix_stream::{accept_one, nobody_at};
-use super::{BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Side, Spec, Transport, buffer_for};
+use super::{
+    BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Side, SideOf, Spec, Transport, buffer_for,
+};
 use crate::error::{Context, Phase, Result};
 use crate::sys::fd::set_send_buffer;
 use crate::sys::socket::{Kind, Packet, largest_packet, receive_descriptor, send_descriptor};
@@ -69,7 +71,7 @@ pub(super) fn take_over(cfg: &Config, at: &str) -> Result<(Packet, usize, UnixSt
     Ok((socket.into(), size, stream))
 }
 
-fn side(cfg: &Config, socket: Packet) -> io::Result<Side<Seqpacket>> {
+fn side(cfg: &Config, socket: Packet) -> io::Result<SideOf<Seqpacket>> {
     let tx = ByteTx::new(socket.try_clone()?, cfg.size, cfg.wait)?;
     Ok(Side { tx, rx: ByteRx::new(socket, cfg.size, cfg.wait)? })
 }
@@ -102,7 +104,7 @@ impl Transport for Seqpacket {
         packet_bound()
     }
 
-    fn link(cfg: &Config) -> Result<[Side<Self>; 2]> {
+    fn link(cfg: &Config) -> Result<[SideOf<Self>; 2]> {
         let make = || -> io::Result<_> {
             let (a, b) = pair(cfg, Kind::Seqpacket, 2)?;
             Ok([side(cfg, a)?, side(cfg, b)?])

@@ -5,7 +5,7 @@
 
 use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
 use super::ring::{await_peer, nobody};
-use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Side, Spec, Transport, UNLIMITED};
+use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Side, SideOf, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{send_buffer, set_send_buffer};
 use std::io::{self, ErrorKind};
@@ -32,7 +32,7 @@ pub(super) fn size_buffers(cfg: &Config, ends: [&UnixStream; 2]) -> io::Result<(
     Ok(())
 }
 
-fn side(cfg: &Config, stream: UnixStream) -> io::Result<Side<Unix>> {
+fn side(cfg: &Config, stream: UnixStream) -> io::Result<SideOf<Unix>> {
     let tx = ByteTx::new(stream.try_clone()?, cfg.size, cfg.wait)?;
     Ok(Side { tx, rx: ByteRx::new(stream, cfg.size, cfg.wait)? })
 }
@@ -62,7 +62,7 @@ impl Transport for Unix {
         make().context(Phase::Setup, "cannot create a socket pair")
     }
 
-    fn link(cfg: &Config) -> Result<[Side<Self>; 2]> {
+    fn link(cfg: &Config) -> Result<[SideOf<Self>; 2]> {
         let make = || -> io::Result<_> {
             let (a, b) = UnixStream::pair()?;
             size_buffers(cfg, [&a, &b])?;

@@ -11,7 +11,7 @@
 //! address travels through a pipe that the constructor made. ZeroMQ has no end of file: a sender that is dropped says
 //! so with an empty message. Source: zeromq 0.6; RFC 23/ZMTP and 28/REQREP of rfc.zeromq.org.
 
-use super::{BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Side, Spec, Transport, UNLIMITED};
+use super::{BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::Name;
 use crate::plan::WaitKind;
@@ -194,7 +194,7 @@ impl<C: Carrier> Transport for Dealers<C> {
         Ok((near.tx, far.rx))
     }
 
-    fn link(cfg: &Config) -> Result<[Side<Self>; 2]> {
+    fn link(cfg: &Config) -> Result<[SideOf<Self>; 2]> {
         let (hear, say) = io::pipe().context(Phase::Setup, "cannot create a pipe")?;
         let (address, file) = C::address(cfg);
         let mut berths = [Berth::Binds { address, file, say }, Berth::Connects { hear }];

@@ -11,7 +11,7 @@
 
 use super::payload::{Mismatch, Payload, Way};
 use super::{Fault, Load, delay};
-use crate::transport::{Receiver, Sender, Side, Transport};
+use crate::transport::{Receiver, Sender, Side};
 
 /// Messages of `size` bytes, `count` of them in one of the transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Pack {
 /// # Errors
 /// When the transport fails.
 #[inline(never)]
-pub fn lead<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64, pack: Pack) -> Result<(), Fault> {
+pub fn lead<S: Sender, R: Receiver>(side: &mut Side<S, R>, load: &mut Load, n: u64, pack: Pack) -> Result<(), Fault> {
     let payload = load.payload;
     for first in pack.firsts(load, n) {
         side.tx.send_with(|place| pack.fill(payload, first, place))?;
@@ -63,7 +63,7 @@ pub fn lead<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64, pack: Pac
 /// # Errors
 /// When the transport fails or a message is wrong.
 #[inline(never)]
-pub fn follow<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64, pack: Pack) -> Result<(), Fault> {
+pub fn follow<S: Sender, R: Receiver>(side: &mut Side<S, R>, load: &mut Load, n: u64, pack: Pack) -> Result<(), Fault> {
     let (payload, wait) = (load.payload, load.delay_ns);
     let mut bytes = 0;
     for first in pack.firsts(load, n) {
@@ -79,7 +79,12 @@ pub fn follow<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64, pack: P
 /// # Errors
 /// When a message is wrong.
 #[inline(never)]
-pub fn alone<T: Transport>([near, far]: &mut [Side<T>; 2], load: &mut Load, n: u64, pack: Pack) -> Result<(), Fault> {
+pub fn alone<S: Sender, R: Receiver>(
+    [near, far]: &mut [Side<S, R>; 2],
+    load: &mut Load,
+    n: u64,
+    pack: Pack,
+) -> Result<(), Fault> {
     let payload = load.payload;
     let mut bytes = 0;
     for first in pack.firsts(load, n) {
@@ -94,7 +99,7 @@ pub fn alone<T: Transport>([near, far]: &mut [Side<T>; 2], load: &mut Load, n: u
 mod tests {
     use super::*;
     use crate::plan::{Plan, Several, Touch};
-    use crate::transport::{Config, HeapRing, Null};
+    use crate::transport::{Config, HeapRing, Null, Transport};
 
     const PACK: Pack = Pack { size: 24, count: 5 };
 

@@ -6,6 +6,7 @@
 //! behind a reference is stored for every message, in case a call unwinds, and that alone is a nanosecond.
 
 pub mod batched;
+pub mod half;
 pub mod offered;
 pub mod outstanding;
 pub mod pattern;

@@ -25,7 +25,7 @@ use super::payload::Way;
 use super::{Fault, Load, delay};
 use crate::plan::Arrivals;
 use crate::sys::clock;
-use crate::transport::{Receiver, Sender, Side, Transport};
+use crate::transport::{Receiver, Sender, Side};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// When each message of a window is due: a pure function of rate, rhythm, seed and number of messages.
@@ -99,8 +99,8 @@ fn await_time(due: u64, polite: bool) -> u64 {
 /// # Errors
 /// When the transport fails.
 #[inline(never)]
-pub fn lead<T: Transport>(
-    side: &mut Side<T>,
+pub fn lead<S: Sender, R: Receiver>(
+    side: &mut Side<S, R>,
     load: &mut Load,
     pace: Pace,
     due: &[u64],
@@ -120,7 +120,11 @@ pub fn lead<T: Transport>(
 /// # Errors
 /// When the transport fails or a message is wrong.
 #[inline(never)]
-pub fn follow<T: Transport>(side: &mut Side<T>, load: &mut Load, received: &[AtomicU64]) -> Result<(), Fault> {
+pub fn follow<S: Sender, R: Receiver>(
+    side: &mut Side<S, R>,
+    load: &mut Load,
+    received: &[AtomicU64],
+) -> Result<(), Fault> {
     let (payload, first, wait) = (load.payload, load.next, load.delay_ns);
     let mut bytes = 0;
     for (seq, place) in (first..).zip(received) {
@@ -139,7 +143,7 @@ mod tests {
     use super::*;
     use crate::plan::{Parties, Plan, Touch};
     use crate::sys::clock::READINGS;
-    use crate::transport::{Config, HeapRing};
+    use crate::transport::{Config, HeapRing, Transport};
     use std::cell::Cell;
 
     fn poisson(seed: u64) -> Schedule {

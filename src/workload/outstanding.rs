@@ -16,7 +16,7 @@ use super::payload::Way;
 use super::{Batch, Fault, Load};
 use crate::measure::Histogram;
 use crate::sys::clock;
-use crate::transport::{Receiver, Sender, Side, Transport};
+use crate::transport::{Receiver, Sender, Side};
 
 /// What looks at the clock when a request goes and when its reply is there, or does not.
 pub trait Log {
@@ -67,8 +67,8 @@ impl Log for Requests<'_> {
 /// # Errors
 /// When the transport fails or a reply is wrong.
 #[inline(never)]
-pub fn lead<T: Transport>(
-    side: &mut Side<T>,
+pub fn lead<S: Sender, R: Receiver>(
+    side: &mut Side<S, R>,
     load: &mut Load,
     n: u64,
     window: u64,
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::plan::{Parties, Touch};
     use crate::sys::clock::READINGS;
-    use crate::transport::{ALL_WAITS, Config, Family, Meeting, Spec};
+    use crate::transport::{ALL_WAITS, Config, Family, Meeting, Spec, Transport};
     use crate::workload::payload::Payload;
     use std::cell::Cell;
     use std::collections::VecDeque;
@@ -164,7 +164,7 @@ mod tests {
         let (tx, rx) = Echo::one_way(&Config::new(&crate::plan::Plan::default())).unwrap();
         let desk = Arc::clone(&tx.0);
         let mut load = Load::of(Touch::Whole, 0);
-        lead::<Echo>(&mut Side { tx, rx }, &mut load, n, window, log).unwrap();
+        lead(&mut Side { tx, rx }, &mut load, n, window, log).unwrap();
         assert_eq!((load.next, load.verified, load.bytes), (n, n, 64 * n));
         let (left, most) = &*desk.lock().unwrap();
         assert!(left.is_empty(), "{} requests were never answered", left.len());

@@ -7,14 +7,19 @@
 
 use super::payload::Way;
 use super::{Fault, Load, Watch, delay};
-use crate::transport::{Receiver, Sender, Side, Transport};
+use crate::transport::{Receiver, Sender, Side};
 
 /// The leader's half: sends a ping, waits for its pong.
 ///
 /// # Errors
 /// When the transport fails or a pong is wrong.
 #[inline(never)]
-pub fn lead<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64, watch: &mut impl Watch) -> Result<(), Fault> {
+pub fn lead<S: Sender, R: Receiver>(
+    side: &mut Side<S, R>,
+    load: &mut Load,
+    n: u64,
+    watch: &mut impl Watch,
+) -> Result<(), Fault> {
     let (payload, first) = (load.payload, load.next);
     let mut bytes = 0;
     for seq in first..first + n {
@@ -33,7 +38,7 @@ pub fn lead<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64, watch: &m
 /// # Errors
 /// When the transport fails or a ping is wrong.
 #[inline(never)]
-pub fn follow<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64) -> Result<(), Fault> {
+pub fn follow<S: Sender, R: Receiver>(side: &mut Side<S, R>, load: &mut Load, n: u64) -> Result<(), Fault> {
     let (payload, first, wait) = (load.payload, load.next, load.delay_ns);
     let mut bytes = 0;
     for seq in first..first + n {
@@ -50,8 +55,8 @@ pub fn follow<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64) -> Resu
 /// # Errors
 /// When a message is wrong.
 #[inline(never)]
-pub fn alone<T: Transport>(
-    [near, far]: &mut [Side<T>; 2],
+pub fn alone<S: Sender, R: Receiver>(
+    [near, far]: &mut [Side<S, R>; 2],
     load: &mut Load,
     n: u64,
     watch: &mut impl Watch,

@@ -11,7 +11,7 @@
 use super::payload::Way;
 use super::{Batch, Fault, Load, ping_pong, stream};
 use crate::plan::{Plant, Workload};
-use crate::transport::{Receiver, Sender, Side, Transport};
+use crate::transport::{Receiver, Sender, Side};
 
 /// Shortest window that has a middle with messages after it, so that a lost one is noticed instead of waited for.
 const SHORTEST: u64 = 8;
@@ -28,15 +28,15 @@ impl Load {
 /// # Errors
 /// As [`ping_pong::lead`] and [`stream::lead`]; and when all goes well, the receiver's.
 #[inline(never)]
-pub fn lead<T: Transport>(
-    side: &mut Side<T>,
+pub fn lead<S: Sender, R: Receiver>(
+    side: &mut Side<S, R>,
     load: &mut Load,
     n: u64,
     workload: Workload,
     plant: Plant,
 ) -> Result<(), Fault> {
     let first = load.next;
-    let healthy = |side: &mut Side<T>, load: &mut Load, n| match workload {
+    let healthy = |side: &mut Side<S, R>, load: &mut Load, n| match workload {
         Workload::PingPong => ping_pong::lead(side, load, n, &mut Batch),
         _ => stream::lead(side, load, n),
     };
@@ -77,7 +77,7 @@ pub fn commit(tx: &mut impl Sender, load: &mut Load, plant: Plant) -> Result<(),
 /// # Errors
 /// When a message is wrong, as it should be.
 #[inline(never)]
-pub fn alone<T: Transport>(sides: &mut [Side<T>; 2], load: &mut Load, n: u64) -> Result<(), Fault> {
+pub fn alone<S: Sender, R: Receiver>(sides: &mut [Side<S, R>; 2], load: &mut Load, n: u64) -> Result<(), Fault> {
     stream::alone(sides, load, n / 2)?;
     let [near, far] = &mut *sides;
     flip(&mut near.tx, load)?;
@@ -100,7 +100,7 @@ fn flip(tx: &mut impl Sender, load: &Load) -> Result<(), Fault> {
 mod tests {
     use super::*;
     use crate::plan::{Parties, Plan};
-    use crate::transport::{Config, HeapRing};
+    use crate::transport::{Config, HeapRing, Transport};
 
     /// What the receiver of eight messages says.
     fn heard(plant: Plant) -> String {

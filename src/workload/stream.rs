@@ -7,14 +7,14 @@
 
 use super::payload::Way;
 use super::{Fault, Load, delay};
-use crate::transport::{Receiver, Sender, Side, Transport};
+use crate::transport::{Receiver, Sender, Side};
 
 /// The producer's half.
 ///
 /// # Errors
 /// When the transport fails.
 #[inline(never)]
-pub fn lead<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64) -> Result<(), Fault> {
+pub fn lead<S: Sender, R: Receiver>(side: &mut Side<S, R>, load: &mut Load, n: u64) -> Result<(), Fault> {
     let (payload, first) = (load.payload, load.next);
     for seq in first..first + n {
         side.tx.send_with(|message| payload.fill(Way::Out, seq, message))?;
@@ -28,7 +28,7 @@ pub fn lead<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64) -> Result
 /// # Errors
 /// When the transport fails or a message is wrong.
 #[inline(never)]
-pub fn follow<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64) -> Result<(), Fault> {
+pub fn follow<S: Sender, R: Receiver>(side: &mut Side<S, R>, load: &mut Load, n: u64) -> Result<(), Fault> {
     let (payload, first, wait) = (load.payload, load.next, load.delay_ns);
     let mut bytes = 0;
     for seq in first..first + n {
@@ -44,7 +44,7 @@ pub fn follow<T: Transport>(side: &mut Side<T>, load: &mut Load, n: u64) -> Resu
 /// # Errors
 /// When a message is wrong.
 #[inline(never)]
-pub fn alone<T: Transport>([near, far]: &mut [Side<T>; 2], load: &mut Load, n: u64) -> Result<(), Fault> {
+pub fn alone<S: Sender, R: Receiver>([near, far]: &mut [Side<S, R>; 2], load: &mut Load, n: u64) -> Result<(), Fault> {
     let (payload, first) = (load.payload, load.next);
     let mut bytes = 0;
     for seq in first..first + n {
