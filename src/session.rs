@@ -12,7 +12,7 @@ use crate::error::{Error, Phase, Result};
 use crate::measure::load::LoadPoint;
 use crate::measure::{Histogram, floor};
 use crate::party::Alive;
-use crate::plan::{Plan, Workload};
+use crate::plan::{Parties, Plan, Workload};
 use crate::shm::ledger::{Ledger, REPORT_WORDS};
 use crate::shm::region::View;
 use crate::shm::stamps::Stamps;
@@ -313,6 +313,9 @@ impl<'a> Leader<'a> {
         alive: Alive<'a>,
     ) -> Result<Self> {
         witness.0.store(TESTIMONY, Ordering::Relaxed);
+        if plan.parties == Parties::Thread {
+            ledger.within_one_process();
+        }
         let attached = take_place(cpu).and_then(|()| {
             side.attach().map_err(|e| Error::failed(Phase::Start, "cannot attach the leader's end").because(e))
         });

@@ -3,15 +3,16 @@
 //! Key decision: measured between *the very two parties* of the run, in the run's own shared page, right before and right
 //! after the measured windows. A virtual machine moves its CPUs while one looks: a floor from a minute ago is no floor.
 //! Three kinds, one per way of waiting: a cache line that both poll, a line with a call of the scheduler between looks,
-//! and a futex. Every probe gives up after a stated time, because polling on one CPU takes a time slice per turn.
+//! and a futex. Every probe that polls gives up after a stated time, because polling on one CPU takes a time slice per turn.
+//! The futex is waited for without a limit, as a timer for every sleep would make the floor higher than what stands on it
+//! (semaphores and event counters were seen at 0.8 of it): a follower that is killed while it is probed leaves the leader
+//! to the deadline of whoever launched the run; a leader that dies takes its follower along.
 
 use crate::plan::Wait;
-use crate::shm::futex::Scope;
 use crate::shm::ledger::Ledger;
 use crate::sys::clock;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 /// Which bare hand-over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,7 +120,7 @@ pub(super) fn await_line(kind: Kind, line: &AtomicU64, due: u64, over: impl Fn()
 
 pub(super) fn hop(ledger: &Ledger, index: usize, turn: u32) {
     ledger.hop[index].0.word().store(turn, Ordering::Release);
-    ledger.hop[index].0.wake(Scope::Shared);
+    ledger.hop[index].0.wake(ledger.scope());
 }
 
 /// Sleeps until the hop holds `turn` or says stop; returns what it holds.
@@ -129,7 +130,7 @@ pub(super) fn await_hop(ledger: &Ledger, index: usize, turn: u32) -> u32 {
         if now == turn || now == STOP as u32 {
             return now;
         }
-        ledger.hop[index].0.wait(now, Scope::Shared, Duration::from_millis(50));
+        ledger.hop[index].0.wait_without_limit(now, ledger.scope());
     }
 }
 

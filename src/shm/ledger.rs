@@ -88,6 +88,7 @@ pub struct Ledger {
     pub line_stop: Line<AtomicU32>,
     /// The futexes that the wake-up probe bounces.
     pub hop: [Line<Futex>; 2],
+    private: AtomicU32,
 }
 
 impl Ledger {
@@ -103,6 +104,17 @@ impl Ledger {
     pub fn lay(region: &Arc<Region>) -> View<Ledger> {
         // SAFETY: `Ledger` is all atomics.
         unsafe { View::new(region, 0) }
+    }
+
+    /// From here on the parties are threads of one process: their futexes may have the cheaper key. Before any probe.
+    pub fn within_one_process(&self) {
+        // Relaxed: the gate that orders the first probe publishes it.
+        self.private.store(1, Ordering::Relaxed);
+    }
+
+    /// The key of the probe's futexes.
+    pub fn scope(&self) -> Scope {
+        if self.private.load(Ordering::Relaxed) == 0 { Scope::Shared } else { Scope::Private }
     }
 
     /// Writes down why the follower stopped; cut to [`MESSAGE_BYTES`].

@@ -91,10 +91,16 @@ impl Payload {
         let len = message.len().min(self.touched);
         let (word, touched) = (first_word(way, seq), &mut message[..len]);
         if let Ok(block) = <&mut [u8; BLOCK]>::try_from(&mut *touched) {
-            // As one value, so that it is stored in vectors: scalar stores would stall the vector loads of a check that
-            // follows on the same CPU.
-            let words: [[u8; 8]; BLOCK / 8] = std::array::from_fn(|k| ahead(word, k).to_le_bytes());
-            block.copy_from_slice(words.as_flattened());
+            // Two words at a time, each pair the last one plus a constant: what the compiler makes vectors of. Scalar stores
+            // would stall the vector loads of a check that follows on the same CPU.
+            let mut pair = [word, ahead(word, 1)];
+            for place in block.as_chunks_mut::<16>().0 {
+                let mut bytes = [0; 16];
+                bytes[..8].copy_from_slice(&pair[0].to_le_bytes());
+                bytes[8..].copy_from_slice(&pair[1].to_le_bytes());
+                *place = bytes;
+                pair = pair.map(|word| ahead(word, 2));
+            }
         } else if let Ok(place) = <&mut [u8; 8]>::try_from(&mut *touched) {
             *place = word.to_le_bytes();
         } else {
@@ -127,8 +133,10 @@ impl Payload {
     pub fn check(self, way: Way, seq: u64, message: &[u8]) -> Result<usize, Mismatch> {
         let (word, touched) = (first_word(way, seq), &message[..message.len().min(self.touched)]);
         let wrong = if let Ok(block) = <&[u8; BLOCK]>::try_from(touched) {
-            let mut words = block.as_chunks::<8>().0.iter().enumerate();
-            u64::from(words.any(|(k, place)| u64::from_le_bytes(*place) != ahead(word, k)))
+            // Differences joined, without a branch for each word, and by subtraction: in this form the compiler finds the
+            // vectors. Branches took a quarter longer, and exclusive-or three quarters.
+            let words = block.as_chunks::<8>().0.iter().enumerate();
+            words.fold(0, |wrong, (k, place)| wrong | u64::from_le_bytes(*place).wrapping_sub(ahead(word, k)))
         } else if let Ok(place) = <&[u8; 8]>::try_from(touched) {
             u64::from_le_bytes(*place) ^ word
         } else {
