@@ -1,9 +1,8 @@
 //! Victims that take the others along are noticed, and so is a fault that spares them; a killed experiment leaves nothing.
 
-mod claim_lab;
 mod common;
 
-use claim_lab::{kill_in_the_middle, measure, setting};
+use common::claims::{kill_in_the_middle, rounds, setting};
 use ipcost::claim::isolation::CLAIM;
 use ipcost::claim::{Record, Verdict};
 use std::time::Duration;
@@ -12,7 +11,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// One launch of at least four injections of each of these cells.
 fn injections(plant: Option<&str>, cases: &[&str]) -> Record {
-    measure(&CLAIM, plant, 1, 1, |cell| cases.contains(&cell.case.as_str()) && cell.label.is_none())
+    rounds(&CLAIM, plant, 1, 1, |cell| cases.contains(&cell.case.as_str()) && cell.label.is_none())
 }
 
 fn of(record: &Record, case: &str, quantity: &str) -> f64 {

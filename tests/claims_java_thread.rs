@@ -1,11 +1,9 @@
 //! The claim `java-thread` from outside: Java threads are counted, a pool in their place is seen, and without a JDK it
 //! says so.
 
-#[path = "common/claims.rs"]
-mod claims;
 mod common;
 
-use claims::measure;
+use common::claims::measure;
 use common::watched;
 use ipcost::claim::record::Status;
 use serde_json::json;

@@ -1,11 +1,9 @@
 //! The experiment on memory finds what is planted, counts what is copied, and leaves nothing behind.
 
 mod common;
-#[path = "common/passes.rs"]
-mod passes;
 
+use common::claims::{a_killed_launcher_leaves_nothing, figure, pass};
 use common::watched;
-use passes::{a_killed_launcher_leaves_nothing, figure, test};
 use std::time::Duration;
 
 const MIB: f64 = 1_048_576.0;
@@ -13,7 +11,7 @@ const MIB: f64 = 1_048_576.0;
 #[test]
 fn a_leak_of_each_thread_is_seen_and_turns_the_verdict_round() {
     watched(Duration::from_secs(120), || {
-        let found = test("memory", Some("leak"));
+        let found = pass("memory", Some("leak"));
         // Page by page and with its page table, 1 MiB is a little more than that; other tests' stacks may end meanwhile.
         let each = figure(&found, "of it proportional set size, each thread").unwrap();
         assert!((0.95 * MIB..1.5 * MIB).contains(&each), "{each}");
@@ -24,7 +22,7 @@ fn a_leak_of_each_thread_is_seen_and_turns_the_verdict_round() {
 #[test]
 fn without_it_there_is_none_and_processes_copy_what_they_write() {
     watched(Duration::from_secs(120), || {
-        let found = test("memory", None);
+        let found = pass("memory", None);
         assert!(figure(&found, "of it proportional set size, each thread").unwrap() < 0.5 * MIB, "{found:#}");
         assert_ne!(found["verdict"]["word"], "contradicted", "{found:#}");
         let more = |case: &str| figure(&found, &format!("4 x {case}: more")).unwrap() / MIB;

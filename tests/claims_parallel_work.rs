@@ -1,10 +1,8 @@
 //! The claim `parallel-work` from outside: what is planted is found, and nothing is found where nothing is planted.
 
-#[path = "common/claims.rs"]
-mod claims;
 mod common;
 
-use claims::measure;
+use common::claims::measure;
 use common::watched;
 use serde_json::json;
 use std::time::Duration;

@@ -1,11 +1,9 @@
 //! The claim `server` from outside: every build answers, a crash costs what the build says, and what is planted is
 //! seen.
 
-#[path = "common/claims.rs"]
-mod claims;
 mod common;
 
-use claims::measure;
+use common::claims::measure;
 use common::watched;
 use ipcost::claim::Values;
 use serde_json::json;

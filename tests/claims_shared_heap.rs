@@ -1,10 +1,9 @@
 //! A delay between processes is found, a turned bit is never overlooked, and a killed experiment leaves nothing.
 
-mod claim_lab;
 mod common;
 
-use claim_lab::{kill_in_the_middle, measure, setting, start};
-use ipcost::claim::record::{Answer, Status};
+use common::claims::{answer, kill_in_the_middle, rounds, setting};
+use ipcost::claim::record::Status;
 use ipcost::claim::shared_heap::CLAIM;
 use ipcost::claim::{Cell, Record, Verdict};
 use std::time::Duration;
@@ -14,7 +13,7 @@ const SOON: Duration = Duration::from_secs(30);
 /// What decides, six rounds of it.
 fn deciding(plant: Option<&str>) -> Record {
     let cases = ["threads on the heap, 64 B", "threads on the heap, 64 KiB", "processes, 64 B", "processes, 64 KiB"];
-    measure(&CLAIM, plant, 6, 20, |cell| {
+    rounds(&CLAIM, plant, 6, 20, |cell| {
         cell.label.is_none() && cases.iter().any(|case| cell.case == format!("in place, {case}"))
     })
 }
@@ -35,8 +34,7 @@ fn a_turned_bit_is_found_whichever_the_way() {
         for cell in cells.iter().filter(|cell| cell.case.contains("64 KiB") && !cell.case.contains("shared")) {
             // Long enough for a window of some messages: the bit is turned in the middle of one.
             let cell = Cell { millis: 300, plant: Some("flip".into()), ..cell.clone() };
-            let output = start(&cell).wait_with_output().unwrap();
-            let answer: Answer = serde_json::from_slice(&output.stdout).unwrap();
+            let answer = answer(&cell);
             assert_eq!(answer.status, Status::Failed, "{}: {answer:?}", cell.case);
             assert!(answer.reason.is_some_and(|why| why.contains("wrong")), "{}", cell.case);
         }

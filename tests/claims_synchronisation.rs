@@ -1,9 +1,8 @@
 //! Planted lost updates and deadlocks are found, and none are without; a killed experiment leaves nothing.
 
-mod claim_lab;
 mod common;
 
-use claim_lab::{kill_in_the_middle, measure, setting};
+use common::claims::{kill_in_the_middle, rounds, setting};
 use ipcost::claim::synchronisation::CLAIM;
 use ipcost::claim::{Record, Verdict};
 use std::time::Duration;
@@ -13,7 +12,7 @@ const MILLIS: u64 = 60;
 
 /// Two rounds of what both kinds of workers do of one trouble.
 fn trouble(name: &'static str, plant: Option<&str>) -> Record {
-    measure(&CLAIM, plant, 2, MILLIS, |cell| cell.case.starts_with(name))
+    rounds(&CLAIM, plant, 2, MILLIS, |cell| cell.case.starts_with(name))
 }
 
 fn total(record: &Record, quantity: &str) -> f64 {
@@ -54,7 +53,7 @@ fn a_planted_deadlock_is_seen_every_time_and_ordered_locks_have_none() {
 fn every_addition_is_counted_whatever_guards_it() {
     // A launch that miscounts is no success.
     common::watched(SOON, || {
-        measure(&CLAIM, None, 1, MILLIS, |cell| cell.case.contains("counter") && cell.label.is_none());
+        rounds(&CLAIM, None, 1, MILLIS, |cell| cell.case.contains("counter") && cell.label.is_none());
     });
 }
 

@@ -1,11 +1,9 @@
 //! The claim `takeover` from outside: a killed worker is seen in the backlog and in the books, and none where none
 //! dies.
 
-#[path = "common/claims.rs"]
-mod claims;
 mod common;
 
-use claims::measure;
+use common::claims::measure;
 use common::watched;
 use ipcost::claim::Values;
 use serde_json::json;

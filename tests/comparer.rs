@@ -2,58 +2,25 @@
 
 mod common;
 
+use common::program::{ipcost, launched_by, run, signal, stderr, wait_until};
 use common::watched;
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-
-fn ipcost() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_ipcost"))
-}
-
-fn run(args: &[&str]) -> Output {
-    ipcost().args(args).stdin(Stdio::null()).output().expect("the comparer was built")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use std::process::Command;
+use std::time::Duration;
 
 /// A small campaign into `out`: two mechanisms, one class.
 fn small(out: &Path, rounds: &str) -> Command {
-    let mut command = ipcost();
     let args = ["compare", "--mechanism", "pipe,shm-ring", "--workload", "ping-pong", "--wait", "block"];
     let budget = if rounds.len() > 2 { "6s" } else { "3s" };
-    command.args(args).args(["--placement", "same-cpu", "--budget", budget, "--seed", "7", "--rounds", rounds]);
-    command.arg("--out").arg(out).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = ipcost(&args);
+    command.args(["--placement", "same-cpu", "--budget", budget, "--seed", "7", "--rounds", rounds]);
+    command.arg("--out").arg(out);
     command
 }
 
 fn lines(out: &Path) -> usize {
     fs::read_to_string(out.join("cells.jsonl")).map_or(0, |text| text.lines().count())
-}
-
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(30), "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Processes that are cells of the launcher `parent`, zombies excepted.
-fn cells_of(parent: u32) -> usize {
-    let mine = format!("--parent\0{parent}\0");
-    let processes = fs::read_dir("/proc").expect("there is a /proc");
-    processes
-        .flatten()
-        .filter(|p| fs::read_to_string(p.path().join("cmdline")).is_ok_and(|c| c.contains(&mine)))
-        .count()
-}
-
-fn signal(child: &Child, signal: nix::sys::signal::Signal) {
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), signal).expect("it still runs");
 }
 
 #[test]
@@ -91,7 +58,7 @@ fn an_offered_load_has_a_table_of_its_own_without_controls() {
     watched(Duration::from_secs(120), || {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("results");
-        let mut command = ipcost();
+        let mut command = ipcost(&[]);
         command.args(["compare", "--mechanism", "pipe,shm-ring", "--workload", "offered-load", "--rate", "5k"]);
         command.args(["--size", "64", "--wait", "block", "--placement", "same-cpu", "--rounds", "2", "--budget", "1s"]);
         let output = command.arg("--out").arg(&out).output().unwrap();
@@ -184,7 +151,7 @@ fn ctrl_c_keeps_finished_runs_prints_their_tables_and_leaves_no_process() {
         assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
         assert!(String::from_utf8_lossy(&output.stdout).contains("ping-pong"), "no table was printed");
         assert!(lines(&out) >= 3 && out.join("summary.csv").exists());
-        wait_until("the end of the cells", || cells_of(pid) == 0);
+        wait_until("the end of the cells", || launched_by(pid) == 0);
     });
 }
 
@@ -195,10 +162,10 @@ fn a_killed_comparer_takes_its_cells_along_and_its_journal_can_be_read() {
         let out = dir.path().join("results");
         let mut child = small(&out, "500").spawn().unwrap();
         let pid = child.id();
-        wait_until("a cell in the second run", || lines(&out) >= 1 && cells_of(pid) > 0);
+        wait_until("a cell in the second run", || lines(&out) >= 1 && launched_by(pid) > 0);
         signal(&child, nix::sys::signal::Signal::SIGKILL);
         child.wait().unwrap();
-        wait_until("the end of the cells", || cells_of(pid) == 0);
+        wait_until("the end of the cells", || launched_by(pid) == 0);
         // As if it had been killed in the middle of a line.
         let mut text = fs::read_to_string(out.join("cells.jsonl")).unwrap();
         text.push_str("{\"schema\":1,\"mechanism\":\"pi");
@@ -228,13 +195,13 @@ fn a_killed_campaign_goes_on_where_it_was_and_runs_what_an_unbroken_one_runs() {
         assert!(small(&unbroken, "3").output().unwrap().status.success());
         let mut child = small(&out, "3").spawn().unwrap();
         let pid = child.id();
-        wait_until("a cell in the fourth run", || lines(&out) >= 3 && cells_of(pid) > 0);
+        wait_until("a cell in the fourth run", || lines(&out) >= 3 && launched_by(pid) > 0);
         let second = run(&["compare", "--resume", out.to_str().unwrap()]);
         assert_eq!(second.status.code(), Some(2));
         assert!(stderr(&second).contains("another program is writing"), "{}", stderr(&second));
         signal(&child, nix::sys::signal::Signal::SIGKILL);
         child.wait().unwrap();
-        wait_until("the end of the cells", || cells_of(pid) == 0);
+        wait_until("the end of the cells", || launched_by(pid) == 0);
         let finished = lines(&out);
         assert!(finished < positions(&unbroken).len(), "it was killed too late");
         // As if it had been killed in the middle of a line.
@@ -320,7 +287,7 @@ fn the_list_names_every_mechanism_in_text_and_json() {
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     watched(Duration::from_secs(60), || {
-        let mut child = ipcost().arg("list").stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = ipcost(&["list"]).spawn().unwrap();
         drop(child.stdout.take());
         assert!(child.wait().unwrap().success());
     });

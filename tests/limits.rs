@@ -2,26 +2,13 @@
 
 mod common;
 
+use common::program::{ipcost, launched_by, run, stderr, wait_until};
 use common::watched;
 use ipcost::measure::limits::{Level, Limits, Probe};
 use ipcost::sys::cpu;
 use std::fs;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-
-fn ipcost(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ipcost"));
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn run(args: &[&str]) -> Output {
-    ipcost(args).output().expect("the comparer was built")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use std::process::{Child, Output};
+use std::time::Duration;
 
 fn json(output: &Output) -> Limits {
     assert!(output.status.success(), "{}", stderr(output));
@@ -112,28 +99,12 @@ fn a_campaign_keeps_the_floors_beside_its_host() {
     });
 }
 
-/// Processes that were launched by `parent`, zombies excepted.
-fn launched_by(parent: u32) -> usize {
-    let mine = format!("--parent\0{parent}\0");
-    let processes = fs::read_dir("/proc").expect("there is a /proc");
-    let cmdlines = processes.flatten().filter_map(|p| fs::read_to_string(p.path().join("cmdline")).ok());
-    cmdlines.filter(|cmdline| cmdline.contains(&mine)).count()
-}
-
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(30), "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 fn ended_by(signal: nix::sys::signal::Signal) -> (Child, u32) {
     let child = ipcost(&["limits"]).spawn().unwrap();
     let pid = child.id();
     // Two: the probe and its forked other party.
     wait_until("the start of both parties", || launched_by(pid) == 2);
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal).expect("it still runs");
+    common::program::signal(&child, signal);
     (child, pid)
 }
 

@@ -1,5 +1,11 @@
 //! What several test files need.
 
+// Each test file is a program of its own and uses a part.
+#![allow(dead_code)]
+
+pub mod claims;
+pub mod program;
+
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc;
 use std::time::Duration;
