@@ -653,7 +653,7 @@ fn many(
     conductor: &mut dyn Conductor,
 ) -> Result<Conducted> {
     let start = clock::now();
-    let Cast { hub: part, peers, via } = Cast::deal(plan, mechanism.ends(plan, cfg)?)?;
+    let Cast { hub: part, peers, via } = Cast::deal(plan, mechanism.pattern(plan, cfg)?)?;
     let setup_ns = clock::now() - start;
     let (papers, witness) = (Papers::lay_out(peers.len())?, Witness::default());
     let cpu = |party: usize| cpus.map(|cpus| cpus[party]);

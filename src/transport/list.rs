@@ -39,7 +39,7 @@ pub trait Runner: Sync {
     ///
     /// # Errors
     /// See [`cast::ends_of`].
-    fn ends(&self, plan: &Plan, cfg: &Config) -> Result<Box<dyn Ends>>;
+    fn pattern(&self, plan: &Plan, cfg: &Config) -> Result<Box<dyn Ends>>;
 
     /// One run in this process, which must be freshly launched and single-threaded.
     ///
@@ -100,7 +100,7 @@ impl<T: Transport> Runner for Erased<T> {
         }
     }
 
-    fn ends(&self, plan: &Plan, cfg: &Config) -> Result<Box<dyn Ends>> {
+    fn pattern(&self, plan: &Plan, cfg: &Config) -> Result<Box<dyn Ends>> {
         cast::ends_of::<T>(plan, cfg)
     }
 
