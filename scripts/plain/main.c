@@ -44,10 +44,9 @@ static const char *const WAIT_NAMES[WAITS] = {[BLOCK] = "block", [SPIN] = "spin"
 
 _Noreturn void die(const char *what)
 {
-    const int why = errno;
+    fprintf(stderr, "plain: %s%s%s\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
     if (clean_up)
         clean_up();
-    fprintf(stderr, "plain: %s%s%s\n", what, why ? ": " : "", why ? strerror(why) : "");
     _exit(1);
 }
 

@@ -38,8 +38,11 @@ static void pair_make(void)
     }
 }
 
+/* A spin takes two CPUs more, for the threads that poll; with fewer the four take time slices from each other. */
 static void polled_make(void)
 {
+    if (wait_how == SPIN && sysconf(_SC_NPROCESSORS_ONLN) < 4)
+        errno = 0, die("two parties that spin and two threads that poll need four CPUs");
     polled = 1;
     pair_make();
 }
