@@ -300,8 +300,9 @@ static void parse(char **argv)
     threads = !strcmp(argv[5], "thread");
     cpu_a = atoi(argv[6]);
     cpu_b = atoi(argv[7]);
-    if (!mechanism || wait_how == WAITS || wanted < 1 || wanted > 1 << 30 || !(streams || !strcmp(argv[2], "ping-pong")) ||
-        !(threads || !strcmp(argv[5], "process")))
+    if (!mechanism || wait_how == WAITS || wanted < 1 || wanted > 1 << 30)
+        usage();
+    if ((!streams && strcmp(argv[2], "ping-pong")) || (!threads && strcmp(argv[5], "process")))
         usage();
     size = (size_t)wanted;
     errno = 0;

@@ -115,7 +115,7 @@ static void bytes_take(int is_follower)
     in = heap_memory(size);
 }
 
-/* ---- vmsplice: pages of a ring of buffers, so long that the pipe cannot refer to the one that is written next. ----- */
+/* ---- vmsplice: pages of a ring of buffers, so long that the pipe cannot refer to the one that is written next. --- */
 
 enum { PAGE_LEN = 4096 };
 
@@ -188,7 +188,8 @@ INLINE void splice_recv(int way, uint64_t seq, int how)
 {
     for (size_t filled = 0; filled < size;) {
         off_t at = (off_t)filled;
-        filled += moved(splice(rx, NULL, file, &at, size - filled, how == BLOCK ? 0 : SPLICE_F_NONBLOCK), how, "splice");
+        ssize_t came = splice(rx, NULL, file, &at, size - filled, how == BLOCK ? 0 : SPLICE_F_NONBLOCK);
+        filled += moved(came, how, "splice");
     }
     check(way, seq, place);
 }

@@ -133,7 +133,7 @@ INLINE void ring_release(End *rx, int how)
     bell_ring(&rx->shared->freed, how, rx->theirs_fd);
 }
 
-/* ---- Slots, as src/shm/region.rs lays them out: a page for the indices before them. -------------------------------- */
+/* ---- Slots, as src/shm/region.rs lays them out: a page for the indices before them. ---------------------------- */
 
 enum { HEADER = 4096 };
 
@@ -157,7 +157,8 @@ static inline Shape shape_of(size_t len, size_t budget)
 
 static inline End end_of(void *region, Shape shape)
 {
-    return (End){.shared = region, .slots = (unsigned char *)region + HEADER, .stride = shape.stride, .count = shape.count};
+    unsigned char *slots = (unsigned char *)region + HEADER;
+    return (End){.shared = region, .slots = slots, .stride = shape.stride, .count = shape.count};
 }
 
 /* Memory for a ring between processes: a memfd, as shm-ring has it. */

@@ -174,27 +174,32 @@ def launch(a, b, pairs, window_ns, b_first):
             cell.kill()
 
 
-def calls(side, messages=2000):
-    """System calls per message of one window, under strace(1): those of all threads between "ready" and the answer.
+def calls(side, messages=1000):
+    """System calls per message, under strace(1): what a window of three times as many messages needs more than one, so
+    that those around a window cancel out.
 
-    Tracing makes every call slow, so a party sleeps more often than it otherwise would; what is asked for each message
-    whatever happens is exact but for the few calls around a window.
+    Tracing makes every call slow, so a party sleeps more often or more rarely than it otherwise would. What a mechanism
+    asks for each message whatever happens is exact; calls that put to sleep and wake are not.
     """
     with tempfile.NamedTemporaryFile(prefix="plain-", suffix=".strace") as log:
         cell = Cell(side, ("strace", "-f", "-qq", "-o", log.name))
         try:
             cell.carry(messages)
+            cell.carry(3 * messages)
         finally:
             cell.kill()
-        return counted(Path(log.name).read_text(errors="replace"), messages)
+        short, long = windows_of(Path(log.name).read_text(errors="replace"))
+    per_message = {name: (long[name] - short.get(name, 0)) / (2 * messages) for name in sorted(long)}
+    return {name: count for name, count in per_message.items() if abs(count) > 0.01}
 
 
-def counted(text, messages):
-    counts, windows = {}, 0
+def windows_of(text):
+    """Calls of all threads in each of two windows: those before an answer on standard output, the first being "ready"."""
+    found = [{}]
     for line in text.splitlines():
         call = re.match(r"\d+\s+(\w+)\(", line)
         if re.match(r"\d+\s+write\(1, ", line):
-            windows += 1
-        elif windows == 1 and call:
-            counts[call[1]] = counts.get(call[1], 0) + 1
-    return {name: count / messages for name, count in sorted(counts.items()) if count > 0.02 * messages}
+            found.append({})
+        elif call:
+            found[-1][call[1]] = found[-1].get(call[1], 0) + 1
+    return found[1], found[2]

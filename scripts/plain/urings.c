@@ -1,6 +1,6 @@
 /*
- * io-uring and io-uring-sqpoll: the socket pair of unix-stream through the io_uring system calls themselves. Each end has
- * a ring, made by the party that uses it, with the socket as its registered file; one operation is under way at a time.
+ * io-uring and io-uring-sqpoll: the socket pair of unix-stream through the io_uring system calls themselves. Each end
+ * has a ring, made by the party that uses it, with the socket as its registered file; one operation is under way at a time.
  * Blocking, one io_uring_enter(2) submits an operation and waits for its end.
  */
 #include "payload.h"
@@ -55,7 +55,7 @@ static void *map_ring(int fd, size_t len, off_t what)
     return at;
 }
 
-/* A ring over `socket`. Both rings of a party share the thread that polls, if there is one: `with` is the other ring. */
+/* A ring over `socket`. Both rings of a party share the thread that polls, if there is one: `with` is the other. */
 static Ring ring_over(int socket, int with)
 {
     struct io_uring_params p = {0};
