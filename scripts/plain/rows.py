@@ -1,0 +1,133 @@
+"""What is compared with what: the table of comparisons, and the two kinds of sides."""
+
+import os
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+PLAIN = TARGET / "plain" / "plain"
+SPOILED = TARGET / "plain" / "spoiled"
+CHANNELS = TARGET / "release" / "examples" / "plain_channels"
+
+BOTH = ("same-cpu", "cross-cpu")
+CROSS = ("cross-cpu",)
+TYPICAL = (64, 65536)
+
+# A line stands for all its workloads, sizes, waits and placements. A twin of None is the plain program of the same name.
+# Two parties that spin need two CPUs: their rows are cross-cpu whatever the line says.
+Line = namedtuple(
+    "Line", "mechanism twin sizes waits placements parties workloads",
+    defaults=(None, TYPICAL, ("block",), BOTH, "process", ("ping-pong", "stream")),
+)
+
+LINES = [
+    Line("pipe", sizes=(64, 4096, 65536)),
+    Line("fifo"),
+    Line("unix-stream", sizes=(64, 4096, 65536)),
+    Line("local-socket", "unix-stream"),
+    Line("unix-seqpacket"),
+    Line("unix-dgram"),
+    Line("tcp"),
+    Line("udp", sizes=(64, 32768)),
+    # What these two carry without a changed setting.
+    Line("posix-mq", sizes=(64, 8192)),
+    Line("sysv-mq", sizes=(64, 8192)),
+    Line("file"),
+    Line("process-vm", waits=("block", "spin")),
+    Line("vmsplice"),
+    Line("vmsplice-splice"),
+    Line("io-uring"),
+    # A polling thread beside two parties on one CPU is not a row of anybody's.
+    Line("io-uring-sqpoll", placements=CROSS),
+    Line("eventfd"),
+    Line("shm-ring", waits=("block", "spin")),
+    # The same without the limit of 20 ms for a sleep, which ipcost has to notice a killed peer.
+    Line("shm-ring", "shm-ring-forever", sizes=(64,)),
+    Line("posix-shm", waits=("block", "spin")),
+    Line("sysv-shm", waits=("block", "spin")),
+    Line("mmap-file", waits=("block", "spin")),
+    Line("shm-slot", waits=("block", "spin")),
+    # Not a program for the same task: what any two parties that spin need at least.
+    Line("shm-ring", "line", sizes=(64,), waits=("spin",), workloads=("ping-pong",)),
+    Line("shm-slot", "line", sizes=(8, 64), waits=("spin",), workloads=("ping-pong",)),
+    Line("shm-sem", waits=("block", "spin")),
+    Line("shm-mutex"),
+    Line("heap-ring", waits=("block", "spin"), parties="thread"),
+    Line("heap-handoff", waits=("block", "spin"), parties="thread"),
+    Line("mutex-queue", waits=("block", "spin"), parties="thread"),
+    Line("mpsc", "channels", waits=("block", "spin"), parties="thread"),
+    Line("crossbeam", "channels", waits=("spin",), parties="thread"),
+    Line("flume", "channels", waits=("block", "spin"), parties="thread"),
+    Line("rtrb", "channels", waits=("yield", "spin"), parties="thread"),
+]
+# Rows whose other side does not do the same calls for the same task: they are shown and not judged.
+UNJUDGED = ("line",)
+
+Row = namedtuple("Row", "name mechanism workload size wait placement judged a b")
+
+
+class Ipcost:
+    """A side that is a cell of ipcost."""
+
+    def __init__(self, mechanism, workload, size, wait, placement, parties):
+        self.label = f"ipcost {mechanism}"
+        self.binary = TARGET / "release" / f"ipc-{mechanism}"
+        self.command = [str(self.binary), "cell", "--serve"]
+        self.hint = "run `cargo build --release` first"
+        self.plan = {
+            "mechanism": mechanism,
+            "workload": workload,
+            "size": size,
+            "wait": wait,
+            "parties": parties,
+            "touch": "whole",
+            "placement": placement,
+            "span": {"millis": 1000},
+        }
+
+
+class Plain:
+    """A side that is a plain program, on the CPUs that ipcost chooses for the same placement."""
+
+    plan = None
+
+    def __init__(self, binary, mech, workload, size, wait, placement, parties, cpus):
+        self.label = f"plain {mech}"
+        pair = [cpus[-1], cpus[-1]] if placement == "same-cpu" else cpus[:2]
+        self.binary = binary
+        self.hint = "run `cargo build --release --example plain_channels` first"
+        self.command = [str(binary), mech, workload, str(size), wait, parties, *map(str, pair)]
+
+
+def rows_of(line, cpus):
+    for workload in line.workloads:
+        for size in line.sizes:
+            for wait in line.waits:
+                for placement in CROSS if wait == "spin" else line.placements:
+                    what = (workload, size, wait, placement, line.parties)
+                    binary, twin = PLAIN, line.twin or line.mechanism
+                    if twin == "channels":
+                        binary, twin = CHANNELS, line.mechanism
+                    beside = "" if twin in (line.mechanism, "unix-stream") else f" / {twin}"
+                    yield Row(
+                        f"{line.mechanism} {workload} {size} B {wait} {placement}{beside}",
+                        line.mechanism, workload, size, wait, placement, twin not in UNJUDGED,
+                        Ipcost(line.mechanism, *what),
+                        Plain(binary, twin, *what, cpus),
+                    )
+
+
+def comparisons(cpus):
+    """Every row, and one of ipcost against itself."""
+    rows = [row for line in LINES for row in rows_of(line, cpus)]
+    what = ("stream", 64, "spin", "cross-cpu")
+    rows.append(Row(
+        "heap-ring between threads / shm-ring between processes, stream 64 B spin cross-cpu", "heap-ring", *what, False,
+        Ipcost("heap-ring", *what, "thread"), Ipcost("shm-ring", *what, "process"),
+    ))
+    if len(cpus) < 2:
+        print("plain.py: one CPU is allowed here: only the same-cpu rows are compared", file=sys.stderr)
+        rows = [row for row in rows if row.placement == "same-cpu"]
+    return rows
