@@ -2,7 +2,8 @@
 //!
 //! Key decision: a message changes hands by *swapping* its buffer with a spare one under the lock. Payload is written
 //! and verified outside the lock, nothing is copied and nothing is allocated, and the lock is held for a few
-//! instructions. Rejected: copying under the lock (holds up the other side for the length of the payload), a push of a
+//! instructions. Sleepers are counted under the lock, since std's `notify_one` is a system call whether or not somebody
+//! sleeps (two futex calls for each message of a stream, where none is needed). Rejected: copying under the lock (holds up the other side for the length of the payload), a push of a
 //! fresh vector (measures the allocator). Source: Dijkstra's bounded buffer; std::sync::{Mutex, Condvar}.
 
 use super::buffers::{Buffer, buffer, depth, record, spec};
@@ -23,6 +24,8 @@ struct Queue {
     len: usize,
     /// Ends on either side that have not left: sending, receiving.
     present: [usize; 2],
+    /// Ends that sleep: sending (until something is freed), receiving (until something is filled).
+    asleep: [usize; 2],
 }
 
 #[derive(Debug)]
@@ -36,7 +39,7 @@ struct Shared {
 impl Shared {
     /// Waits until `ready` holds or `over` does, by the configured strategy, and returns with the lock held.
     #[inline(always)]
-    fn wait_until(&self, bell: &Condvar, ready: impl Fn(&Queue) -> bool) -> MutexGuard<'_, Queue> {
+    fn wait_until(&self, who: usize, bell: &Condvar, ready: impl Fn(&Queue) -> bool) -> MutexGuard<'_, Queue> {
         let lock = || self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let mut queue = lock();
         let mut looks = 0;
@@ -46,7 +49,9 @@ impl Shared {
                 how => how.sleeps(),
             };
             if sleep {
+                queue.asleep[who] += 1;
                 queue = bell.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue.asleep[who] -= 1;
                 continue;
             }
             // Polling means letting go of the lock, or the other side could never make it ready.
@@ -108,7 +113,7 @@ fn queue(cfg: &Config, (senders, receivers): (usize, usize)) -> Arc<Shared> {
     let depth = depth(cfg.size);
     record(cfg, depth);
     let buffers = (0..depth).map(|_| buffer(cfg.size)).collect();
-    let queue = Mutex::new(Queue { buffers, head: 0, len: 0, present: [senders, receivers] });
+    let queue = Mutex::new(Queue { buffers, head: 0, len: 0, present: [senders, receivers], asleep: [0, 0] });
     Arc::new(Shared { queue, filled: Condvar::new(), freed: Condvar::new(), wait: cfg.wait })
 }
 
@@ -121,15 +126,16 @@ impl Sender for Tx {
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
         fill(&mut self.1);
         let shared = &*self.0;
-        let mut queue = shared.wait_until(&shared.freed, |q| q.len < q.buffers.len() || q.present[1] == 0);
+        let mut queue = shared.wait_until(0, &shared.freed, |q| q.len < q.buffers.len() || q.present[1] == 0);
         if queue.present[1] == 0 {
             return Err(ErrorKind::BrokenPipe.into());
         }
         let place = (queue.head + queue.len) % queue.buffers.len();
         std::mem::swap(&mut queue.buffers[place], &mut self.1);
         queue.len += 1;
+        let sleepers = queue.asleep[1];
         drop(queue);
-        if shared.wait.sleeps() {
+        if sleepers > 0 {
             shared.filled.notify_one();
         }
         Ok(())
@@ -140,7 +146,7 @@ impl Receiver for Rx {
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         let shared = &*self.0;
-        let mut queue = shared.wait_until(&shared.filled, |q| q.len > 0 || q.present[0] == 0);
+        let mut queue = shared.wait_until(1, &shared.filled, |q| q.len > 0 || q.present[0] == 0);
         if queue.len == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
@@ -148,8 +154,9 @@ impl Receiver for Rx {
         std::mem::swap(&mut queue.buffers[place], &mut self.1);
         queue.head = (place + 1) % queue.buffers.len();
         queue.len -= 1;
+        let sleepers = queue.asleep[0];
         drop(queue);
-        if shared.wait.sleeps() {
+        if sleepers > 0 {
             shared.freed.notify_one();
         }
         Ok(read(&self.1))
