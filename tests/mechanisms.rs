@@ -64,7 +64,7 @@ fn section(spec: &Spec) -> String {
         ("waits", words(spec.waits.iter().map(|wait| wait.word()).collect())),
         ("copies of a byte", spec.copies.to_string()),
         ("largest message", largest(spec.max_size)),
-        ("when the peer dies", spec.peer_death.into()),
+        ("when the peer dies", spec.peer_death.text.into()),
         ("two terminals", meeting(spec)),
         ("alone", format!("`ipc-{} ping-pong`", spec.name)),
         ("sources", if spec.sources.is_empty() { "none".into() } else { spec.sources.join(", ") }),

@@ -17,7 +17,9 @@
 
 use super::bytes::{hear_end, say_hello};
 use super::unix_stream::{accept_one, nobody_at, size_buffers};
-use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Side, Spec, Transport, UNLIMITED};
+use super::{
+    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Side, Spec, Transport, UNLIMITED,
+};
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::{Wait, WaitKind};
 use crate::sys::cpu;
@@ -175,7 +177,10 @@ const PLAIN: Spec = Spec {
     waits: ALL_WAITS,
     copies: 2,
     max_size: UNLIMITED,
-    peer_death: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE",
+    peer_death: PeerDeath {
+        text: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE",
+        ..PeerDeath::STREAM
+    },
     meeting: Meeting::Path,
     sources: &["io_uring(7)", "io_uring_enter(2)", "unix(7)", "crate io-uring"],
 };

@@ -13,7 +13,7 @@
 use super::bytes::{ByteRx, ByteTx, Patience, say_hello};
 use super::tcp::{accept_producer, connect_to_consumer, no_loopback};
 use super::unix_dgram::{Inbox, Leaving, NAP};
-use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Spec, Transport, buffer_for};
+use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Sign, Spec, Transport, buffer_for};
 use crate::error::{Context, Phase, Result};
 use crate::sys::fd::{Ready, set_receive_buffer};
 use crate::sys::socket::{memory, receive_now};
@@ -267,8 +267,12 @@ impl Transport for Udp {
         waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: LARGEST,
-        peer_death: "writer: ECONNREFUSED at the second message; reader, or a writer out of credit: nothing from the \
+        peer_death: PeerDeath {
+            text: "writer: ECONNREFUSED at the second message; reader, or a writer out of credit: nothing from the \
                      kernel; an end that leaves says goodbye with an empty datagram, a killed one does not",
+            producer: &[Sign::BrokenPipe, Sign::Nothing],
+            ..PeerDeath::UNTOLD
+        },
         meeting: Meeting::Address,
         sources: &["udp(7)", "ip(7)", "std::net::UdpSocket"],
     };

@@ -8,7 +8,10 @@
 
 use super::bytes::{ByteRx, ByteTx, say_hello};
 use super::unix_stream::{accept_one, nobody_at};
-use super::{BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Side, Spec, Transport, buffer_for};
+use super::{
+    BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Side, Sign, Spec, Transport,
+    buffer_for,
+};
 use crate::error::{Context, Phase, Result};
 use crate::sys::fd::set_send_buffer;
 use crate::sys::socket::{Kind, Packet, largest_packet, receive_descriptor, send_descriptor};
@@ -83,7 +86,11 @@ impl Transport for Seqpacket {
         waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: LARGEST_PACKET,
-        peer_death: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE, or ECONNRESET once",
+        peer_death: PeerDeath {
+            text: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE, or ECONNRESET once",
+            consumer: &[Sign::EndOfFile],
+            ..PeerDeath::STREAM
+        },
         meeting: Meeting::Path,
         sources: &["unix(7)", "socketpair(2)", "send(2)", "recv(2)"],
     };

@@ -11,7 +11,9 @@
 //! address travels through a pipe that the constructor made. ZeroMQ has no end of file: a sender that is dropped says
 //! so with an empty message. Source: zeromq 0.6; RFC 23/ZMTP and 28/REQREP of rfc.zeromq.org.
 
-use super::{BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Side, Spec, Transport, UNLIMITED};
+use super::{
+    BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Side, Sign, Spec, Transport, UNLIMITED,
+};
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::Name;
 use crate::plan::WaitKind;
@@ -50,7 +52,11 @@ const fn spec(name: &'static str, summary: &'static str, sources: &'static [&'st
         waits: &[WaitKind::Block],
         copies: 3,
         max_size: UNLIMITED,
-        peer_death: "receiver: end-of-file from a sender that is dropped, nothing from a killed one; sender: EPIPE",
+        peer_death: PeerDeath {
+            text: "receiver: end-of-file from a sender that is dropped, nothing from a killed one; sender: EPIPE",
+            consumer: &[Sign::Nothing],
+            ..PeerDeath::STREAM
+        },
         meeting: Meeting::Never,
         sources,
     }
