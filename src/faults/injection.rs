@@ -25,9 +25,9 @@ use std::cell::Cell as Slot;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Bytes of a message: more than PIPE_BUF and no divisor of any capacity, so that a blocked write may be in the middle of
-/// one. Less where the machine's settings allow less.
-const SIZE: usize = 5000;
+/// Bytes of a message: more than the kernel puts into a pipe or a socket at once and no divisor of any capacity, so that a
+/// blocked write may be in the middle of one. Less where the machine's settings allow less.
+const SIZE: usize = 40_000;
 /// Most messages before the harm.
 const MOST_BEFORE: u64 = 16;
 /// Longest random pause before a victim is struck from outside, us.
@@ -123,7 +123,7 @@ fn run(order: &Order) -> Result<Answer> {
             let name = format!("ipcost-planted-{}", std::process::id());
             std::fs::write(std::env::temp_dir().join(name), "").context(Phase::Measure, "cannot plant a file")?;
         }
-        answer.left.extend(Inventory::take(&pids).clear_since(&before));
+        answer.left.extend(Inventory::take(&pids).clear_since(&before, &pids));
     }
     Ok(answer)
 }

@@ -8,7 +8,6 @@ use super::record::Row;
 use super::{Harm, Moment};
 use crate::claim::record::Status;
 use crate::plan::Parties;
-use crate::transport::death::TOLD_WITHIN;
 use crate::transport::{PeerDeath, Role, Sign, find};
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -37,11 +36,10 @@ pub fn mismatches(row: &Row, death: &PeerDeath) -> Vec<String> {
     if row.lost > 0 && (death.delivers || row.cell.harm == Harm::Leave) {
         why.push(format!("{} of {} messages that were sent never came", row.lost, row.sent));
     }
-    if let Some(after) = row.after_ns.filter(|after| u128::from(after.median) > TOLD_WITHIN.as_nanos())
+    if let Some(after) = row.after_ns.filter(|after| after.median > death.within_ms * 1_000_000)
         && row.others.is_none_or(|cpus| cpus < DISTURBING)
     {
-        let limit = TOLD_WITHIN.as_millis();
-        why.push(format!("told after {}, stated is {limit} ms", time(after.median)));
+        why.push(format!("told after {}, stated is {} ms", time(after.median), death.within_ms));
     }
     if !row.left.is_empty() && death.leaves.is_none() {
         why.push(format!("left behind: {}", left(row)));
@@ -122,7 +120,7 @@ pub fn page(judged: &[Judged], style: Style) -> String {
     let head = ["mechanism", "victim"].into_iter().chain(kills).chain([
         "crashed",
         "stopped",
-        "left",
+        "let go",
         "sent before",
         "left behind",
         "new pair",

@@ -44,7 +44,7 @@ impl Harm {
             Harm::Kill => "killed",
             Harm::Crash => "crashed",
             Harm::Stop => "stopped",
-            Harm::Leave => "left",
+            Harm::Leave => "let go",
         }
     }
 

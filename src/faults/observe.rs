@@ -210,40 +210,41 @@ fn is_ours(name: &str, pids: &[u32]) -> bool {
 #[derive(Debug)]
 pub(super) struct Inventory {
     names: BTreeSet<PathBuf>,
-    queues: BTreeSet<i32>,
+    queues: Vec<sysv::Found>,
     segments: BTreeSet<i32>,
     descriptors: usize,
     children: bool,
 }
 
 impl Inventory {
-    /// What these processes have made, the calling one among them.
+    /// Every queue, and what else these processes have made, the calling one among them.
     pub(super) fn take(pids: &[u32]) -> Self {
         let named = |folder: &Path| {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
             let ours = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| is_ours(name, pids)));
             ours.map(|entry| entry.path()).collect::<Vec<_>>()
         };
-        let queues = sysv::queues();
         Self {
             names: folders().iter().flat_map(|folder| named(folder)).collect(),
-            queues: queues.iter().filter(|q| q.users.iter().any(|pid| pids.contains(pid))).map(|q| q.id).collect(),
+            queues: sysv::queues(),
             segments: pids.iter().flat_map(|pid| sysv::segments_of(*pid)).collect(),
             descriptors: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
             children: process::has_children(),
         }
     }
 
-    /// Removes what was not there before and says what that was.
-    pub(super) fn clear_since(&self, before: &Self) -> Vec<String> {
+    /// Removes what these processes made and was not there before, and says what that was. A queue that was there is nobody's
+    /// of them, though process ids come round.
+    pub(super) fn clear_since(&self, before: &Self, pids: &[u32]) -> Vec<String> {
         let mut left = Vec::new();
         for path in self.names.difference(&before.names) {
             left.push(format!("the name {}", path.parent().map_or_else(String::new, |p| p.display().to_string())));
             let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
         }
-        for id in self.queues.difference(&before.queues) {
+        let new = self.queues.iter().filter(|queue| before.queues.iter().all(|old| old.id != queue.id));
+        for queue in new.filter(|queue| queue.users.iter().any(|pid| pids.contains(pid))) {
             left.push("a System V queue".into());
-            Thing::SysvQueue(*id).remove();
+            Thing::SysvQueue(queue.id).remove();
         }
         for id in self.segments.difference(&before.segments) {
             left.push("a System V segment".into());
@@ -277,7 +278,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let names = BTreeSet::from([file.clone()]);
         let after = Inventory { names, children: false, descriptors: 0, ..Inventory::take(&[u32::MAX]) };
-        assert_eq!(after.clear_since(&before).len(), 1);
+        assert_eq!(after.clear_since(&before, &[]).len(), 1);
         assert!(!file.exists());
     }
 }

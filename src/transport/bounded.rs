@@ -66,9 +66,9 @@ impl Guard for RobustMutex {
         copies: 0,
         max_size: UNLIMITED,
         peer_death: PeerDeath {
-            text: "end-of-file or EPIPE when the peer leaves; ECONNRESET (EOWNERDEAD) when it was killed inside the lock; \
-                     nobody is told that it was killed outside",
-            lock: &[Sign::OwnerDead],
+            text: "end-of-file or EPIPE when the peer leaves; ECONNRESET (EOWNERDEAD) at the next locking when it was killed \
+                   inside the lock; nobody is told that it was killed outside, nor is a survivor that sleeps",
+            lock: &[Sign::OwnerDead, Sign::Nothing],
             ..PeerDeath::UNTOLD
         },
         meeting: Meeting::ShmName,

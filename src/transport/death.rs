@@ -8,10 +8,10 @@
 
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind};
-use std::time::Duration;
 
-/// A survivor that waits for a peer that was killed is told within this, if its mechanism tells it at all.
-pub const TOLD_WITHIN: Duration = Duration::from_millis(10);
+/// A survivor that waits for a peer that was killed is told within so many milliseconds, if its mechanism tells it at all
+/// and states no other limit.
+pub const TOLD_WITHIN_MS: u64 = 10;
 
 /// What a survivor sees of its peer's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -80,8 +80,10 @@ pub struct PeerDeath {
     /// What either sees of a peer that was killed while it held the lock. Empty where no lock is held.
     #[serde(rename = "lock_death")]
     pub lock: &'static [Sign],
-    /// Whether everything that a killed producer had sent is still received.
+    /// Whether everything that a killed producer had sent is still received, unless it held the lock.
     pub delivers: bool,
+    /// Within how many milliseconds of the death a survivor that waits is told, if it is.
+    pub within_ms: u64,
     /// What a pair that was killed leaves behind for its launcher to remove, in words.
     pub leaves: Option<&'static str>,
 }
@@ -94,7 +96,15 @@ impl PeerDeath {
         producer: &[Sign::BrokenPipe],
         lock: &[],
         delivers: true,
+        within_ms: TOLD_WITHIN_MS,
         leaves: None,
+    };
+    /// A Unix stream socket: as a pipe, but a reader that dies takes what it had not read along, and the writer is told.
+    pub const SOCKET: Self = Self {
+        text: "reader: end-of-file after the data already sent, or an error when a message was cut; writer: EPIPE, or \
+               ECONNRESET once when it was waiting for a reader that left data unread",
+        producer: &[Sign::BrokenPipe, Sign::Reset],
+        ..Self::STREAM
     };
     /// Shared memory whose sides look for each other's process while they wait.
     pub const WATCHED: Self = Self {

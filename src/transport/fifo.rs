@@ -29,10 +29,7 @@ impl Transport for Fifo {
         waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: UNLIMITED,
-        peer_death: PeerDeath {
-            text: "reader: end-of-file after the data already sent; writer: EPIPE",
-            ..PeerDeath::STREAM
-        },
+        peer_death: PeerDeath::STREAM,
         meeting: Meeting::Path,
         sources: &["mkfifo(3)", "fifo(7)", "pipe(7)", "F_SETPIPE_SZ in fcntl(2)"],
     };

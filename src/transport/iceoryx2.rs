@@ -323,7 +323,12 @@ impl Transport for Iceoryx2 {
         waits: ALL_WAITS,
         copies: 0,
         max_size: UNLIMITED,
-        peer_death: PeerDeath::WATCHED,
+        peer_death: PeerDeath {
+            text: "end-of-file or EPIPE; a killed peer is noticed within 10 ms of waiting for it; a pair that is killed \
+                   together leaves its names",
+            leaves: Some("names in /dev/shm and a folder in /tmp, when both are killed"),
+            ..PeerDeath::WATCHED
+        },
         meeting: Meeting::Never,
         sources: &["crate iceoryx2", "shm_overview(7)", "unix(7)"],
     };
@@ -403,6 +408,8 @@ impl Receiver for Rx {
         let look = || failed("receive", subscriber.receive());
         let sample = wait_for(terms, bells, look, |sought| presence.gone(Role::Consumer, sought))?
             .ok_or(ErrorKind::UnexpectedEof)?;
+        // A consumer that never had to wait for a message has not looked for its producer yet.
+        presence.met = true;
         let result = read(sample.payload());
         drop(sample);
         // A producer sleeps only after it saw all samples under way, so a quarter that is freed after that finds it

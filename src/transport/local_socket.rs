@@ -85,10 +85,7 @@ impl Transport for LocalSocket {
         waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: UNLIMITED,
-        peer_death: PeerDeath {
-            text: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE",
-            ..PeerDeath::STREAM
-        },
+        peer_death: PeerDeath::SOCKET,
         meeting: Meeting::Path,
         sources: &["unix(7)", "crate interprocess, local_socket"],
     };

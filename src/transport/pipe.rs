@@ -57,10 +57,7 @@ impl Transport for Pipe {
         waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: UNLIMITED,
-        peer_death: PeerDeath {
-            text: "reader: end-of-file after the data already sent; writer: EPIPE",
-            ..PeerDeath::STREAM
-        },
+        peer_death: PeerDeath::STREAM,
         meeting: Meeting::Stdio,
         sources: &["pipe(2)", "pipe(7)", "F_SETPIPE_SZ in fcntl(2)", "std::io::pipe"],
     };

@@ -162,7 +162,7 @@ impl Transport for SysvMq {
         peer_death: PeerDeath {
             text: "end-of-file (a farewell message) or EPIPE (EIDRM) when the peer leaves; nobody is told that it was \
                      killed",
-            leaves: Some("the queue"),
+            leaves: Some("the queue, until its launcher removes it"),
             ..PeerDeath::UNTOLD
         },
         meeting: Meeting::Key,

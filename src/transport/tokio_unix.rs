@@ -94,10 +94,7 @@ impl Transport for TokioUnix {
         waits: &[WaitKind::Block],
         copies: 2,
         max_size: UNLIMITED,
-        peer_death: PeerDeath {
-            text: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE",
-            ..PeerDeath::STREAM
-        },
+        peer_death: PeerDeath::STREAM,
         meeting: Meeting::Path,
         sources: &["unix(7)", "epoll(7)", "crate tokio, net and rt"],
     };

@@ -87,9 +87,10 @@ impl Transport for Seqpacket {
         copies: 2,
         max_size: LARGEST_PACKET,
         peer_death: PeerDeath {
-            text: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE, or ECONNRESET once",
+            text: "reader: end-of-file after the data already sent; writer: EPIPE, or ECONNRESET once when it was waiting \
+                   for a reader that left data unread",
             consumer: &[Sign::EndOfFile],
-            ..PeerDeath::STREAM
+            ..PeerDeath::SOCKET
         },
         meeting: Meeting::Path,
         sources: &["unix(7)", "socketpair(2)", "send(2)", "recv(2)"],

@@ -46,10 +46,7 @@ impl Transport for Unix {
         waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: UNLIMITED,
-        peer_death: PeerDeath {
-            text: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE",
-            ..PeerDeath::STREAM
-        },
+        peer_death: PeerDeath::SOCKET,
         meeting: Meeting::Path,
         sources: &["unix(7)", "socketpair(2)", "std::os::unix::net::UnixStream"],
     };

@@ -163,10 +163,7 @@ impl Reading for Copying {
         waits: DESCRIPTOR_WAITS,
         copies: 1,
         max_size: UNLIMITED,
-        peer_death: PeerDeath {
-            text: "reader: end-of-file after the data already sent; writer: EPIPE",
-            ..PeerDeath::STREAM
-        },
+        peer_death: PeerDeath::STREAM,
         meeting: Meeting::Stdio,
         sources: &["vmsplice(2)", "pipe(7)", "F_SETPIPE_SZ in fcntl(2)"],
     };
@@ -190,10 +187,7 @@ impl Reading for Splicing {
         waits: DESCRIPTOR_WAITS,
         copies: 1,
         max_size: UNLIMITED,
-        peer_death: PeerDeath {
-            text: "reader: end-of-file after the data already sent; writer: EPIPE",
-            ..PeerDeath::STREAM
-        },
+        peer_death: PeerDeath::STREAM,
         meeting: Meeting::Stdio,
         sources: &["vmsplice(2)", "splice(2)", "memfd_create(2)", "pipe(7)"],
     };

@@ -53,8 +53,10 @@ const fn spec(name: &'static str, summary: &'static str, sources: &'static [&'st
         copies: 3,
         max_size: UNLIMITED,
         peer_death: PeerDeath {
-            text: "receiver: end-of-file from a sender that is dropped, nothing from a killed one; sender: EPIPE",
-            consumer: &[Sign::Nothing],
+            text: "receiver: end-of-file from a sender that is dropped, from a killed one nothing or that its message was \
+                   cut; sender: EPIPE; within 100 ms",
+            consumer: &[Sign::Nothing, Sign::Cut],
+            within_ms: 100,
             ..PeerDeath::STREAM
         },
         meeting: Meeting::Never,
@@ -288,7 +290,10 @@ impl Receiver for Rx {
         if self.ended {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        let message = runtime.block_on(half.recv()).map_err(other)?;
+        let message = runtime.block_on(half.recv()).map_err(|error| match error {
+            ZmqError::Codec(error) => io::Error::new(ErrorKind::ConnectionAborted, error),
+            error => other(error),
+        })?;
         match message.get(0) {
             Some(frame) if !frame.is_empty() => Ok(read(frame)),
             _ => {
