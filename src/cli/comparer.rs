@@ -139,6 +139,10 @@ fn show(dir: &Path, which: Which) -> Result<ExitCode> {
 
 fn regenerate(dirs: &[PathBuf]) -> Result<ExitCode> {
     for dir in dirs {
+        if dir.join(FAULTS_FILE).exists() {
+            print(&format!("{}\n", faults::regenerate(dir)?.display()))?;
+            continue;
+        }
         if dir.join(CLAIMS_FILE).exists() {
             let (_, written) = page::regenerate(dir)?;
             written.iter().try_for_each(|path| print(&format!("{}\n", path.display())))?;

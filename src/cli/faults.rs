@@ -8,6 +8,7 @@ use crate::claim::record::Status;
 use crate::error::{Context, Error, Phase, Result};
 use crate::faults::injection::Reply;
 use crate::faults::matrix::{Judged, Style, judge, judge_by, page, title};
+use crate::faults::observe::Marks;
 use crate::faults::record::{FAULTS_FILE, Notebook, Row, read};
 use crate::faults::{Cell, Depth, Order, Plant, cells};
 use crate::host::{Host, folder_name};
@@ -102,6 +103,9 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
         Format::Table => print(&page(&judged, Style::Terminal))?,
         Format::Markdown => print(&page(&judged, Style::Markdown))?,
     }
+    if !judged.is_empty() {
+        regenerate(&dir)?;
+    }
     eprintln!("every cell in {}", dir.join(FAULTS_FILE).display());
     if interrupted() {
         return Ok(ExitCode::from(super::INTERRUPTED));
@@ -117,13 +121,27 @@ const CANNOT_BE: PeerDeath = PeerDeath {
     ..PeerDeath::STREAM
 };
 
+/// Makes `faults.md` of a saved run again; its path.
+///
+/// # Errors
+/// When the journal cannot be read or the page not written.
+pub fn regenerate(dir: &Path) -> Result<PathBuf> {
+    let path = dir.join("faults.md");
+    let text = format!("# When a peer dies\n\n{}", page(&saved(dir)?, Style::Markdown));
+    std::fs::write(&path, text).context(Phase::Report, format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+fn saved(dir: &Path) -> Result<Vec<Judged>> {
+    Ok(read(&dir.join(FAULTS_FILE))?.into_iter().filter_map(judge).collect())
+}
+
 /// Prints the matrix of a saved run, judged by what the SPECs state now.
 ///
 /// # Errors
 /// When the journal cannot be read.
 pub fn show(dir: &Path) -> Result<()> {
-    let judged: Vec<Judged> = read(&dir.join(FAULTS_FILE))?.into_iter().filter_map(judge).collect();
-    print(&page(&judged, Style::Terminal))
+    print(&page(&saved(dir)?, Style::Terminal))
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static dyn Runner>> {
@@ -139,14 +157,18 @@ fn deadline(order: &Order) -> Duration {
 }
 
 fn launch(order: &Order, cpus: &[usize]) -> Row {
-    let before = Surroundings::look(cpus.to_vec());
+    let (before, marks) = (Surroundings::look(cpus.to_vec()), Marks::take());
     match ask_timed::<Reply>(own_command(COMMAND), order, deadline(order)) {
         Ok((reply, harness)) => {
             let seen = before.since(harness);
             let taken = seen.foreign_cpu_ns.zip(seen.steal_ns).map(|(foreign, steal)| foreign + steal);
             Row::new(order, reply, taken.map(|taken| taken as f64 / harness.1.max(1) as f64))
         }
-        Err(error) => Row::new(order, Reply::Not(Status::of(&error), error.to_string()), None),
+        Err(error) => {
+            // It was killed, at its deadline or by a signal to us, and could clear nothing.
+            marks.sweep();
+            Row::new(order, Reply::Not(Status::of(&error), error.to_string()), None)
+        }
     }
 }
 

@@ -239,7 +239,7 @@ impl Inventory {
         let mut left = Vec::new();
         for path in self.names.difference(&before.names) {
             left.push(format!("the name {}", path.parent().map_or_else(String::new, |p| p.display().to_string())));
-            let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+            remove(path);
         }
         let new = self.queues.iter().filter(|queue| before.queues.iter().all(|old| old.id != queue.id));
         for queue in new.filter(|queue| queue.users.iter().any(|pid| pids.contains(pid))) {
@@ -258,6 +258,50 @@ impl Inventory {
         }
         left
     }
+}
+
+/// What carries the project's mark on this machine, whoever made it: for whoever launches, whose cell may be killed before it
+/// could clear anything.
+#[derive(Debug)]
+pub struct Marks {
+    names: BTreeSet<PathBuf>,
+    queues: Vec<i32>,
+}
+
+/// How long the members of a killed cell may take to end.
+const ENDING: Duration = Duration::from_secs(2);
+
+impl Marks {
+    /// What is there now.
+    pub fn take() -> Self {
+        let marked = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = folders().into_iter().flat_map(marked);
+        let names = names.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("ipcost")));
+        let queues = sysv::queues().iter().map(|queue| queue.id).collect();
+        Self { names: names.map(|entry| entry.path()).collect(), queues }
+    }
+
+    /// Removes what came since then and is of processes that have ended.
+    pub fn sweep(&self) {
+        let end = clock::now() + ENDING.as_nanos() as u64;
+        let new = || sysv::queues().into_iter().filter(|queue| !self.queues.contains(&queue.id));
+        while new().any(|queue| !queue.is_abandoned()) && clock::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        new().filter(sysv::Found::is_abandoned).for_each(|queue| sysv::remove_queue(queue.id));
+        for path in Self::take().names.difference(&self.names) {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let mut numbers = name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok());
+            // The first long number is the maker's process id ("iox2" has a short one).
+            if numbers.find(|number| *number > 9).is_some_and(process::is_gone) {
+                remove(path);
+            }
+        }
+    }
+}
+
+fn remove(path: &Path) {
+    let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
 }
 
 #[cfg(test)]
