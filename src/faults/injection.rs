@@ -11,18 +11,17 @@
 //! the call that failed. It includes the victim's end in the kernel, and a queue that a producer still filled.
 
 use super::observe::{Inventory, Scene, What};
+use super::parties::{Life, SOON, new_pair, start_both, until};
 use super::{Cell, Harm, Moment, Order, Plant, wait};
 use crate::claim::record::Status;
 use crate::error::{Context, Error, Phase, Result};
-use crate::plan::{Parties, Plan, Touch};
+use crate::plan::{Plan, Touch};
 use crate::sys::harm;
-use crate::sys::process::{self, Child};
+use crate::sys::process;
 use crate::transport::dynamic::{AnyRx, AnyTx, Pair};
 use crate::transport::{Config, Role, Runner, Sign, find};
 use crate::workload::payload::{Payload, Way};
 use serde::{Deserialize, Serialize};
-use std::cell::Cell as Slot;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Bytes of a message: more than the kernel puts into a pipe or a socket at once and no divisor of any capacity, so that a
@@ -32,12 +31,8 @@ const SIZE: usize = 40_000;
 const MOST_BEFORE: u64 = 16;
 /// Longest random pause before a victim is struck from outside, us.
 const LONGEST_PAUSE_US: u64 = 2000;
-/// How long anything may take that should happen at once, on a loaded machine.
-const SOON: Duration = Duration::from_secs(10);
 /// A queue into which nothing came for so long is full.
 const FULL_AFTER: Duration = Duration::from_millis(10);
-/// Round trips of the new pair.
-const ROUND_TRIPS: u64 = 8;
 
 /// What one injection did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,93 +121,6 @@ fn run(order: &Order) -> Result<Answer> {
         answer.left.extend(Inventory::take(&pids).clear_since(&before, &pids));
     }
     Ok(answer)
-}
-
-/// A party at work.
-enum Life {
-    Process(Child),
-    Thread(JoinHandle<u8>),
-}
-
-impl Life {
-    fn start(parties: Parties, body: impl FnOnce() -> u8 + Send + 'static) -> Result<Self> {
-        match parties {
-            Parties::Thread => Ok(Life::Thread(std::thread::spawn(body))),
-            _ => {
-                let child = process::fork_child(|| {
-                    harm::leave_no_core();
-                    harm::crash_at_once();
-                    body()
-                });
-                child.map(Life::Process).context(Phase::Start, "cannot fork a party")
-            }
-        }
-    }
-
-    fn pid(&self) -> Option<u32> {
-        match self {
-            Life::Process(child) => Some(child.id()),
-            Life::Thread(_) => None,
-        }
-    }
-
-    fn gone(&self) -> bool {
-        match self {
-            Life::Process(child) => !child.alive(),
-            Life::Thread(thread) => thread.is_finished(),
-        }
-    }
-
-    /// Waits for the end, of a process at most so long and then kills it; whether it ended by itself and well. A thread that
-    /// hangs ends with the launched process.
-    fn end(self, patience: Duration) -> bool {
-        until(patience, || self.gone());
-        match self {
-            Life::Process(mut child) => {
-                child.kill();
-                child.wait().is_ok()
-            }
-            Life::Thread(thread) => thread.is_finished() && thread.join().is_ok_and(|code| code == 0),
-        }
-    }
-}
-
-/// Looks ten thousand times a second, which disturbs nobody, whether something is so; false when it took too long.
-fn until(patience: Duration, mut is: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    while !is() {
-        if start.elapsed() > patience {
-            return false;
-        }
-        std::thread::sleep(Duration::from_micros(100));
-    }
-    true
-}
-
-/// Starts both parties, neither of which has anything of the other one's end.
-fn start_both(
-    parties: Parties,
-    first: impl FnOnce() -> u8 + Send + 'static,
-    second: impl FnOnce() -> u8 + Send + 'static,
-) -> Result<[Life; 2]> {
-    if parties == Parties::Thread {
-        return Ok([Life::start(parties, first)?, Life::start(parties, second)?]);
-    }
-    let second = Slot::new(Some(second));
-    let first = fork_beside(&second, first)?;
-    let second = second.take().ok_or_else(|| Error::failed(Phase::Start, "a party's half vanished"))?;
-    Ok([first, Life::start(parties, second)?])
-}
-
-/// Forks a party that first lets go of the other one's half.
-fn fork_beside<Other>(other: &Slot<Option<Other>>, body: impl FnOnce() -> u8) -> Result<Life> {
-    let child = process::fork_child(|| {
-        drop(other.take());
-        harm::leave_no_core();
-        harm::crash_at_once();
-        body()
-    });
-    child.map(Life::Process).context(Phase::Start, "cannot fork a party")
 }
 
 /// Two parties on their way to the moment.
@@ -317,50 +225,6 @@ fn watch(stages: &[Stage], patience: Duration) -> Vec<Seen> {
         })
     });
     stages.iter().map(|stage| stage.scene.seen()).collect()
-}
-
-/// Two healthy parties right afterwards, that carry messages there and back and leave.
-fn new_pair(runner: &dyn Runner, cfg: &Config) -> Result<()> {
-    let ((there_tx, there_rx), (back_tx, back_rx)) = (runner.ends(cfg)?, runner.ends(cfg)?);
-    let parties = if cfg.processes { Parties::Process } else { Parties::Thread };
-    let lives = start_both(
-        parties,
-        move || u8::from(lead(there_tx, back_rx).is_err()),
-        move || u8::from(follow(back_tx, there_rx).is_err()),
-    )?;
-    let [first, second] = lives.map(|life| life.end(SOON));
-    if first && second { Ok(()) } else { Err(Error::failed(Phase::Measure, "a new pair failed")) }
-}
-
-fn wrong() -> std::io::Error {
-    std::io::Error::other("a wrong message")
-}
-
-fn lead(mut tx: Box<dyn AnyTx>, mut rx: Box<dyn AnyRx>) -> std::io::Result<()> {
-    tx.attach()?;
-    rx.attach()?;
-    let payload = Payload::new(Touch::Whole);
-    for seq in 0..ROUND_TRIPS {
-        tx.send(&mut |place| payload.fill(Way::Out, seq, place))?;
-        let mut right = false;
-        rx.receive(&mut |message| right = payload.check(Way::Back, seq, message).is_ok())?;
-        right.then_some(()).ok_or_else(wrong)?;
-    }
-    Ok(())
-}
-
-fn follow(mut tx: Box<dyn AnyTx>, mut rx: Box<dyn AnyRx>) -> std::io::Result<()> {
-    // The other way round than the leader: who makes a connection while it attaches meets its peer.
-    rx.attach()?;
-    tx.attach()?;
-    let payload = Payload::new(Touch::Whole);
-    for seq in 0..ROUND_TRIPS {
-        let mut right = false;
-        rx.receive(&mut |message| right = payload.check(Way::Out, seq, message).is_ok())?;
-        right.then_some(()).ok_or_else(wrong)?;
-        tx.send(&mut |place| payload.fill(Way::Back, seq, place))?;
-    }
-    Ok(())
 }
 
 /// The producer's life.

@@ -3,11 +3,12 @@
 //! Key decision: a *cell* is mechanism x victim x harm x moment, and a launched process makes its injections: each with a
 //! fresh transport and two freshly forked parties, of which one comes to harm and the other is observed ([`injection`]).
 //! What was seen becomes one line of a journal, and a judge ([`matrix`]) holds it against what the mechanism's SPEC states
-//! ([`PeerDeath`](crate::transport::PeerDeath)): another sign, a torn message, a late one, something left behind is a MISMATCH. The
+//! ([`PeerDeath`]): another sign, a torn message, a late one, something left behind is a MISMATCH. The
 //! list, the documentation and the judge read the same statement. Rejected: a matrix that is only written down, which
 //! nobody notices to be wrong; a launch for each injection, which costs more than the injection.
 //!
 //! - [`injection`]: two parties, the harm, the survivor
+//! - `parties`: starting and ending them, and the new pair afterwards
 //! - [`observe`]: what they tell each other, and what is left behind
 //! - [`matrix`]: the judge and the table
 //! - [`record`]: the journal `faults.jsonl`
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub mod injection;
 pub mod matrix;
 pub mod observe;
+mod parties;
 pub mod record;
 
 /// What happens to the victim.
