@@ -11,7 +11,7 @@ use ipcost::cell::{self, Outcome, Status};
 use ipcost::conduct::Measure;
 use ipcost::plan::{Parties, Placement, Plan, Span, Wait, WaitKind};
 use ipcost::transport::{
-    Config, Family, Meeting, Met, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED,
+    Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED,
 };
 use ipcost::{Error, Result};
 use std::io::{self, ErrorKind};
@@ -71,7 +71,7 @@ impl Transport for Skeleton {
         waits: &[WaitKind::Block, WaitKind::Hybrid, WaitKind::Yield, WaitKind::Spin],
         copies: 0,
         max_size: UNLIMITED,
-        peer_death: "a thread that unwinds drops its end; anything worse ends the whole process",
+        peer_death: PeerDeath::THREADS,
         meeting: Meeting::Never,
         sources: &["std::sync::mpsc"],
     };

@@ -13,6 +13,7 @@
 //! - [`party`], [`session`]: who runs the other end, and how both stay in step
 //! - [`workload`]: the timed loops and the payload that they write and verify
 //! - [`check`]: the instrument checks itself, with planted faults and known answers
+//! - [`faults`]: what each mechanism does when its peer dies, held against what it states
 //! - [`measure`]: histogram, floors, the machine's limits, statistics over runs
 //! - [`host`]: the environment record, and whether the machine changed under a run
 //!
@@ -70,6 +71,8 @@ pub mod cli {
 #[cfg(not(loom))]
 pub mod conduct;
 pub mod error;
+#[cfg(not(loom))]
+pub mod faults;
 #[cfg(not(loom))]
 pub mod host;
 #[cfg(not(loom))]

@@ -3,8 +3,11 @@
 //! The page is made here rather than by a command: nobody but whoever changes a claim needs to make it. Where it is out
 //! of date the test says so; `scripts/claims.sh` runs the same test and lets it write the page.
 
+#[path = "common/page.rs"]
+mod page;
+
 use ipcost::claim::{CLAIMS, Claim};
-use std::path::{Path, PathBuf};
+use page::{docs, keep};
 
 const MAKE_IT: &str = "run scripts/claims.sh and commit what it writes";
 
@@ -17,10 +20,6 @@ in `claims.jsonl`. The facts are those of the code, the prose is in `docs/claims
 a test fails where it is out of date.
 ";
 
-fn docs() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
-}
-
 fn prose(name: &str) -> String {
     let path = docs().join("claims").join(format!("{name}.md"));
     let text = std::fs::read_to_string(&path)
@@ -29,7 +28,7 @@ fn prose(name: &str) -> String {
     text
 }
 
-fn page() -> String {
+fn whole() -> String {
     let contents: String =
         CLAIMS.iter().map(|claim| format!("- [`{0}`](#{0}): {1}\n", claim.name, claim.taught)).collect();
     CLAIMS.iter().fold(format!("{HEAD}\n{contents}"), |page, claim| page + &section(claim))
@@ -44,13 +43,7 @@ fn section(claim: &Claim) -> String {
 
 #[test]
 fn the_page_of_claims_is_what_the_code_and_the_prose_say() {
-    let (path, made) = (docs().join("CLAIMS.md"), page());
-    if std::env::var_os("IPCOST_WRITE_DOCS").is_some() {
-        return std::fs::write(path, made).unwrap();
-    }
-    let there = std::fs::read_to_string(path).unwrap_or_default();
-    let differs = made.lines().zip(there.lines()).find(|(made, there)| made != there);
-    assert!(made == there, "docs/CLAIMS.md is out of date, first at {differs:?}: {MAKE_IT}");
+    keep("CLAIMS.md", &whole(), "scripts/claims.sh");
 }
 
 #[test]

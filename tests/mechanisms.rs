@@ -3,15 +3,14 @@
 //! The page is made here rather than by a command: nobody but whoever changes a mechanism needs to make it. Where it is out
 //! of date the test says so; `scripts/mechanisms.sh` runs the same test and lets it write the page.
 
+#[path = "common/page.rs"]
+mod page;
+
 use ipcost::transport::{self, FRAMEWORKS, Family, Meeting, Spec, UNLIMITED};
+use page::{docs, keep};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 const MAKE_IT: &str = "run scripts/mechanisms.sh and commit what it writes";
-
-fn docs() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
-}
 
 fn specs() -> impl Iterator<Item = &'static Spec> {
     let framework = |spec: &&Spec| FRAMEWORKS.iter().any(|(name, _)| *name == spec.name);
@@ -41,7 +40,7 @@ These are behind cargo features, because they are heavy to compile: `cargo build
 of them. `ipcost list` of such a build prints the facts.
 ";
 
-fn page() -> String {
+fn whole() -> String {
     let mut page = format!("{HEAD}\n| mechanism | what it is | copies |\n|---|---|---|\n");
     for spec in specs() {
         page += &format!("| [`{0}`](#{0}) | {1} | {2} |\n", spec.name, spec.summary, spec.copies);
@@ -64,7 +63,7 @@ fn section(spec: &Spec) -> String {
         ("waits", words(spec.waits.iter().map(|wait| wait.word()).collect())),
         ("copies of a byte", spec.copies.to_string()),
         ("largest message", largest(spec.max_size)),
-        ("when the peer dies", spec.peer_death.into()),
+        ("when the peer dies", spec.peer_death.text.into()),
         ("two terminals", meeting(spec)),
         ("alone", format!("`ipc-{} ping-pong`", spec.name)),
         ("sources", if spec.sources.is_empty() { "none".into() } else { spec.sources.join(", ") }),
@@ -100,13 +99,7 @@ fn meeting(spec: &Spec) -> String {
 
 #[test]
 fn the_page_of_mechanisms_is_what_the_code_and_the_prose_say() {
-    let (path, made) = (docs().join("MECHANISMS.md"), page());
-    if std::env::var_os("IPCOST_WRITE_DOCS").is_some() {
-        return std::fs::write(path, made).unwrap();
-    }
-    let there = std::fs::read_to_string(path).unwrap_or_default();
-    let differs = made.lines().zip(there.lines()).find(|(made, there)| made != there);
-    assert!(made == there, "docs/MECHANISMS.md is out of date, first at {differs:?}: {MAKE_IT}");
+    keep("MECHANISMS.md", &whole(), "scripts/mechanisms.sh");
 }
 
 #[test]

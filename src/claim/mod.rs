@@ -254,14 +254,20 @@ pub fn run(cell: &Cell) -> Result<record::Answer> {
     })
 }
 
-impl record::Answer {
-    /// The answer that says why there is none.
-    pub fn from_error(error: &Error) -> Self {
-        let status = match error.kind() {
+impl record::Status {
+    /// How a launch ended that ended in `error`.
+    pub fn of(error: &Error) -> Self {
+        match error.kind() {
             Kind::Unsupported => record::Status::Unsupported,
             Kind::Timeout => record::Status::Timeout,
             _ => record::Status::Failed,
-        };
-        Self { status, reason: Some(error.to_string()), values: Values::new() }
+        }
+    }
+}
+
+impl record::Answer {
+    /// The answer that says why there is none.
+    pub fn from_error(error: &Error) -> Self {
+        Self { status: record::Status::of(error), reason: Some(error.to_string()), values: Values::new() }
     }
 }

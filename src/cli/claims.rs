@@ -121,8 +121,14 @@ fn chosen(args: &Claims) -> Result<Vec<&'static Claim>> {
     Ok(chosen)
 }
 
-/// A new results folder with the environment record.
+/// A new results folder with the journal.
 fn folder(dir: &Path, host: &Host) -> Result<Notebook> {
+    new_folder(dir, host)?;
+    Notebook::open(dir)
+}
+
+/// A new results folder with the environment record.
+pub(super) fn new_folder(dir: &Path, host: &Host) -> Result<()> {
     let cannot = || format!("cannot write {}", dir.display());
     if dir.join("host.json").exists() {
         return Err(Error::usage(format!("{} already holds results", dir.display())).hint("choose another --out"));
@@ -130,6 +136,5 @@ fn folder(dir: &Path, host: &Host) -> Result<Notebook> {
     std::fs::create_dir_all(dir)
         .map_err(|error| Error::usage(cannot()).because(error).hint("choose a folder that you may write to"))?;
     let record = serde_json::to_string_pretty(host).context(Phase::Report, cannot())? + "\n";
-    std::fs::write(dir.join("host.json"), record).context(Phase::Report, cannot())?;
-    Notebook::open(dir)
+    std::fs::write(dir.join("host.json"), record).context(Phase::Report, cannot())
 }

@@ -3,7 +3,8 @@
 use super::check::{Check, check};
 use super::claims::{Claims, claims};
 use super::compare::{Compare, compare};
-use super::hidden::{CellArgs, ProbeArgs, born, cell, claim_cell, probe};
+use super::faults::{self, Faults};
+use super::hidden::{CellArgs, ProbeArgs, born, cell, claim_cell, fault_cell, probe};
 use super::host::{HostArgs, host};
 use super::limits::{LimitsArgs, limits};
 use super::options::writable_dir;
@@ -11,6 +12,7 @@ use super::{complain, print};
 use crate::claim::page;
 use crate::claim::record::CLAIMS_FILE;
 use crate::error::{Context, Phase, Result};
+use crate::faults::record::FAULTS_FILE;
 use crate::report::rows::Which;
 use crate::report::{self, Report, table};
 use crate::transport::{ALL, ALL_WAITS, Bound, Meeting, Spec, left_out};
@@ -35,6 +37,8 @@ enum Command {
     Compare(Box<Compare>),
     /// Test what textbooks say of processes and threads, with verdicts
     Claims(Claims),
+    /// Kill, crash and stop the peer of every mechanism, and see that the survivor fares as is stated
+    Faults(Faults),
     /// Let the instrument check itself and every mechanism on this machine
     Check(Check),
     /// Show every mechanism and its properties
@@ -77,6 +81,8 @@ enum Command {
     Probe(ProbeArgs),
     #[command(hide = true)]
     ClaimCell(ProbeArgs),
+    #[command(hide = true)]
+    FaultCell(ProbeArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -97,6 +103,7 @@ pub fn comparer() -> ExitCode {
     let result = match command {
         Command::Compare(args) => compare(&args),
         Command::Claims(args) => claims(&args),
+        Command::Faults(args) => faults::faults(&args),
         Command::Check(args) => check(&args),
         Command::List { format } => list(format),
         Command::Show { dir, unflagged } => show(&dir, if unflagged { Which::Unflagged } else { Which::All }),
@@ -108,15 +115,19 @@ pub fn comparer() -> ExitCode {
         Command::Cell(args) => return cell(&args),
         Command::Probe(args) => return probe(&args),
         Command::ClaimCell(args) => return claim_cell(&args),
+        Command::FaultCell(args) => return fault_cell(&args),
     };
     result.unwrap_or_else(|error| complain(&error))
 }
 
-fn to_json(value: &impl serde::Serialize) -> Result<String> {
+pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String> {
     Ok(serde_json::to_string_pretty(value).context(Phase::Report, "cannot write JSON")? + "\n")
 }
 
 fn show(dir: &Path, which: Which) -> Result<ExitCode> {
+    if dir.join(FAULTS_FILE).exists() {
+        return faults::show(dir).map(|()| ExitCode::SUCCESS);
+    }
     if dir.join(CLAIMS_FILE).exists() {
         let (judged, remarks) = page::load(dir)?;
         judged.iter().try_for_each(|one| print(&page::section(one, false)))?;
@@ -128,6 +139,10 @@ fn show(dir: &Path, which: Which) -> Result<ExitCode> {
 
 fn regenerate(dirs: &[PathBuf]) -> Result<ExitCode> {
     for dir in dirs {
+        if dir.join(FAULTS_FILE).exists() {
+            print(&format!("{}\n", faults::regenerate(dir)?.display()))?;
+            continue;
+        }
         if dir.join(CLAIMS_FILE).exists() {
             let (_, written) = page::regenerate(dir)?;
             written.iter().try_for_each(|path| print(&format!("{}\n", path.display())))?;
@@ -191,7 +206,7 @@ fn list_table(listed: &[Listed]) -> String {
             let waits: Vec<_> = spec.waits.iter().map(|wait| wait.word()).collect();
             say(format!("waits: {}", waits.join(", ")));
         }
-        say(format!("peer death: {}", spec.peer_death));
+        say(format!("peer death: {}", spec.peer_death.text));
         if let Some(setting) = &bound.set_by {
             say(format!("at most {} bytes a message here: {setting}", bound.size));
         }

@@ -4,6 +4,7 @@ use crate::cell::{Conductor, Outcome};
 use crate::claim::{self, creation::BORN};
 use crate::conduct::{Measure, Serve, Traced};
 use crate::error::{Context, Error, Phase, Result};
+use crate::faults;
 use crate::measure::limits;
 use crate::plan::Plan;
 use crate::sys::{clock, process};
@@ -65,6 +66,14 @@ pub fn probe(args: &ProbeArgs) -> ExitCode {
 pub fn claim_cell(args: &ProbeArgs) -> ExitCode {
     match read_order::<claim::Cell>(args.parent).and_then(|cell| claim::run(&cell)) {
         Ok(found) => answer(&found),
+        Err(error) => super::complain(&error),
+    }
+}
+
+/// Makes the injections of one cell as ordered on standard input and prints what was seen as one line.
+pub fn fault_cell(args: &ProbeArgs) -> ExitCode {
+    match read_order::<faults::Order>(args.parent) {
+        Ok(order) => answer(&faults::injection::reply(&order)),
         Err(error) => super::complain(&error),
     }
 }

@@ -209,7 +209,7 @@ fn after_help(spec: &Spec) -> String {
         words(spec.parties.iter().map(|p| p.word()).collect()),
         words(spec.waits.iter().map(|w| w.word()).collect()),
         spec.copies,
-        spec.peer_death,
+        spec.peer_death.text,
         if spec.sources.is_empty() { "none".into() } else { spec.sources.join(", ") },
     )
 }

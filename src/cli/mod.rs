@@ -8,6 +8,7 @@ mod check;
 mod claims;
 mod compare;
 mod comparer;
+mod faults;
 mod hidden;
 mod host;
 mod limits;

@@ -38,6 +38,12 @@ pub trait Turns: Sized + Send {
     /// Gives the slot to the other side.
     fn commit(&mut self);
 
+    /// Runs `then` inside the lock, where there is one; says whether there is.
+    fn holding(&self, then: &mut dyn FnMut()) -> bool {
+        let _ = then;
+        false
+    }
+
     /// Says that side `who` left, and wakes the other one: to be said by the one that leaves, or for one that was killed.
     fn leave(&self, who: usize);
 }
@@ -266,6 +272,12 @@ impl Turns for ByMutex {
         shared.news[1 - self.me].signal();
     }
 
+    fn holding(&self, then: &mut dyn FnMut()) -> bool {
+        let _locked = self.shared.lock();
+        then();
+        true
+    }
+
     fn leave(&self, who: usize) {
         let locked = self.shared.lock();
         self.shared.left[who].store(1, Ordering::Relaxed);
@@ -313,6 +325,11 @@ pub(crate) fn ends<T: Turns>(region: &Arc<Region>, shape: RingShape, wait: Wait)
 }
 
 impl<T: Turns> BoundedTx<T> {
+    /// As [`Turns::holding`].
+    pub fn holding(&self, then: &mut dyn FnMut()) -> bool {
+        self.0.turns.holding(then)
+    }
+
     /// Says that this end is in use: only then does dropping it tell the other side.
     pub fn attach(&mut self) {
         self.0.attached = true;
@@ -335,6 +352,11 @@ impl<T: Turns> BoundedTx<T> {
 }
 
 impl<T: Turns> BoundedRx<T> {
+    /// As [`Turns::holding`].
+    pub fn holding(&self, then: &mut dyn FnMut()) -> bool {
+        self.0.turns.holding(then)
+    }
+
     /// As [`BoundedTx::attach`].
     pub fn attach(&mut self) {
         self.0.attached = true;

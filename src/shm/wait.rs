@@ -60,8 +60,8 @@ const LOOKS_PER_CHECK: u32 = 1;
 /// Looks of a spinning wait before it leaves the caller's code. The model checker has enough of them without.
 #[cfg(not(loom))]
 const LOOKS_IN_PLACE: u32 = 256;
-/// Sleep between two checks whether the peer still lives.
-const NAP: Duration = Duration::from_millis(20);
+/// Sleep between two checks whether the peer still lives: short enough that a survivor that waits is told within 10 ms.
+const NAP: Duration = Duration::from_millis(5);
 
 /// Where a side sleeps once the protocol of the [`Bell`] has decided that it must: the futex under the flag itself, or
 /// something beside it. Only whoever saw the flag up wakes, so that nothing is asked of the kernel while nobody sleeps.

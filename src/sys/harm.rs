@@ -4,7 +4,8 @@
 //! the kernel would send it; the stack really overflows, into the guard page that std puts below each thread.
 
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{Signal, raise};
+use nix::sys::signal::{SigHandler, Signal, kill, raise, signal};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::hint::black_box;
 
@@ -24,10 +25,12 @@ pub enum Fault {
     Kill,
     /// exit(3) in the midst of things.
     Exit,
+    /// The signal that stops without ending. Not among [`ALL`](Self::ALL): its victim lives on.
+    Stop,
 }
 
 impl Fault {
-    /// Every fault.
+    /// Every fault that ends its victim.
     pub const ALL: [Fault; 6] = [Fault::Panic, Fault::Abort, Fault::Segv, Fault::Overflow, Fault::Kill, Fault::Exit];
 
     /// Its name for people.
@@ -39,6 +42,7 @@ impl Fault {
             Fault::Overflow => "stack overflow",
             Fault::Kill => "SIGKILL",
             Fault::Exit => "exit",
+            Fault::Stop => "SIGSTOP",
         }
     }
 }
@@ -64,7 +68,28 @@ pub fn come_to(fault: Fault) -> ! {
             let _ = raise(Signal::SIGKILL);
         },
         Fault::Exit => std::process::exit(3),
+        Fault::Stop => loop {
+            let _ = raise(Signal::SIGSTOP);
+        },
     }
+}
+
+/// Lets the first SIGSEGV end the calling process, as the second one would: std's handler, which tells stack overflows from
+/// other crashes, swallows one that comes from outside.
+pub fn crash_at_once() {
+    // SAFETY: the default action replaces std's handler; no handler of this program is lost.
+    let _ = unsafe { signal(Signal::SIGSEGV, SigHandler::SigDfl) };
+}
+
+/// Brings another process to harm, whatever it does. What only a process itself can do becomes SIGABRT.
+pub fn strike(pid: u32, fault: Fault) {
+    let signal = match fault {
+        Fault::Kill => Signal::SIGKILL,
+        Fault::Segv => Signal::SIGSEGV,
+        Fault::Stop => Signal::SIGSTOP,
+        Fault::Panic | Fault::Abort | Fault::Overflow | Fault::Exit => Signal::SIGABRT,
+    };
+    let _ = kill(Pid::from_raw(pid as i32), signal);
 }
 
 /// Overflows a small stack: the main thread's may be unlimited.

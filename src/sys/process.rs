@@ -227,6 +227,19 @@ pub fn has_children() -> bool {
     waitid(Id::All, look) != Err(nix::errno::Errno::ECHILD)
 }
 
+/// Whether child `pid` is stopped by a signal. Source: waitid(2), WSTOPPED.
+pub fn is_stopped(pid: u32) -> bool {
+    let look = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    matches!(waitid(Id::Pid(Pid::from_raw(pid as i32)), look), Ok(WaitStatus::Stopped(..)))
+}
+
+/// Whether process `pid` sleeps, waiting for something. Source: the state in proc_pid_stat(5).
+pub fn is_asleep(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name in parentheses may hold anything; the state follows it.
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['S', 'D']))
+}
+
 /// Ends a process at once.
 pub fn kill_hard(pid: u32) {
     let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);

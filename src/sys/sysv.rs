@@ -204,6 +204,17 @@ pub fn remove_queues_of(pid: u32) {
     queues().iter().filter(|queue| queue.users.contains(&pid)).for_each(|queue| remove_queue(queue.id));
 }
 
+/// The shared memory segments that process `pid` made and that are still there. Source: `/proc/sysvipc/shm` in proc(5).
+pub fn segments_of(pid: u32) -> Vec<i32> {
+    let text = std::fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+    // Columns: key, shmid, perms, size, cpid, ...
+    let made = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().take(5).collect();
+        (words.get(4)?.parse() == Ok(pid)).then(|| words[1].parse().ok())?
+    };
+    text.lines().skip(1).filter_map(made).collect()
+}
+
 /// Makes a new segment of `len` zeroed bytes and returns its identifier; `None` is a key that nobody can ask for.
 ///
 /// # Errors

@@ -7,7 +7,8 @@
 
 use super::ring::{Backing, Memfd, Post, find_as, host_as, join, ring_shape, stopped};
 use super::{
-    ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED, buffer_for,
+    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Sign, Spec, Transport, UNLIMITED,
+    buffer_for,
 };
 use crate::error::{Error, Result};
 use crate::names::Name;
@@ -43,7 +44,7 @@ impl Guard for Semaphores {
         waits: ALL_WAITS,
         copies: 0,
         max_size: UNLIMITED,
-        peer_death: "end-of-file or EPIPE when the peer leaves; nobody is told that it was killed",
+        peer_death: PeerDeath::UNTOLD,
         meeting: Meeting::ShmName,
         sources: &["sem_overview(7)", "sem_init(3)", "sem_wait(3)", "sem_post(3)", "memfd_create(2)"],
     };
@@ -64,8 +65,12 @@ impl Guard for RobustMutex {
         waits: &[WaitKind::Block],
         copies: 0,
         max_size: UNLIMITED,
-        peer_death: "end-of-file or EPIPE when the peer leaves; ECONNRESET (EOWNERDEAD) when it was killed inside the lock; \
-                     nobody is told that it was killed outside",
+        peer_death: PeerDeath {
+            text: "end-of-file or EPIPE when the peer leaves; ECONNRESET (EOWNERDEAD) at the next locking when it was killed \
+                   inside the lock; nobody is told that it was killed outside, nor is a survivor that sleeps",
+            lock: &[Sign::OwnerDead, Sign::Nothing],
+            ..PeerDeath::UNTOLD
+        },
         meeting: Meeting::ShmName,
         sources: &[
             "pthread_mutexattr_setrobust(3)",
@@ -168,6 +173,10 @@ impl<T: Turns> Sender for Tx<T> {
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
         self.buffer.send_with(fill).map_err(|stop| stopped(stop, Role::Producer))
     }
+
+    fn holding(&mut self, then: &mut dyn FnMut()) -> bool {
+        self.buffer.holding(then)
+    }
 }
 
 impl<T: Turns> Receiver for Rx<T> {
@@ -180,5 +189,9 @@ impl<T: Turns> Receiver for Rx<T> {
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         self.buffer.recv_with(read).map_err(|stop| stopped(stop, Role::Consumer))
+    }
+
+    fn holding(&mut self, then: &mut dyn FnMut()) -> bool {
+        self.buffer.holding(then)
     }
 }

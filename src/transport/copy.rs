@@ -2,7 +2,7 @@
 //!
 //! A mechanism that beats this row by more than the noise either overlaps the two parties' work or does not do it.
 
-use super::{Config, DESCRIPTOR_WAITS, Family, Meeting, Receiver, Sender, Spec, Transport, UNLIMITED};
+use super::{Config, DESCRIPTOR_WAITS, Family, Meeting, PeerDeath, Receiver, Sender, Spec, Transport, UNLIMITED};
 use crate::error::Result;
 use crate::plan::Parties;
 use crate::shm::scratch::{ScratchRx, ScratchTx, scratch};
@@ -28,7 +28,7 @@ impl Transport for Copy {
         waits: DESCRIPTOR_WAITS,
         copies: 1,
         max_size: UNLIMITED,
-        peer_death: "has no peer",
+        peer_death: PeerDeath::NO_PEER,
         meeting: Meeting::Never,
         sources: &["memcpy(3)"],
     };

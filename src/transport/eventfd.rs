@@ -7,7 +7,7 @@
 //! payload. Source: eventfd(2).
 
 use super::ring::{Backing, Memfd, Rx, Tx, ends};
-use super::{BOTH, Config, Family, Meeting, Spec, Transport, UNLIMITED, buffer_for};
+use super::{BOTH, Config, Family, Meeting, PeerDeath, Spec, Transport, UNLIMITED, buffer_for};
 use crate::error::{Context, Phase, Result};
 use crate::plan::WaitKind;
 use crate::shm::region::RingShape;
@@ -27,7 +27,10 @@ impl Transport for EventFd {
         waits: &[WaitKind::Block, WaitKind::Hybrid],
         copies: 0,
         max_size: UNLIMITED,
-        peer_death: "end-of-file or EPIPE when the peer leaves; nobody tells a sleeper that its peer was killed",
+        peer_death: PeerDeath {
+            text: "end-of-file or EPIPE when the peer leaves; nobody tells a sleeper that its peer was killed",
+            ..PeerDeath::UNTOLD
+        },
         // The descriptors would have to be passed over a socket, which is another mechanism.
         meeting: Meeting::Never,
         sources: &["eventfd(2)", "memfd_create(2)", "mmap(2)"],

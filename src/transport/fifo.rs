@@ -8,7 +8,7 @@
 use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
 use super::pipe::{ends, enlarge};
 use super::ring::{await_peer, nobody};
-use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Spec, Transport, UNLIMITED};
+use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::Name;
 use crate::sys::fd::{Ready, make_fifo, open_fifo, set_nonblocking};
@@ -29,7 +29,7 @@ impl Transport for Fifo {
         waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: UNLIMITED,
-        peer_death: "reader: end-of-file after the data already sent; writer: EPIPE",
+        peer_death: PeerDeath::STREAM,
         meeting: Meeting::Path,
         sources: &["mkfifo(3)", "fifo(7)", "pipe(7)", "F_SETPIPE_SZ in fcntl(2)"],
     };

@@ -8,7 +8,8 @@
 
 use super::ring::{await_peer, create_new, nobody, open_existing};
 use super::{
-    ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED, buffer_for,
+    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec, Transport, UNLIMITED,
+    buffer_for,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::Name;
@@ -28,7 +29,8 @@ pub struct FileRing;
 
 /// "ipcfile" and a version.
 const MAGIC: u64 = 0x6970_6366_696c_6501;
-const NAP: Duration = Duration::from_millis(20);
+/// Sleep between two checks whether the peer still lives, as that of the rings.
+const NAP: Duration = Duration::from_millis(5);
 /// Looks between two checks whether the peer still lives, while not sleeping.
 const LOOKS_PER_CHECK: u32 = 1 << 12;
 
@@ -211,7 +213,7 @@ impl Transport for FileRing {
         waits: ALL_WAITS,
         copies: 2,
         max_size: UNLIMITED,
-        peer_death: "end-of-file or EPIPE; a killed peer is noticed within 20 ms of waiting for it",
+        peer_death: PeerDeath::WATCHED,
         meeting: Meeting::Path,
         sources: &["pread(2)", "pwrite(2)", "inotify(7)"],
     };

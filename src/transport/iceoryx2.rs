@@ -13,7 +13,9 @@
 //! for the next program; here every pair has both for itself, and who leaves last removes them. Source: iceoryx2 0.9.
 
 use super::buffers::{depth, record};
-use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED};
+use super::{
+    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec, Transport, UNLIMITED,
+};
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::Wait;
 use crate::sys::{process, sample::writable};
@@ -58,7 +60,7 @@ struct Terms {
 /// Looks between two checks whether the peer still lives, while looking.
 const LOOKS_PER_CHECK: u32 = 1 << 14;
 /// Sleep between two such checks.
-const NAP: Duration = Duration::from_millis(20);
+const NAP: Duration = Duration::from_millis(5);
 
 fn failed<T, E: Debug>(what: &str, result: std::result::Result<T, E>) -> io::Result<T> {
     result.map_err(|error| io::Error::other(format!("iceoryx2 cannot {what}: {error:?}")))
@@ -258,7 +260,8 @@ fn wait_for<R>(
             return look();
         }
         let sleeps = match terms.wait {
-            Wait::Block => true,
+            // The last two are for descriptors, and this mechanism does not list them.
+            Wait::Block | Wait::Poll | Wait::Epoll => true,
             Wait::Hybrid(most) => looks >= most,
             Wait::Spin | Wait::Yield => false,
         };
@@ -320,7 +323,12 @@ impl Transport for Iceoryx2 {
         waits: ALL_WAITS,
         copies: 0,
         max_size: UNLIMITED,
-        peer_death: "end-of-file or EPIPE; a killed peer is noticed within 20 ms of waiting for it",
+        peer_death: PeerDeath {
+            text: "end-of-file or EPIPE; a killed peer is noticed within 10 ms of waiting for it; a pair that is killed \
+                   together leaves its names",
+            leaves: Some("names in /dev/shm and a folder in /tmp, when both are killed"),
+            ..PeerDeath::WATCHED
+        },
         meeting: Meeting::Never,
         sources: &["crate iceoryx2", "shm_overview(7)", "unix(7)"],
     };
@@ -400,6 +408,8 @@ impl Receiver for Rx {
         let look = || failed("receive", subscriber.receive());
         let sample = wait_for(terms, bells, look, |sought| presence.gone(Role::Consumer, sought))?
             .ok_or(ErrorKind::UnexpectedEof)?;
+        // A consumer that never had to wait for a message has not looked for its producer yet.
+        presence.met = true;
         let result = read(sample.payload());
         drop(sample);
         // A producer sleeps only after it saw all samples under way, so a quarter that is freed after that finds it

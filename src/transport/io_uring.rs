@@ -18,7 +18,8 @@
 use super::bytes::{hear_end, say_hello};
 use super::unix_stream::{accept_one, nobody_at, size_buffers};
 use super::{
-    ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED,
+    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport,
+    UNLIMITED,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::{Wait, WaitKind};
@@ -177,7 +178,12 @@ const PLAIN: Spec = Spec {
     waits: ALL_WAITS,
     copies: 2,
     max_size: UNLIMITED,
-    peer_death: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE",
+    peer_death: PeerDeath {
+        text: "reader: end-of-file after the data already sent, or an error when a message was cut; writer: EPIPE; within \
+               100 ms, because the kernel lets go of a dead process's ring and its socket later than of its memory",
+        within_ms: 100,
+        ..PeerDeath::STREAM
+    },
     meeting: Meeting::Path,
     sources: &["io_uring(7)", "io_uring_enter(2)", "unix(7)", "crate io-uring"],
 };

@@ -5,7 +5,7 @@
 //! mechanism. Only `block`: `try_recv` exists, but a send has no such twin and sleeps when the socket is full.
 //! Source: ipc-channel 0.23, `platform::unix`; unix(7), SOCK_SEQPACKET.
 
-use super::{BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED};
+use super::{BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Sign, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::WaitKind;
 use ::ipc_channel::IpcError;
@@ -36,7 +36,11 @@ impl Transport for IpcChannel {
         waits: &[WaitKind::Block],
         copies: 2,
         max_size: UNLIMITED,
-        peer_death: "receiver: end-of-file, also within a message of several fragments; sender: EPIPE or ECONNRESET",
+        peer_death: PeerDeath {
+            text: "receiver: end-of-file, also within a message of several fragments; sender: EPIPE or ECONNRESET",
+            consumer: &[Sign::EndOfFile],
+            ..PeerDeath::SOCKET
+        },
         meeting: Meeting::Never,
         sources: &["unix(7)", "crate ipc-channel, ipc::bytes_channel"],
     };

@@ -1,5 +1,6 @@
 //! The one list of mechanisms. Registry, help, docs, conformance suite and benches all read it.
 
+use super::dynamic::Pair;
 use super::{Bound, Config, Met, Role, Spec, Transport};
 use crate::cell::{self, Conductor, Outcome};
 use crate::error::{Error, Result};
@@ -46,6 +47,12 @@ pub trait Runner: Sync {
     /// # Errors
     /// See [`cell::run`].
     fn run(&self, plan: &Plan, conductor: &mut dyn Conductor) -> Result<Outcome>;
+
+    /// Both ends of one direction, each behind a pointer: for what is not timed.
+    ///
+    /// # Errors
+    /// See [`Transport::one_way`].
+    fn ends(&self, cfg: &Config) -> Result<Pair>;
 
     /// The producer's half of two separately started programs.
     ///
@@ -106,6 +113,11 @@ impl<T: Transport> Runner for Erased<T> {
 
     fn run(&self, plan: &Plan, conductor: &mut dyn Conductor) -> Result<Outcome> {
         cell::run_erased(self, plan, conductor)
+    }
+
+    fn ends(&self, cfg: &Config) -> Result<Pair> {
+        let (tx, rx) = T::one_way(cfg)?;
+        Ok((Box::new(tx), Box::new(rx)))
     }
 
     fn produce(&self, cfg: &Config, at: &str, speech: &Speech) -> Result<u64> {

@@ -6,7 +6,9 @@
 
 use super::bytes::{ByteRx, ByteTx, say_hello};
 use super::unix_stream::{await_hello, claim_path, nobody_at, size_buffers};
-use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Side, SideOf, Spec, Transport, UNLIMITED};
+use super::{
+    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Side, SideOf, Spec, Transport, UNLIMITED,
+};
 use crate::error::{Context, Phase, Result};
 use interprocess::local_socket::prelude::*;
 use interprocess::local_socket::{
@@ -85,7 +87,7 @@ impl Transport for LocalSocket {
         waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: UNLIMITED,
-        peer_death: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE",
+        peer_death: PeerDeath::SOCKET,
         meeting: Meeting::Path,
         sources: &["unix(7)", "crate interprocess, local_socket"],
     };

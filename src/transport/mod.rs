@@ -18,6 +18,8 @@ pub mod bytes;
 pub mod conformance;
 pub mod copy;
 pub mod crossbeam;
+pub mod death;
+pub mod dynamic;
 pub mod eventfd;
 pub mod fifo;
 pub mod file;
@@ -55,6 +57,7 @@ pub mod zeromq;
 pub use bounded::{ShmMutex, ShmSem};
 pub use copy::Copy;
 pub use crossbeam::Crossbeam;
+pub use death::{PeerDeath, Sign};
 pub use eventfd::EventFd;
 pub use fifo::Fifo;
 pub use file::FileRing;
@@ -150,7 +153,8 @@ pub struct Spec {
     /// Largest message in bytes, whatever the machine's settings; see [`Transport::bound`].
     pub max_size: usize,
     /// What the survivor sees when its peer dies.
-    pub peer_death: &'static str,
+    #[serde(flatten)]
+    pub peer_death: PeerDeath,
     /// How separately started programs meet.
     pub meeting: Meeting,
     /// Manual pages and crates that it rests on.
@@ -364,7 +368,8 @@ pub struct Ends<T: Transport> {
 }
 
 /// Which end a separately started program is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Sends.
     Producer = 0,
@@ -413,6 +418,13 @@ pub trait Sender: Send {
     /// `BrokenPipe` (or `ConnectionReset`) when the receiver is gone, and what the system says.
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()>;
 
+    /// Runs `then` while this end holds the lock that the other end needs, if the mechanism has such a lock; says whether
+    /// it does. For `ipcost faults`, which kills a party there.
+    fn holding(&mut self, then: &mut dyn FnMut()) -> bool {
+        let _ = then;
+        false
+    }
+
     /// Sends a message that lies in memory.
     ///
     /// # Errors
@@ -440,6 +452,12 @@ pub trait Receiver: Send {
     /// # Errors
     /// `UnexpectedEof` when the sender is gone and everything it sent was received, and what the system says.
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R>;
+
+    /// As [`Sender::holding`].
+    fn holding(&mut self, then: &mut dyn FnMut()) -> bool {
+        let _ = then;
+        false
+    }
 
     /// Receives one message into `buf` and returns its length.
     ///

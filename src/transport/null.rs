@@ -2,7 +2,7 @@
 //!
 //! One party fills a buffer and verifies the same buffer. Whatever this row shows is in every other row too.
 
-use super::{Config, DESCRIPTOR_WAITS, Family, Meeting, Receiver, Sender, Spec, Transport, UNLIMITED};
+use super::{Config, DESCRIPTOR_WAITS, Family, Meeting, PeerDeath, Receiver, Sender, Spec, Transport, UNLIMITED};
 use crate::error::Result;
 use crate::plan::Parties;
 use crate::shm::scratch::{ScratchRx, ScratchTx, scratch};
@@ -28,7 +28,7 @@ impl Transport for Null {
         waits: DESCRIPTOR_WAITS,
         copies: 0,
         max_size: UNLIMITED,
-        peer_death: "has no peer",
+        peer_death: PeerDeath::NO_PEER,
         meeting: Meeting::Never,
         sources: &[],
     };

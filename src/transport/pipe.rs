@@ -5,7 +5,9 @@
 //! messages. Rejected: leaving the default, which measures wake-ups per 64 KiB. Source: pipe(2), pipe(7), fcntl(2).
 
 use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
-use super::{BOTH, Config, DESCRIPTOR_WAITS, Ends, Family, Meeting, Met, Role, Shape, Spec, Transport, UNLIMITED};
+use super::{
+    BOTH, Config, DESCRIPTOR_WAITS, Ends, Family, Meeting, Met, PeerDeath, Role, Shape, Spec, Transport, UNLIMITED,
+};
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{pipe_capacity, set_pipe_capacity};
 use std::io::{self, PipeReader, PipeWriter};
@@ -55,7 +57,7 @@ impl Transport for Pipe {
         waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: UNLIMITED,
-        peer_death: "reader: end-of-file after the data already sent; writer: EPIPE",
+        peer_death: PeerDeath::STREAM,
         meeting: Meeting::Stdio,
         sources: &["pipe(2)", "pipe(7)", "F_SETPIPE_SZ in fcntl(2)", "std::io::pipe"],
     };

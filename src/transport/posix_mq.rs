@@ -9,7 +9,9 @@
 
 use super::bytes::pause;
 use super::ring::{Backing, Memfd, await_peer, find_as, host_as, join, message_size, posix_name, reclaim};
-use super::{ALL_WAITS, BOTH, Bound, Config, Family, IN_FLIGHT, Meeting, Met, Receiver, Role, Sender, Spec, Transport};
+use super::{
+    ALL_WAITS, BOTH, Bound, Config, Family, IN_FLIGHT, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec, Transport,
+};
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{Name, Thing};
 use crate::plan::Wait;
@@ -159,7 +161,10 @@ impl Transport for PosixMq {
         waits: ALL_WAITS,
         copies: 2,
         max_size: mqueue::HARD_SIZE,
-        peer_death: "end-of-file or EPIPE when the peer leaves (a flag beside the queue); nobody is told that it was killed",
+        peer_death: PeerDeath {
+            text: "end-of-file or EPIPE when the peer leaves (a flag beside the queue); nobody is told that it was killed",
+            ..PeerDeath::UNTOLD
+        },
         meeting: Meeting::QueueName,
         sources: &["mq_overview(7)", "mq_open(3)", "mq_send(3)", "mq_receive(3)"],
     };

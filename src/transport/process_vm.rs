@@ -11,7 +11,8 @@
 
 use super::ring::{Memfd, Post, announced, find_as, host_as, join, manner, stopped};
 use super::{
-    ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED, buffer_for,
+    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Sign, Spec, Transport, UNLIMITED,
+    buffer_for,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::Name;
@@ -120,7 +121,12 @@ impl Transport for ProcessVm {
         waits: ALL_WAITS,
         copies: 1,
         max_size: UNLIMITED,
-        peer_death: "as shm-ring, but what a killed sender had not handed over is lost; the receiver is told so",
+        peer_death: PeerDeath {
+            text: "as shm-ring, but what a killed sender had not handed over is lost; the receiver is told so",
+            consumer: &[Sign::EndOfFile, Sign::Cut],
+            delivers: false,
+            ..PeerDeath::WATCHED
+        },
         meeting: Meeting::ShmName,
         sources: &["process_vm_readv(2)", "ptrace(2)", "PR_SET_PTRACER in prctl(2)", "futex(2)"],
     };

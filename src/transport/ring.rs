@@ -5,8 +5,8 @@
 //! "threads communicate cheaply because they share the heap". Rejected: a ring per mechanism, which drift apart.
 
 use super::{
-    ALL_WAITS, BOTH, Bound, Config, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED,
-    buffer_for,
+    ALL_WAITS, BOTH, Bound, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec, Transport,
+    UNLIMITED, buffer_for,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{Name, Thing};
@@ -364,7 +364,7 @@ impl Backing for Memfd {
         waits: ALL_WAITS,
         copies: 0,
         max_size: UNLIMITED,
-        peer_death: "end-of-file or EPIPE; a killed peer is noticed within 20 ms of waiting for it",
+        peer_death: PeerDeath::WATCHED,
         meeting: Meeting::ShmName,
         sources: &["memfd_create(2)", "mmap(2)", "futex(2)", "crate memmap2"],
     };
@@ -420,7 +420,7 @@ impl Backing for MappedFile {
         waits: ALL_WAITS,
         copies: 0,
         max_size: UNLIMITED,
-        peer_death: "end-of-file or EPIPE; a killed peer is noticed within 20 ms of waiting for it",
+        peer_death: PeerDeath::WATCHED,
         meeting: Meeting::Path,
         sources: &["mmap(2)", "fallocate(2)", "futex(2)", "crate memmap2"],
     };
@@ -459,7 +459,7 @@ impl Backing for Segment {
         waits: ALL_WAITS,
         copies: 0,
         max_size: UNLIMITED,
-        peer_death: "end-of-file or EPIPE; a killed peer is noticed within 20 ms of waiting for it",
+        peer_death: PeerDeath::WATCHED,
         meeting: Meeting::ShmName,
         sources: &["shm_overview(7)", "futex(2)", "crate shared_memory (unmaintained since 2022)"],
     };
@@ -517,7 +517,7 @@ impl Backing for Heap {
         waits: ALL_WAITS,
         copies: 0,
         max_size: UNLIMITED,
-        peer_death: "a thread that unwinds closes its end; anything worse ends the whole process",
+        peer_death: PeerDeath::THREADS,
         meeting: Meeting::Never,
         sources: &["malloc(3)", "futex(2) with the private key"],
     };

@@ -6,7 +6,8 @@
 
 use super::ring::{Post, manner, stopped};
 use super::{
-    ALL_WAITS, BOTH, Config, Family, Meeting, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED,
+    ALL_WAITS, BOTH, Config, Family, Meeting, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport,
+    UNLIMITED,
 };
 use crate::error::{Context, Phase, Result};
 use crate::shm::region::{LaneShape, MailRx, MailTx, Mailbox};
@@ -42,7 +43,7 @@ impl Transport for ShmSlot {
         waits: ALL_WAITS,
         copies: 0,
         max_size: UNLIMITED,
-        peer_death: "end-of-file or EPIPE; a killed peer is noticed within 20 ms of waiting for it",
+        peer_death: PeerDeath::WATCHED,
         meeting: Meeting::Never,
         sources: &["memfd_create(2)", "mmap(2)", "futex(2)", "crate memmap2"],
     };

@@ -15,7 +15,8 @@ use super::bytes::{hear_hello, say_hello};
 use super::ring::{await_peer, nobody};
 use super::sysv_shm::{parse_key, taken};
 use super::{
-    ALL_WAITS, BOTH, Bound, Config, Family, IN_FLIGHT, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED,
+    ALL_WAITS, BOTH, Bound, Config, Family, IN_FLIGHT, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec,
+    Transport, UNLIMITED,
 };
 use crate::error::{Error, Phase, Result};
 use crate::names::{Name, Thing};
@@ -158,8 +159,12 @@ impl Transport for SysvMq {
         waits: ALL_WAITS,
         copies: 2,
         max_size: UNLIMITED,
-        peer_death: "end-of-file (a farewell message) or EPIPE (EIDRM) when the peer leaves; nobody is told that it was \
+        peer_death: PeerDeath {
+            text: "end-of-file (a farewell message) or EPIPE (EIDRM) when the peer leaves; nobody is told that it was \
                      killed",
+            leaves: Some("the queue, until its launcher removes it"),
+            ..PeerDeath::UNTOLD
+        },
         meeting: Meeting::Key,
         sources: &["sysvipc(7)", "msgget(2)", "msgop(2)", "msgctl(2)"],
     };

@@ -6,7 +6,7 @@
 //! for the length of the run, which a killed run leaves in the system's table. Source: shmget(2), shmop(2), shmctl(2).
 
 use super::ring::{Backing, Ring};
-use super::{ALL_WAITS, BOTH, Bound, Config, Family, Meeting, Spec, UNLIMITED, buffer_for};
+use super::{ALL_WAITS, BOTH, Bound, Config, Family, Meeting, PeerDeath, Spec, UNLIMITED, buffer_for};
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{Name, Thing};
 use crate::shm::region::{PAGE, Region, RingShape};
@@ -29,7 +29,7 @@ impl Backing for SysvSegment {
         waits: ALL_WAITS,
         copies: 0,
         max_size: UNLIMITED,
-        peer_death: "end-of-file or EPIPE; a killed peer is noticed within 20 ms of waiting for it",
+        peer_death: PeerDeath::WATCHED,
         meeting: Meeting::Key,
         sources: &["sysvipc(7)", "shmget(2)", "shmop(2)", "shmctl(2)", "futex(2)"],
     };

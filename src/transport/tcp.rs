@@ -9,7 +9,8 @@
 use super::bytes::{ByteRx, ByteTx, say_hello};
 use super::unix_stream::{await_hello, nobody_at};
 use super::{
-    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Side, SideOf, Spec, Transport, UNLIMITED, buffer_for,
+    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Side, SideOf, Spec, Transport, UNLIMITED,
+    buffer_for,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{set_receive_buffer, set_send_buffer};
@@ -108,7 +109,11 @@ impl Transport for Tcp {
         waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: UNLIMITED,
-        peer_death: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: ECONNRESET, then EPIPE",
+        peer_death: PeerDeath {
+            text: "reader: end-of-file after the data already sent, or an error when a message was cut; writer: ECONNRESET, \
+                   then EPIPE",
+            ..PeerDeath::SOCKET
+        },
         meeting: Meeting::Address,
         sources: &["tcp(7)", "ip(7)", "std::net::TcpStream"],
     };

@@ -9,7 +9,9 @@
 
 use super::bytes::{hear_end, say_hello};
 use super::unix_stream::{accept_one, nobody_at, size_buffers};
-use super::{BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED};
+use super::{
+    BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED,
+};
 use crate::error::{Context, Phase, Result};
 use crate::plan::WaitKind;
 use std::io::{self, ErrorKind};
@@ -94,7 +96,7 @@ impl Transport for TokioUnix {
         waits: &[WaitKind::Block],
         copies: 2,
         max_size: UNLIMITED,
-        peer_death: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE",
+        peer_death: PeerDeath::STREAM,
         meeting: Meeting::Path,
         sources: &["unix(7)", "epoll(7)", "crate tokio, net and rt"],
     };

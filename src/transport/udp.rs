@@ -13,7 +13,7 @@
 use super::bytes::{ByteRx, ByteTx, Patience, say_hello};
 use super::tcp::{accept_producer, connect_to_consumer, no_loopback};
 use super::unix_dgram::{Inbox, Leaving, NAP};
-use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Spec, Transport, buffer_for};
+use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Sign, Spec, Transport, buffer_for};
 use crate::error::{Context, Phase, Result};
 use crate::sys::fd::{Ready, set_receive_buffer};
 use crate::sys::socket::{memory, receive_now};
@@ -49,9 +49,13 @@ impl Port {
     #[cold]
     fn drain(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.refused = true;
-        match receive_now(&self.socket, buf) {
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused) => Ok(0),
-            found => found,
+        loop {
+            match receive_now(&self.socket, buf) {
+                // Each credit for the dead sender is refused once more, before what still lies there: not yet the end.
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+                found => return found,
+            }
         }
     }
 }
@@ -267,8 +271,14 @@ impl Transport for Udp {
         waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: LARGEST,
-        peer_death: "writer: ECONNREFUSED at the second message; reader, or a writer out of credit: nothing from the \
-                     kernel; an end that leaves says goodbye with an empty datagram, a killed one does not",
+        peer_death: PeerDeath {
+            text: "writer: ECONNREFUSED at the second message, nothing when it is out of credit; reader: end-of-file if it \
+                   still gives credit back, else nothing; an end that leaves says goodbye with an empty datagram, a killed \
+                   one does not",
+            consumer: &[Sign::EndOfFile, Sign::Nothing],
+            producer: &[Sign::BrokenPipe, Sign::Nothing],
+            ..PeerDeath::UNTOLD
+        },
         meeting: Meeting::Address,
         sources: &["udp(7)", "ip(7)", "std::net::UdpSocket"],
     };

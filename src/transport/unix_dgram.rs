@@ -12,7 +12,8 @@
 use super::bytes::{ByteRx, ByteTx};
 use super::unix_seqpacket::{LARGEST_PACKET, hand_over, packet_bound, pair, take_over};
 use super::{
-    BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Receiver, Role, Sender, Side, SideOf, Spec, Transport,
+    BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Side, SideOf, Sign,
+    Spec, Transport,
 };
 use crate::error::{Context, Phase, Result};
 use crate::sys::fd::hung_up;
@@ -201,8 +202,12 @@ impl Transport for Dgram {
         waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: LARGEST_PACKET,
-        peer_death: "reader: nothing from the kernel; a sender that leaves says goodbye with an empty datagram, a killed \
+        peer_death: PeerDeath {
+            text: "reader: nothing from the kernel; a sender that leaves says goodbye with an empty datagram, a killed \
                      one does not; writer: ECONNREFUSED, then ENOTCONN",
+            consumer: &[Sign::Nothing],
+            ..PeerDeath::STREAM
+        },
         meeting: Meeting::Path,
         sources: &["unix(7)", "socketpair(2)", "send(2)", "recv(2)"],
     };

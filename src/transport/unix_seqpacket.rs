@@ -9,7 +9,8 @@
 use super::bytes::{ByteRx, ByteTx, say_hello};
 use super::unix_stream::{accept_one, nobody_at};
 use super::{
-    BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Side, SideOf, Spec, Transport, buffer_for,
+    BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Side, SideOf, Sign, Spec, Transport,
+    buffer_for,
 };
 use crate::error::{Context, Phase, Result};
 use crate::sys::fd::set_send_buffer;
@@ -85,7 +86,12 @@ impl Transport for Seqpacket {
         waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: LARGEST_PACKET,
-        peer_death: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE, or ECONNRESET once",
+        peer_death: PeerDeath {
+            text: "reader: end-of-file after the data already sent; writer: EPIPE, or ECONNRESET once when it was waiting \
+                   for a reader that left data unread",
+            consumer: &[Sign::EndOfFile],
+            ..PeerDeath::SOCKET
+        },
         meeting: Meeting::Path,
         sources: &["unix(7)", "socketpair(2)", "send(2)", "recv(2)"],
     };

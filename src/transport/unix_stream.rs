@@ -5,7 +5,9 @@
 
 use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
 use super::ring::{await_peer, nobody};
-use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Role, Side, SideOf, Spec, Transport, UNLIMITED};
+use super::{
+    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Side, SideOf, Spec, Transport, UNLIMITED,
+};
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{send_buffer, set_send_buffer};
 use std::io::{self, ErrorKind};
@@ -46,7 +48,7 @@ impl Transport for Unix {
         waits: DESCRIPTOR_WAITS,
         copies: 2,
         max_size: UNLIMITED,
-        peer_death: "reader: end-of-file, or ECONNRESET when unread data was lost; writer: EPIPE",
+        peer_death: PeerDeath::SOCKET,
         meeting: Meeting::Path,
         sources: &["unix(7)", "socketpair(2)", "std::os::unix::net::UnixStream"],
     };

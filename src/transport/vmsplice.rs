@@ -20,7 +20,9 @@
 
 use super::bytes::{ByteRx, Patience, hear_end, hear_hello, say_hello};
 use super::pipe::{enlarge, standard_input, standard_output};
-use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, Receiver, Role, Sender, Spec, Transport, UNLIMITED};
+use super::{
+    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec, Transport, UNLIMITED,
+};
 use crate::error::{Context, Phase, Result};
 use crate::plan::Wait;
 use crate::shm::region::{PAGE, Places, Region, RingShape};
@@ -161,7 +163,7 @@ impl Reading for Copying {
         waits: DESCRIPTOR_WAITS,
         copies: 1,
         max_size: UNLIMITED,
-        peer_death: "reader: end-of-file after the data already sent; writer: EPIPE",
+        peer_death: PeerDeath::STREAM,
         meeting: Meeting::Stdio,
         sources: &["vmsplice(2)", "pipe(7)", "F_SETPIPE_SZ in fcntl(2)"],
     };
@@ -185,7 +187,7 @@ impl Reading for Splicing {
         waits: DESCRIPTOR_WAITS,
         copies: 1,
         max_size: UNLIMITED,
-        peer_death: "reader: end-of-file after the data already sent; writer: EPIPE",
+        peer_death: PeerDeath::STREAM,
         meeting: Meeting::Stdio,
         sources: &["vmsplice(2)", "splice(2)", "memfd_create(2)", "pipe(7)"],
     };

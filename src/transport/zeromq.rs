@@ -11,7 +11,10 @@
 //! address travels through a pipe that the constructor made. ZeroMQ has no end of file: a sender that is dropped says
 //! so with an empty message. Source: zeromq 0.6; RFC 23/ZMTP and 28/REQREP of rfc.zeromq.org.
 
-use super::{BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED};
+use super::{
+    BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Side, SideOf, Sign, Spec, Transport,
+    UNLIMITED,
+};
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::Name;
 use crate::plan::WaitKind;
@@ -50,7 +53,13 @@ const fn spec(name: &'static str, summary: &'static str, sources: &'static [&'st
         waits: &[WaitKind::Block],
         copies: 3,
         max_size: UNLIMITED,
-        peer_death: "receiver: end-of-file from a sender that is dropped, nothing from a killed one; sender: EPIPE",
+        peer_death: PeerDeath {
+            text: "receiver: end-of-file from a sender that is dropped, from a killed one nothing or that its message was \
+                   cut; sender: EPIPE; within 100 ms",
+            consumer: &[Sign::Nothing, Sign::Cut],
+            within_ms: 100,
+            ..PeerDeath::STREAM
+        },
         meeting: Meeting::Never,
         sources,
     }
@@ -282,7 +291,10 @@ impl Receiver for Rx {
         if self.ended {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        let message = runtime.block_on(half.recv()).map_err(other)?;
+        let message = runtime.block_on(half.recv()).map_err(|error| match error {
+            ZmqError::Codec(error) => io::Error::new(ErrorKind::ConnectionAborted, error),
+            error => other(error),
+        })?;
         match message.get(0) {
             Some(frame) if !frame.is_empty() => Ok(read(frame)),
             _ => {

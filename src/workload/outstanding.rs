@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::plan::{Parties, Touch};
     use crate::sys::clock::READINGS;
-    use crate::transport::{ALL_WAITS, Config, Family, Meeting, Spec, Transport};
+    use crate::transport::{ALL_WAITS, Config, Family, Meeting, PeerDeath, Spec, Transport};
     use crate::workload::payload::Payload;
     use std::cell::Cell;
     use std::collections::VecDeque;
@@ -123,7 +123,7 @@ mod tests {
             waits: ALL_WAITS,
             copies: 0,
             max_size: 64,
-            peer_death: "",
+            peer_death: PeerDeath::NO_PEER,
             meeting: Meeting::Never,
             sources: &[],
         };

@@ -1,0 +1,176 @@
+//! The journal `faults.jsonl`: a line for each cell, with what all its injections saw.
+//!
+//! Key decision: counts and no verdict. The judge says again from the line and the SPEC of the day whether a cell is as
+//! stated, so that a page made from an old record fails where the code has moved on.
+
+use super::injection::{Answer, Reply};
+use super::{Cell, Order};
+use crate::claim::record::Status;
+use crate::error::{Context, Error, Phase, Result};
+use crate::transport::{Role, Sign};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+/// File of a results folder that holds the lines.
+pub const FAULTS_FILE: &str = "faults.jsonl";
+/// Version of its lines.
+pub const SCHEMA: u32 = 1;
+
+/// How long it took until survivors were told, ns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct After {
+    /// The middle one of the injections in which somebody was.
+    pub median: u64,
+    /// The longest.
+    pub max: u64,
+}
+
+/// What the injections of a cell saw.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Which cell.
+    #[serde(flatten)]
+    pub cell: Cell,
+    /// Seed of the moments.
+    pub seed: u64,
+    /// How the launch ended.
+    pub status: Status,
+    /// Why there is nothing more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// Bytes of a message.
+    pub size: usize,
+    /// Injections.
+    pub n: usize,
+    /// How many survivors saw which sign.
+    pub signs: BTreeMap<Sign, usize>,
+    /// How long it took, where anybody was told.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub after_ns: Option<After>,
+    /// The deadline of survivors that were not told, ms.
+    pub patience_ms: u64,
+    /// Messages that the producers had sent.
+    pub sent: u64,
+    /// Messages that the consumers received right.
+    pub right: u64,
+    /// Messages that were sent by a producer that then came to harm outside the lock, and that the survivor never received.
+    pub lost: u64,
+    /// Messages that were accepted and were not what was due.
+    pub wrong: u64,
+    /// What was left behind, and how often.
+    pub left: BTreeMap<String, usize>,
+    /// Injections after which a new pair could start at once.
+    pub fresh: usize,
+    /// Survivors that were told and ended by themselves.
+    pub ended: usize,
+    /// CPUs that other programs used meanwhile, on average, where the kernel tells.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub others: Option<f64>,
+}
+
+impl Row {
+    /// What a launch answered, or why it did not.
+    pub fn new(order: &Order, reply: Reply, others: Option<f64>) -> Self {
+        let mut row = Self {
+            schema: SCHEMA,
+            cell: order.cell.clone(),
+            seed: order.seed,
+            status: Status::Ok,
+            reason: None,
+            size: 0,
+            n: 0,
+            signs: BTreeMap::new(),
+            after_ns: None,
+            patience_ms: order.patience_ms,
+            sent: 0,
+            right: 0,
+            lost: 0,
+            wrong: 0,
+            left: BTreeMap::new(),
+            fresh: 0,
+            ended: 0,
+            // Whole percents: the rest is noise.
+            others: others.map(|cpus| (100.0 * cpus).round() / 100.0),
+        };
+        match reply {
+            Reply::Seen(answer) => row.enter(answer),
+            Reply::Not(status, reason) => (row.status, row.reason) = (status, Some(reason)),
+        }
+        row
+    }
+
+    fn enter(&mut self, Answer { size, seen, left }: Answer) {
+        (self.size, self.n) = (size, seen.len());
+        let mut after: Vec<u64> = seen.iter().filter_map(|one| one.after_ns).collect();
+        after.sort_unstable();
+        let max = after.last().copied();
+        self.after_ns = max.map(|max| After { median: after[after.len() / 2], max });
+        for one in seen {
+            *self.signs.entry(one.sign).or_default() += 1;
+            self.sent += one.sent;
+            self.right += one.right;
+            self.wrong += one.wrong;
+            self.fresh += usize::from(one.fresh);
+            self.ended += usize::from(one.ended);
+            // What lay under the lock of a dead owner nobody has promised.
+            if self.cell.victim == Role::Producer && self.cell.harm != super::Harm::Stop && one.sign != Sign::OwnerDead
+            {
+                self.lost += one.sent.saturating_sub(one.right + one.wrong);
+            }
+        }
+        for what in left {
+            *self.left.entry(what).or_default() += 1;
+        }
+    }
+}
+
+/// Where rows are kept: a file that is only ever appended to.
+#[derive(Debug)]
+pub struct Notebook(File);
+
+impl Notebook {
+    /// Opens the journal of a results folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join(FAULTS_FILE);
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        Ok(Self(file.context(Phase::Report, format!("cannot write {}", path.display()))?))
+    }
+
+    /// Writes one line.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn append(&mut self, row: &Row) -> Result<()> {
+        let text = serde_json::to_string(row).context(Phase::Report, "cannot write down a row")? + "\n";
+        self.0.write_all(text.as_bytes()).context(Phase::Report, "cannot write the journal of the faults")
+    }
+}
+
+/// Reads the lines of a journal. A cut last line is left out.
+///
+/// # Errors
+/// When there is none, or a whole line cannot be read, with its number.
+pub fn read(path: &Path) -> Result<Vec<Row>> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::usage(format!("cannot read {}", path.display())).because(error))?;
+    let mut rows = Vec::new();
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        match serde_json::from_str::<Row>(line) {
+            Ok(row) if row.schema == SCHEMA => rows.push(row),
+            Err(_) if !line.ends_with('\n') => {}
+            Ok(_) | Err(_) => {
+                let what = format!("line {} of {} is not of this version", number + 1, path.display());
+                return Err(Error::failed(Phase::Report, what));
+            }
+        }
+    }
+    Ok(rows)
+}
