@@ -2,6 +2,7 @@
 
 use super::check::{Check, check};
 use super::claims::{Claims, claims};
+use super::clean::{Clean, clean};
 use super::compare::{Compare, compare};
 use super::hidden::{CellArgs, ProbeArgs, born, cell, claim_cell, probe};
 use super::host::{HostArgs, host};
@@ -61,6 +62,8 @@ enum Command {
     Limits(LimitsArgs),
     /// Print the environment record
     Host(HostArgs),
+    /// Remove what dead runs of this tool left behind, and say what; nothing of living runs, other users or other programs
+    Clean(Clean),
     /// Print completions for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -103,6 +106,7 @@ pub fn comparer() -> ExitCode {
         Command::Report { dirs } => regenerate(&dirs),
         Command::Limits(args) => limits(&args),
         Command::Host(args) => host(&args),
+        Command::Clean(args) => clean(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man { dir } => man(&dir),
         Command::Cell(args) => return cell(&args),

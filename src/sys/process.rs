@@ -295,9 +295,31 @@ pub fn null_call() {
     let _ = rustix::process::getppid();
 }
 
-/// Ends every process of the group that `leader` leads.
-pub fn kill_group(leader: u32) {
-    let _ = killpg(Pid::from_raw(leader as i32), Signal::SIGKILL);
+/// Ends every process of the group that `leader` leads; says whether there was any, a zombie included.
+pub fn kill_group(leader: u32) -> bool {
+    killpg(Pid::from_raw(leader as i32), Signal::SIGKILL).is_ok()
+}
+
+/// Waits until nobody of that group runs any more, at most for `limit`: a signal is not delivered at once. Source:
+/// proc_pid_stat(5).
+pub fn wait_group(leader: u32, limit: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < limit && group_runs(leader) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether the group has a process that is no zombie.
+fn group_runs(leader: u32) -> bool {
+    let runs = |stat: &str| {
+        // The name in parentheses may hold anything; then state, parent, group.
+        let mut fields = stat[stat.rfind(')').map_or(0, |end| end + 1)..].split_whitespace();
+        let state = fields.next();
+        fields.nth(1) == Some(&leader.to_string()) && !matches!(state, Some("Z" | "X"))
+    };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbered = entries.filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit());
+    numbered.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok()).any(|stat| runs(&stat))
 }
 
 /// Collects a finished child without waiting; true when there was one.

@@ -16,7 +16,7 @@
 //! Source: io_uring(7), io_uring_setup(2), io_uring_enter(2), unix(7), crate io-uring.
 
 use super::bytes::{hear_end, say_hello};
-use super::unix_stream::{accept_one, nobody_at, size_buffers};
+use super::unix_stream::{accept_one, reach, size_buffers};
 use super::{ALL_WAITS, BOTH, Config, Family, Meeting, Met, Receiver, Role, Sender, Side, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::{Wait, WaitKind};
@@ -161,7 +161,7 @@ impl<const POLLED: bool> Transport for Ringed<POLLED> {
         permitted(POLLED)?;
         match role {
             Role::Producer => {
-                let socket = UnixStream::connect(at).map_err(|error| nobody_at(at, &error))?;
+                let socket = reach(at)?;
                 let what = format!("cannot talk to the consumer at {at}");
                 say_hello(&socket, cfg.size).context(Phase::Start, what)?;
                 Ok(Met::Tx(Tx(End::new(socket, cfg, cfg.size, Self::poller()))))
@@ -229,7 +229,8 @@ mod tests {
     #[test]
     fn each_lane_of_many_parties_needs_a_cpu_for_its_thread() {
         let needs = |workload, peers| {
-            let cfg = Config::new(&Plan { workload, several: Several { peers, ..Several::default() }, ..Plan::default() });
+            let cfg =
+                Config::new(&Plan { workload, several: Several { peers, ..Several::default() }, ..Plan::default() });
             (1..100).find(|cpus| enough_cpus(&cfg, *cpus).is_ok()).unwrap()
         };
         assert_eq!(needs(Workload::PingPong, None), 4);
