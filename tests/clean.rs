@@ -9,6 +9,7 @@ mod sandbox;
 
 use ipcost::names;
 use ipcost::sys::{mqueue, sysv};
+use nix::sys::resource::Resource;
 use sandbox::{STRANGER, as_stranger, is_root, isolate, limited};
 use std::collections::BTreeSet;
 use std::fs;
@@ -253,7 +254,7 @@ fn a_producer_that_is_killed_while_it_waits_for_room_for_a_queue_leaves_nothing_
         let starved = |at: &str| {
             let mut command = home.command(env!("CARGO_BIN_EXE_ipc-posix-mq"));
             command.args(["producer", "--at", at, "--patience", "60s"]);
-            limited(&mut command, libc::RLIMIT_MSGQUEUE as u32, 1000).spawn().unwrap()
+            limited(&mut command, Resource::RLIMIT_MSGQUEUE, 1000).spawn().unwrap()
         };
         for way in ["clean", "next", "another mechanism"] {
             let waiting = starved("place");

@@ -6,6 +6,7 @@
 #![allow(unsafe_code, dead_code)]
 
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, setrlimit};
 use std::ffi::CStr;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -47,9 +48,8 @@ pub fn as_stranger(command: &mut Command) -> &mut Command {
 /// Takes every capability away from the program, which stays root's otherwise.
 pub fn without_capabilities(command: &mut Command) -> &mut Command {
     let drop = || {
-        // SAFETY: prctl takes integers.
         for capability in 0..64 {
-            // Those that the kernel does not know are an error that does not matter.
+            // SAFETY: prctl takes integers; those that the kernel does not know are an error that does not matter.
             unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
         }
         // Root gets back at execve only what the bounding set holds.
@@ -60,13 +60,8 @@ pub fn without_capabilities(command: &mut Command) -> &mut Command {
 }
 
 /// Limits a resource of the program, for good.
-pub fn limited(command: &mut Command, resource: u32, to: u64) -> &mut Command {
-    let limit = move || {
-        let limit = libc::rlimit { rlim_cur: to, rlim_max: to };
-        // SAFETY: the kernel reads one structure.
-        let done = unsafe { libc::setrlimit(resource as _, &limit) };
-        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    };
+pub fn limited(command: &mut Command, resource: Resource, to: u64) -> &mut Command {
+    let limit = move || Ok(setrlimit(resource, to, to)?);
     // SAFETY: the closure makes a system call only.
     unsafe { command.pre_exec(limit) }
 }
