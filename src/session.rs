@@ -7,7 +7,7 @@
 
 pub mod hub;
 
-use crate::error::{Error, Phase, Result};
+use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::measure::load::LoadPoint;
 use crate::measure::{Histogram, floor};
 use crate::party::Alive;
@@ -313,9 +313,8 @@ impl<'a, T: Transport> Leader<'a, T> {
         alive: Alive<'a>,
     ) -> Result<Self> {
         witness.0.store(TESTIMONY, Ordering::Relaxed);
-        let attached = take_place(cpu).and_then(|()| {
-            side.attach().map_err(|e| Error::failed(Phase::Start, "cannot attach the leader's end").because(e))
-        });
+        let attached =
+            take_place(cpu).and_then(|()| side.attach().context(Phase::Start, "cannot attach the leader's end"));
         let (load, ledger) = (Load::new(plan), Presence(ledger));
         let (workload, window, pack) = (plan.workload, plan.several.outstanding(), pack_of(plan));
         let leader = Self { side, load, workload, window, pack, ledger, witness, open, alive, step: 0 };
@@ -383,6 +382,9 @@ impl<'a, T: Transport> Leader<'a, T> {
 
 /// A party's complaint as an error: a wrong message makes the run invalid, anything else failed.
 fn complained(text: &str, who: &str) -> Error {
+    if let Some(why) = text.strip_prefix(REFUSED) {
+        return Error::unsupported(format!("{who} could not begin: {why}"));
+    }
     match text.strip_prefix(WRONG) {
         Some(how) => Error::invalid(format!("{who} received a wrong message: {how}")),
         None => Error::failed(Phase::Measure, format!("{who} stopped")).because(text),
@@ -390,6 +392,13 @@ fn complained(text: &str, who: &str) -> Error {
 }
 
 const WRONG: &str = "wrong: ";
+/// What a party says first that the machine does not let begin.
+const REFUSED: &str = "refused: ";
+
+/// A complaint of a party that could not begin.
+fn no_beginning(error: &Error) -> String {
+    if error.kind() == Kind::Unsupported { format!("{REFUSED}{error}") } else { error.to_string() }
+}
 
 impl<T: Transport> Leader<'_, T> {
     /// A window of `n` messages, of which `body` is the leader's half; it is given the clock at the window's start.
@@ -513,10 +522,10 @@ fn obey<T: Transport>(
         1
     };
     if let Err(error) = take_place(cpu) {
-        return complain(&error.to_string());
+        return complain(&no_beginning(&error));
     }
-    if let Err(error) = side.attach() {
-        return complain(&format!("cannot attach the follower's end: {error}"));
+    if let Err(error) = side.attach().context(Phase::Start, "cannot attach the follower's end") {
+        return complain(&no_beginning(&error));
     }
     if let Some(stamps) = stamps {
         stamps.prefault();
@@ -607,7 +616,7 @@ impl<T: Transport> Alone<T> {
     pub fn begin(mut sides: [Side<T>; 2], plan: &Plan, cpu: Option<usize>) -> Result<Self> {
         take_place(cpu)?;
         for side in &mut sides {
-            side.attach().map_err(|e| Error::failed(Phase::Start, "cannot attach").because(e))?;
+            side.attach().context(Phase::Start, "cannot attach")?;
         }
         let (load, pack) = (Load::new(plan), pack_of(plan));
         Ok(Self { sides, load, workload: plan.workload, pack, witness: Witness::default() })

@@ -93,6 +93,7 @@ pub fn comparer() -> ExitCode {
     if let Some(code) = born() {
         return code;
     }
+    crate::sys::process::survive_size_limit();
     let command = Cli::parse().command.unwrap_or_else(|| match Cli::parse_from(["ipcost", "compare"]).command {
         Some(command) => command,
         None => unreachable!("compare is a command"),

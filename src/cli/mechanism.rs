@@ -163,6 +163,7 @@ struct Consume {
 
 /// The whole program `ipc-<name>`.
 pub fn mechanism(name: &str) -> ExitCode {
+    crate::sys::process::survive_size_limit();
     let runner = match find(name) {
         Ok(runner) => runner,
         Err(error) => return complain(&error),

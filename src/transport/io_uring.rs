@@ -117,12 +117,12 @@ impl<const POLLED: bool> Ringed<POLLED> {
                 enough_cpus(cfg, cpu::allowed().map_or(1, |allowed| allowed.len()))?;
             }
         }
-        let make = || {
+        let make = || -> io::Result<_> {
             let (a, b) = UnixStream::pair()?;
             size_buffers(cfg, [&a, &b])?;
             Ok([a, b])
         };
-        make().map_err(|error: io::Error| Error::failed(Phase::Setup, "cannot create a socket pair").because(error))
+        make().context(Phase::Setup, "cannot create a socket pair")
     }
 
     fn side(cfg: &Config, socket: UnixStream) -> Result<Side<Self>> {

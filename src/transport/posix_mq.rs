@@ -134,8 +134,9 @@ fn make_queue(cfg: &Config, name: &str) -> Result<Queue> {
             Err(error) if mqueue::is_over_bytes(&error) => return Ok(None),
             Err(error) => {
                 return Err(Error::failed(Phase::Setup, format!("cannot create the message queue {name}"))
-                    .because(error)
-                    .hint("choose another name with --at, or a smaller --size"));
+                    .because(&error)
+                    .hint("choose another name with --at, or a smaller --size")
+                    .if_refused(&error));
             }
         }
     };

@@ -484,7 +484,6 @@ impl Backing for Segment {
     };
 
     fn region(_: &Config, len: usize) -> Result<Region> {
-        // The crate does not allocate what it maps: without this look a full /dev/shm is a SIGBUS in the middle of a run.
         let free = nix::sys::statvfs::statvfs("/dev/shm").context(Phase::Setup, "cannot look at /dev/shm")?;
         let free = free.blocks_available() * free.fragment_size();
         if (len as u64) > free {
@@ -496,16 +495,22 @@ impl Backing for Segment {
             .os_id(format!("/{}", names::invent()))
             .create()
             .context(Phase::Setup, "the shared_memory crate cannot create a segment")?;
+        // The crate does not allocate what it maps: without this a full /dev/shm is a SIGBUS in the middle of a run.
+        let taken = map::open_posix(segment.get_os_id()).and_then(|file| map::allocate(&file, len));
         // The owner's drop would unlink the name in whichever process drops first, so the name goes now.
         segment.set_owner(false);
         map::unlink_posix(segment.get_os_id());
+        taken.context(Phase::Setup, format!("/dev/shm has no {len} bytes for a segment"))?;
         map::adopt(segment, len).context(Phase::Setup, "the shared_memory crate mapped too little")
     }
 
     fn create(at: &str, len: usize) -> Result<(Region, Name)> {
         let (_, path) = posix_name(at)?;
         let create = |draft: &Path| {
-            shared_memory::ShmemConf::new().size(len).os_id(posix_draft(draft)).create().map_err(io::Error::other)
+            let segment = shared_memory::ShmemConf::new().size(len).os_id(posix_draft(draft)).create();
+            let segment = segment.map_err(io::Error::other)?;
+            // As for `region`; the crate's handle removes the draft on the way out.
+            map::open_posix(segment.get_os_id()).and_then(|file| map::allocate(&file, len)).map(|()| segment)
         };
         let (mut segment, name) = names::place(&path, create)?;
         segment.set_owner(false);
@@ -554,7 +559,10 @@ impl Backing for Heap {
 }
 
 fn no_file(what: String, error: &io::Error) -> Error {
-    Error::failed(Phase::Setup, what).because(error).hint("choose a writable folder with space, with --dir")
+    Error::failed(Phase::Setup, what)
+        .because(error)
+        .if_refused(error)
+        .hint("choose a writable folder with space, with --dir")
 }
 
 /// The POSIX name and the path that `at` means.

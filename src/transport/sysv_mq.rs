@@ -144,7 +144,7 @@ fn no_queue(error: &io::Error) -> Error {
             ))
         }
         Some(libc::ENOSYS) => Error::unsupported(what).because(error).hint("the kernel needs CONFIG_SYSVIPC"),
-        _ => Error::failed(Phase::Setup, what).because(error),
+        _ => Error::failed(Phase::Setup, what).because(error).if_refused(error),
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) fn no_loopback(protocol: &str, error: &io::Error) -> Error {
         | ErrorKind::Unsupported => Error::unsupported(what)
             .because(error)
             .hint("bring the loopback device up (ip link set lo up), or allow sockets in the sandbox"),
-        _ => Error::failed(Phase::Setup, what).because(error),
+        _ => Error::failed(Phase::Setup, what).because(error).if_refused(error),
     }
 }
 

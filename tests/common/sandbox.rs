@@ -102,3 +102,27 @@ pub fn refusing<'a>(command: &'a mut Command, calls: &[libc::c_long], errno: i32
     // SAFETY: the closure makes system calls only.
     unsafe { command.pre_exec(install) }
 }
+
+/// Mounts an empty file system of that size, which only the calling thread and its programs see after [`isolate`].
+pub fn tmpfs(at: &std::path::Path, size: &str) {
+    use std::os::unix::ffi::OsStrExt;
+    let at = std::ffi::CString::new(at.as_os_str().as_bytes()).unwrap();
+    let data = std::ffi::CString::new(format!("size={size},mode=0755")).unwrap();
+    mount(c"none", &at, c"tmpfs", 0, &data).unwrap();
+}
+
+/// Lets the program use one CPU only.
+pub fn on_one_cpu(command: &mut Command) -> &mut Command {
+    let cpu = ipcost::sys::cpu::allowed().unwrap()[0];
+    let pin = move || ipcost::sys::cpu::pin(cpu);
+    // SAFETY: the closure makes a system call only.
+    unsafe { command.pre_exec(pin) }
+}
+
+/// Makes a System V message queue with that key and mode.
+pub fn sysv_queue(key: i32, mode: i32) -> i32 {
+    // SAFETY: msgget takes two integers.
+    let id = unsafe { libc::msgget(key, libc::IPC_CREAT | libc::IPC_EXCL | mode) };
+    assert!(id >= 0, "{}", io::Error::last_os_error());
+    id
+}
