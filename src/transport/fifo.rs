@@ -77,9 +77,14 @@ fn pair(dir: &Path) -> io::Result<(PipeReader, PipeWriter)> {
 
 /// Opens an end of the named pipe that this user made.
 fn open_own(at: &str, end: Ready) -> io::Result<OwnedFd> {
-    let fd = open_fifo(Path::new(at), end).map_err(trust::say)?;
-    trust::own(&fd, Kind::Fifo)?;
-    Ok(fd)
+    match open_fifo(Path::new(at), end).map_err(trust::say) {
+        Ok(fd) => trust::own(&fd, Kind::Fifo).map(|()| fd),
+        // Nobody reads it yet: it may be a stranger's all the same.
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+            trust::own_path(Path::new(at), Kind::Fifo).and(Err(error))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Opens the writing end as soon as a consumer has the reading end.
