@@ -124,7 +124,7 @@ impl Error {
     }
 
     /// Makes this `unsupported`, with what to do about it, if `cause` says that a limit, a sandbox or the kernel refuses what
-    /// is needed before anything is measured. To be given before other advice.
+    /// is needed before anything is measured. That replaces advice given before, and is replaced by advice given later.
     #[must_use]
     pub fn if_refused<E: 'static>(mut self, cause: &E) -> Self {
         let early = matches!(self.phase, Phase::Setup | Phase::Start | Phase::Launch);

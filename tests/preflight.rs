@@ -26,8 +26,9 @@ fn campaign(mechanisms: &str, options: &[&str], restrict: impl FnOnce(&mut Comma
     let out = tempfile::tempdir().unwrap();
     let results = out.path().join("results");
     let mut command = Command::new(env!("CARGO_BIN_EXE_ipcost"));
-    command.args(["compare", "--rounds", "1", "--budget", "10s", "--workload", "ping-pong", "--wait", "block"]);
-    command.args(["--parties", "process", "--mechanism", mechanisms, "--out"]).arg(&results).args(options);
+    command.args(["compare", "--rounds", "1", "--budget", "1s", "--workload", "ping-pong", "--wait", "block"]);
+    command.args(["--parties", "process", "--placement", "same-cpu", "--mechanism", mechanisms]);
+    command.arg("--out").arg(&results).args(options);
     restrict(&mut command);
     let output = command.stdin(Stdio::null()).output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -112,7 +113,7 @@ fn without_the_right_to_pin_only_what_is_not_pinned_runs() {
         assert_eq!(refused["status"], "unsupported", "{refused}");
         assert!(refused["reason"].as_str().unwrap().contains("--placement unpinned"), "{refused}");
         assert_eq!(pinned("unpinned")["status"], "ok");
-        let rows = campaign("pipe", &["--placement", "same-cpu"], |command| {
+        let rows = campaign("pipe", &[], |command| {
             refusing(command, &[libc::SYS_sched_setaffinity], libc::EPERM);
         });
         assert!(rows.values().flatten().all(|(status, _)| status == "unsupported"), "{rows:?}");

@@ -6,6 +6,7 @@
 //! keeps a name that merely looks similar from being taken for one of ours. Rejected: the process id alone, which the
 //! system uses again; a prefix alone, which anybody may choose. Source: proc_pid_stat(5) field 22, pid_namespaces(7).
 
+use crate::sys::process;
 use std::fmt;
 use std::fs;
 use std::sync::OnceLock;
@@ -18,7 +19,7 @@ const PREFIX: &str = "ipcost-";
 pub struct Owner {
     /// Its number.
     pub pid: u32,
-    /// When it started, clock ticks since the system did.
+    /// When it started, clock ticks since the system did; 0 where it could not find out.
     pub start: u64,
     /// The name space of its number: an inode number.
     pub space: u64,
@@ -71,8 +72,10 @@ impl Owner {
         match self.space == space() {
             false => State::Elsewhere,
             true if started(self.pid) == Some(self.start) => State::Alive,
-            // Where /proc hides other users' processes, only their numbers can be asked for.
-            true if started(self.pid).is_none() && !crate::sys::process::is_gone(self.pid) => State::Alive,
+            // Where /proc hides processes, only their numbers can be asked for.
+            true if self.start == 0 || started(self.pid).is_none() => {
+                if process::is_gone(self.pid) { State::Dead } else { State::Alive }
+            }
             true => State::Dead,
         }
     }

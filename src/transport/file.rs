@@ -236,8 +236,8 @@ impl Transport for FileRing {
         make().map_err(|error| {
             Error::failed(Phase::Setup, format!("cannot create the ring's files in {}", cfg.dir.display()))
                 .because(&error)
-                .if_refused(&error)
                 .hint("choose a writable folder with space, with --dir")
+                .if_refused(&error)
         })
     }
 

@@ -561,8 +561,8 @@ impl Backing for Heap {
 fn no_file(what: String, error: &io::Error) -> Error {
     Error::failed(Phase::Setup, what)
         .because(error)
-        .if_refused(error)
         .hint("choose a writable folder with space, with --dir")
+        .if_refused(error)
 }
 
 /// The POSIX name and the path that `at` means.
