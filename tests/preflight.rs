@@ -58,7 +58,7 @@ fn only_refused(rows: &Rows, refused: &[&str], words: &[&str]) {
         }
     }
     assert!(refused.iter().all(|name| rows.contains_key(*name)), "{rows:?}");
-    assert!(rows["pipe"].iter().any(|(status, _)| status == "ok"), "{rows:?}");
+    assert!(rows.get("pipe").is_none_or(|rows| rows.iter().any(|(status, _)| status == "ok")), "{rows:?}");
 }
 
 #[test]
@@ -76,12 +76,20 @@ fn calls_that_a_sandbox_refuses_cost_only_the_rows_that_need_them() {
         ("vmsplice", &[libc::SYS_vmsplice], &["vmsplice", "seccomp"]),
     ];
     common::watched(LIMIT, || {
-        for (mechanism, calls, words) in CASES {
-            for errno in [libc::EPERM, libc::ENOSYS] {
-                let rows = campaign(&format!("pipe,{mechanism}"), &[], |command| {
-                    refusing(command, calls, errno);
-                });
-                only_refused(&rows, &[mechanism], words);
+        let all: Vec<_> = CASES.iter().flat_map(|(_, calls, _)| calls.iter().copied()).collect();
+        // A memfd is what several of the others lie in: it is refused alone.
+        let (memfd, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|call| *call == libc::SYS_memfd_create);
+        for (calls, errno) in
+            [(&memfd, libc::EPERM), (&memfd, libc::ENOSYS), (&others, libc::EPERM), (&others, libc::ENOSYS)]
+        {
+            let concerned = || CASES.iter().filter(|(_, needs, _)| calls.contains(&needs[0]));
+            let mechanisms: Vec<_> = concerned().map(|(mechanism, ..)| *mechanism).collect();
+            let rows = campaign(&format!("pipe,{}", mechanisms.join(",")), &[], |command| {
+                refusing(command, calls, errno);
+            });
+            only_refused(&rows, &mechanisms, &[]);
+            for (mechanism, _, words) in concerned() {
+                only_refused(&Rows::from([(mechanism.to_string(), rows[*mechanism].clone())]), &[mechanism], words);
             }
         }
     });

@@ -74,7 +74,11 @@ impl Owner {
             true if started(self.pid) == Some(self.start) => State::Alive,
             // Where /proc hides processes, only their numbers can be asked for.
             true if self.start == 0 || started(self.pid).is_none() => {
-                if process::is_gone(self.pid) { State::Dead } else { State::Alive }
+                if process::is_gone(self.pid) {
+                    State::Dead
+                } else {
+                    State::Alive
+                }
             }
             true => State::Dead,
         }

@@ -264,7 +264,8 @@ fn wait_for<R>(
         let sleeps = match terms.wait {
             Wait::Block => true,
             Wait::Hybrid(most) => looks >= most,
-            Wait::Spin | Wait::Yield => false,
+            // The mechanism does not honour the last two.
+            Wait::Spin | Wait::Yield | Wait::Poll | Wait::Epoll => false,
         };
         looks = looks.wrapping_add(1);
         ask = looks.is_multiple_of(LOOKS_PER_CHECK).then_some(true);
