@@ -4,8 +4,13 @@
 //! person at a terminal; the program itself only ever needs the [`Kind`], which decides between `unsupported`, `failed`
 //! and `timeout` in the journal and between the exit codes 1 and 2. An enum per module was rejected: every layer would
 //! wrap the layer below, and the advice, which only the innermost layer knows, would be lost on the way up.
+//!
+//! A system call that is refused before anything is measured, by a limit, a full file system, a sandbox or an old kernel,
+//! says something of the machine and nothing of the mechanism: [`Context`] makes it `unsupported`, with what lifts it.
 
+use std::any::Any;
 use std::fmt;
+use std::io;
 
 /// The result of everything in this crate that can fail outside the measured loop.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -118,6 +123,19 @@ impl Error {
         self
     }
 
+    /// Makes this `unsupported`, with what to do about it, if `cause` says that a limit, a sandbox or the kernel refuses what
+    /// is needed before anything is measured. That replaces advice given before, and is replaced by advice given later.
+    #[must_use]
+    pub fn if_refused<E: 'static>(mut self, cause: &E) -> Self {
+        let early = matches!(self.phase, Phase::Setup | Phase::Start | Phase::Launch);
+        let remedy = number_of(cause).and_then(|number| remedy(number, self.phase));
+        if let (true, Kind::Failed, Some(remedy)) = (early, self.kind, remedy) {
+            self.kind = Kind::Unsupported;
+            self.advice = Some(remedy.into());
+        }
+        self
+    }
+
     /// Adds what to try.
     #[must_use]
     pub fn hint(mut self, advice: impl Into<String>) -> Self {
@@ -167,10 +185,52 @@ pub trait Context<T> {
     fn context(self, phase: Phase, what: impl Into<String>) -> Result<T>;
 }
 
-impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
+impl<T, E: fmt::Display + 'static> Context<T> for std::result::Result<T, E> {
     fn context(self, phase: Phase, what: impl Into<String>) -> Result<T> {
-        self.map_err(|cause| Error::failed(phase, what).because(cause))
+        self.map_err(|cause| Error::failed(phase, what).because(&cause).if_refused(&cause))
     }
+}
+
+/// The error number that the system gave.
+fn number_of(cause: &dyn Any) -> Option<i32> {
+    let std = || cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    let nix = || cause.downcast_ref::<nix::errno::Errno>().map(|number| *number as i32);
+    let rustix = || cause.downcast_ref::<rustix::io::Errno>().map(|number| number.raw_os_error());
+    std().or_else(nix).or_else(rustix)
+}
+
+/// What lifts a refusal by the system; `None` for an error that a correct program on a suitable machine may meet. Source:
+/// errno(3), getrlimit(2), seccomp(2).
+pub fn remedy(number: i32, phase: Phase) -> Option<&'static str> {
+    Some(match number {
+        libc::EMFILE => {
+            "a process may have no more descriptors: raise RLIMIT_NOFILE (ulimit -n COUNT), or use fewer --peers"
+        }
+        libc::ENFILE => "the system has no more open files: raise fs.file-max (sysctl -w fs.file-max=COUNT)",
+        libc::EAGAIN => {
+            "this user or control group may have no more processes or threads: raise RLIMIT_NPROC (ulimit -u COUNT), \
+             pids.max, or use fewer --peers"
+        }
+        libc::ENOMEM => {
+            "memory is short: raise ulimit -v, ulimit -l or the control group's memory.max, or choose a smaller --size"
+        }
+        libc::ENOSPC => {
+            "the file system is full: choose another --dir, or enlarge it (/dev/shm: mount -o remount,size=..., docker \
+             --shm-size)"
+        }
+        libc::EDQUOT => "the quota of this user is used up: choose another --dir, or make space",
+        libc::EFBIG => {
+            "a file may not become that large: raise RLIMIT_FSIZE (ulimit -f unlimited), or choose a smaller --size"
+        }
+        libc::EROFS => "the file system is read-only: choose another --dir",
+        libc::ENOSYS => "the kernel lacks the call, or a sandbox hides it (docker: --security-opt seccomp=PROFILE)",
+        libc::EPERM => "a sandbox or security module forbids the call (docker: --security-opt seccomp=PROFILE)",
+        // Later it is somebody's file that may not be opened, which is no property of the machine.
+        libc::EACCES if phase == Phase::Setup => {
+            "a security module or a folder's permissions forbid it: choose another --dir"
+        }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -181,6 +241,24 @@ mod tests {
     fn message_reads_what_phase_cause_advice() {
         let error = Error::failed(Phase::Setup, "cannot create a memfd").because("ENFILE").hint("close some files");
         assert_eq!(error.to_string(), "cannot create a memfd (during set-up): ENFILE; close some files");
+    }
+
+    #[test]
+    fn a_refusal_before_anything_is_measured_is_unsupported_and_says_what_lifts_it() {
+        let refused = |phase, number| -> Error {
+            let result: std::result::Result<(), _> = Err(io::Error::from_raw_os_error(number));
+            result.context(phase, "cannot make it").unwrap_err()
+        };
+        let error = refused(Phase::Setup, libc::EMFILE);
+        assert!(error.kind() == Kind::Unsupported && error.to_string().contains("ulimit -n"), "{error}");
+        assert_eq!(refused(Phase::Start, libc::EAGAIN).kind(), Kind::Unsupported);
+        assert_eq!(refused(Phase::Measure, libc::EMFILE).kind(), Kind::Failed);
+        assert_eq!(refused(Phase::Setup, libc::EINVAL).kind(), Kind::Failed);
+        assert_eq!(refused(Phase::Start, libc::EACCES).kind(), Kind::Failed);
+        let error = Err::<(), _>(nix::errno::Errno::ENOSYS).context(Phase::Setup, "x").unwrap_err();
+        assert!(error.kind() == Kind::Unsupported && error.to_string().contains("seccomp"), "{error}");
+        let error = error.hint("the caller knows better");
+        assert!(error.to_string().ends_with("the caller knows better"));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn beside<R>(
 ) -> Result<(R, Result<(), String>)> {
     match parties {
         Parties::Process => fork_beside(here, there),
-        Parties::Thread => Ok(thread_beside(here, there)),
+        Parties::Thread => thread_beside(here, there),
         Parties::Solo => Ok((here(&|| true), Ok(()))),
     }
 }
@@ -49,11 +49,15 @@ fn fork_beside<R>(here: impl FnOnce(Alive<'_>) -> R, there: impl FnOnce() -> u8)
     Ok((result, child.wait_briefly()))
 }
 
-fn thread_beside<R>(here: impl FnOnce(Alive<'_>) -> R, there: impl FnOnce() -> u8 + Send) -> (R, Result<(), String>) {
+fn thread_beside<R>(
+    here: impl FnOnce(Alive<'_>) -> R,
+    there: impl FnOnce() -> u8 + Send,
+) -> Result<(R, Result<(), String>)> {
     std::thread::scope(|scope| {
-        let peer = scope.spawn(|| catch_unwind(AssertUnwindSafe(there)));
+        let peer = std::thread::Builder::new().spawn_scoped(scope, || catch_unwind(AssertUnwindSafe(there)));
+        let peer = peer.context(Phase::Start, "cannot start the peer's thread")?;
         let result = here(&|| !peer.is_finished());
-        (result, ending(peer.join()))
+        Ok((result, ending(peer.join())))
     })
 }
 

@@ -8,7 +8,7 @@
 pub mod cast;
 pub mod hub;
 
-use crate::error::{Error, Phase, Result};
+use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::measure::load::LoadPoint;
 use crate::measure::{Histogram, floor};
 use crate::party::Alive;
@@ -316,9 +316,8 @@ impl<'a> Leader<'a> {
         if plan.parties == Parties::Thread {
             ledger.within_one_process();
         }
-        let attached = take_place(cpu).and_then(|()| {
-            side.attach().map_err(|e| Error::failed(Phase::Start, "cannot attach the leader's end").because(e))
-        });
+        let attached =
+            take_place(cpu).and_then(|()| side.attach().context(Phase::Start, "cannot attach the leader's end"));
         let (load, ledger) = (Load::new(plan), Presence(ledger));
         let (workload, window, pack) = (plan.workload, plan.several.outstanding(), pack_of(plan));
         let leader = Self { side, load, workload, window, pack, ledger, witness, open, alive, step: 0 };
@@ -386,6 +385,9 @@ impl<'a> Leader<'a> {
 
 /// A party's complaint as an error: a wrong message makes the run invalid, anything else failed.
 fn complained(text: &str, who: &str) -> Error {
+    if let Some(why) = text.strip_prefix(REFUSED) {
+        return Error::unsupported(format!("{who} could not begin: {why}"));
+    }
     match text.strip_prefix(WRONG) {
         Some(how) => Error::invalid(format!("{who} received a wrong message: {how}")),
         None => Error::failed(Phase::Measure, format!("{who} stopped")).because(text),
@@ -393,6 +395,13 @@ fn complained(text: &str, who: &str) -> Error {
 }
 
 const WRONG: &str = "wrong: ";
+/// What a party says first that the machine does not let begin.
+const REFUSED: &str = "refused: ";
+
+/// A complaint of a party that could not begin.
+fn no_beginning(error: &Error) -> String {
+    if error.kind() == Kind::Unsupported { format!("{REFUSED}{error}") } else { error.to_string() }
+}
 
 impl Leader<'_> {
     /// A window of `n` messages, of which `what` is the leader's half, given the clock at the window's start.
@@ -496,10 +505,10 @@ fn obey(
         1
     };
     if let Err(error) = take_place(cpu) {
-        return complain(&error.to_string());
+        return complain(&no_beginning(&error));
     }
-    if let Err(error) = side.attach() {
-        return complain(&format!("cannot attach the follower's end: {error}"));
+    if let Err(error) = side.attach().context(Phase::Start, "cannot attach the follower's end") {
+        return complain(&no_beginning(&error));
     }
     if let Some(stamps) = stamps {
         stamps.prefault();
@@ -591,7 +600,7 @@ impl Alone {
     /// When the party cannot be pinned.
     pub fn begin(mut sides: Box<dyn Whole>, plan: &Plan, cpu: Option<usize>) -> Result<Self> {
         take_place(cpu)?;
-        sides.attach().map_err(|e| Error::failed(Phase::Start, "cannot attach").because(e))?;
+        sides.attach().context(Phase::Start, "cannot attach")?;
         let (load, pack) = (Load::new(plan), pack_of(plan));
         Ok(Self { sides, load, workload: plan.workload, pack, witness: Witness::default() })
     }

@@ -545,7 +545,7 @@ impl Place {
                 let letter = sysv::Letter::new(7, theirs.len().min(100));
                 sysv::send(sysv::create_queue(*key).unwrap(), &letter, sysv::Patience::None).unwrap();
             }
-            Spot::SysvSegment(key) => drop(sysv::create_segment(Some(*key), theirs.len()).unwrap()),
+            Spot::SysvSegment(key) => drop(sysv::create_segment(*key, theirs.len()).unwrap()),
         }
     }
 }

@@ -110,10 +110,14 @@ pub(super) fn finish(child: &mut Child) -> io::Result<ExitStatus> {
     status
 }
 
-/// Kills the group of a cell and removes what outlives it, which the cell could not do itself if it was killed.
+/// Kills the group of a cell and removes what outlives it, which the cell could not do itself if it was killed. The leader
+/// may be gone and its peers be known to nobody any more; a queue names them, so what is looked at is whether all who used
+/// it have ended.
 fn end_group(leader: u32) {
-    process::kill_group(leader);
-    sysv::remove_queues_of(leader);
+    if process::kill_group(leader) {
+        process::wait_group(leader, Duration::from_secs(2));
+    }
+    sysv::remove_abandoned_queues();
 }
 
 /// Launches one of the program's own commands, hands it its order as a line of JSON and reads its answer.

@@ -32,7 +32,8 @@ pub fn run(bench: &mut Bench<'_>) {
 type Answer = (bool, String);
 
 fn compared(bench: &mut Bench<'_>) -> Result<(Answer, Answer)> {
-    let folder = tempfile::tempdir().context(Phase::Report, "cannot make a temporary folder")?;
+    let folder =
+        crate::names::folder_in(&std::env::temp_dir()).context(Phase::Report, "cannot make a temporary folder")?;
     let dir = folder.path().join("campaign");
     measure(bench, &dir)?;
     let first = contents(regenerate(&dir)?.1)?;

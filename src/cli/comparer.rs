@@ -2,6 +2,7 @@
 
 use super::check::{Check, check};
 use super::claims::{Claims, claims};
+use super::clean::{Clean, clean};
 use super::compare::{Compare, compare};
 use super::faults::{self, Faults};
 use super::hidden::{CellArgs, ProbeArgs, born, cell, claim_cell, fault_cell, probe};
@@ -65,6 +66,8 @@ enum Command {
     Limits(LimitsArgs),
     /// Print the environment record
     Host(HostArgs),
+    /// Remove what dead runs of this tool left behind, and say what; nothing of living runs, other users or other programs
+    Clean(Clean),
     /// Print completions for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -96,6 +99,7 @@ pub fn comparer() -> ExitCode {
     if let Some(code) = born() {
         return code;
     }
+    crate::sys::process::survive_size_limit();
     let command = Cli::parse().command.unwrap_or_else(|| match Cli::parse_from(["ipcost", "compare"]).command {
         Some(command) => command,
         None => unreachable!("compare is a command"),
@@ -110,6 +114,7 @@ pub fn comparer() -> ExitCode {
         Command::Report { dirs } => regenerate(&dirs),
         Command::Limits(args) => limits(&args),
         Command::Host(args) => host(&args),
+        Command::Clean(args) => clean(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man { dir } => man(&dir),
         Command::Cell(args) => return cell(&args),

@@ -99,6 +99,8 @@ fn read_order<T: DeserializeOwned>(parent: Option<i32>) -> Result<T> {
         let parent = nix::unistd::Pid::from_raw(parent);
         process::die_with_parent(parent).context(Phase::Launch, "cannot tie the process to its launcher")?;
     }
+    // So that it is known when the time of a set-up is taken.
+    crate::names::Owner::me();
     // Unbuffered, byte by byte: what follows the plan belongs to the conductor.
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).context(Phase::Launch, "cannot read the order")?;

@@ -7,12 +7,12 @@ use super::{complain, print};
 use crate::campaign::launch::{INTERRUPTED, deadline_for, is_failure, launch};
 use crate::cell::{Outcome, Status, admit};
 use crate::error::{Error, Result};
+use crate::names::private;
 use crate::plan::{PEERS, Parties, Plan, Several, Span, Touch, Wait, Workload, parse_millis, parse_size};
 use crate::report::text;
 use crate::role::{STOP, Speech};
 use crate::transport::{Bound, Config, Meeting, Runner, Spec, find};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -163,6 +163,7 @@ struct Consume {
 
 /// The whole program `ipc-<name>`.
 pub fn mechanism(name: &str) -> ExitCode {
+    crate::sys::process::survive_size_limit();
     let runner = match find(name) {
         Ok(runner) => runner,
         Err(error) => return complain(&error),
@@ -259,26 +260,24 @@ fn config(spec: &Spec, bound: Bound, meet: &Meet, size: usize) -> Result<(Config
         let hint = bound.set_by.map_or("choose a smaller --size".into(), |setting| format!("the limit is {setting}"));
         return Err(Error::usage(what).hint(hint));
     }
-    let at = meet.at.clone().unwrap_or_else(|| default_name(spec));
+    let at = meet.at.clone().map_or_else(|| default_name(spec), Ok)?;
     let plan = Plan { size, wait: meet.wait, parties: Parties::Process, ..Plan::default() };
     let cfg = Config { patience: Duration::from_millis(meet.patience), ..Config::new(&plan) };
     Ok((cfg, at))
 }
 
-/// Where the two programs meet when nobody says: a name with the user in it.
-fn default_name(spec: &Spec) -> String {
+/// Where the two programs meet when nobody says: in this user's private folder, or, where there are no folders, at a name
+/// with the user in it.
+fn default_name(spec: &Spec) -> Result<String> {
     let user = nix::unistd::geteuid().as_raw();
     let name = format!("ipcost-{user}-{}", spec.name);
-    match spec.meeting {
-        Meeting::Path => {
-            let dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
-            dir.unwrap_or_else(std::env::temp_dir).join(name).to_string_lossy().into_owned()
-        }
+    Ok(match spec.meeting {
+        Meeting::Path => private::folder()?.join(spec.name).to_string_lossy().into_owned(),
         // A port and a key out of the user's number, so that two users do not meet by accident.
         Meeting::Address => format!("127.0.0.1:{}", 20_000 + user % 10_000),
         Meeting::Key => format!("{:#x}", 0x1bc0_0000 + user % (1 << 20)),
         _ => name,
-    }
+    })
 }
 
 fn produce(runner: &dyn Runner, args: &Produce) -> Result<ExitCode> {

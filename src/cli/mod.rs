@@ -6,6 +6,7 @@
 
 mod check;
 mod claims;
+mod clean;
 mod compare;
 mod comparer;
 mod faults;

@@ -1,6 +1,7 @@
 //! Ctrl-C, SIGTERM and SIGHUP: stop, keep what is finished, leave nothing behind.
 
 use crate::campaign::launch;
+use crate::sys::process;
 use crate::{names, role};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -19,7 +20,7 @@ pub enum Duty {
 /// Starts the thread that waits for signals. Never in a cell, which must stay single-threaded.
 pub fn watch(duty: Duty) {
     let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
-    std::thread::spawn(move || {
+    let wait = move || {
         for (count, _) in signals.forever().enumerate() {
             match duty {
                 Duty::StopCampaign if count == 0 => launch::interrupt(),
@@ -32,7 +33,12 @@ pub fn watch(duty: Duty) {
                 _ => end(),
             }
         }
-    });
+    };
+    if let Err(error) = std::thread::Builder::new().spawn(wait) {
+        // The signals keep their handlers, which do nothing: better that they end the program.
+        eprintln!("remark: no thread for signals ({error}); Ctrl-C leaves what `ipcost clean` removes");
+        process::default_signals(&[SIGINT, SIGTERM, SIGHUP]);
+    }
 }
 
 fn end() -> ! {

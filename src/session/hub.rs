@@ -279,8 +279,8 @@ fn serve(
     ledger: &Ledger,
     witness: &Witness,
 ) -> Result<(), String> {
-    super::take_place(cpu).map_err(|error| error.to_string())?;
-    part.work.attach().map_err(|error| format!("cannot attach its end: {error}"))?;
+    let begun = super::take_place(cpu).and_then(|()| part.work.attach().context(Phase::Start, "cannot attach its end"));
+    begun.map_err(|error| super::no_beginning(&error))?;
     let parties = papers.ledgers.len() + 1;
     ledger.ready.open(1);
     for step in 1.. {

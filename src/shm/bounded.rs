@@ -10,13 +10,15 @@
 //! of the lock.
 
 use super::Line;
-use super::region::{INDICES, PAGE, Region, RingShape, Slots, View};
+use super::region::{INDICES, Occupants, PAGE, Region, RingShape, Slots, View, occupants};
 use super::ring::Stop;
 use super::wait::Wait;
+use crate::sys::process;
 use crate::sys::sync::{Condition, Locked, Mutex, Semaphore};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// How one side comes by its next slot and gives it to the other one.
 pub trait Turns: Sized + Send {
@@ -173,7 +175,12 @@ pub struct ByMutex {
     seen: u64,
     /// What the last look said about the peer.
     stop: Option<Stop>,
+    occupants: View<Occupants>,
 }
+
+/// Longest sleep before a side looks whether its peer still lives. A condition variable is not robust: a peer that is
+/// killed, in the middle of a signal or before it, wakes nobody.
+const NAP: Duration = Duration::from_millis(5);
 
 fn books(region: &Arc<Region>) -> View<Books> {
     // SAFETY: `Books` is atomics, a mutex and condition variables.
@@ -220,15 +227,26 @@ impl ByMutex {
     #[cold]
     #[inline(never)]
     fn wait(&mut self) {
-        let mut locked = self.shared.lock();
+        let (mut locked, mut gone) = (self.shared.lock(), false);
         loop {
             (self.seen, self.stop) = self.shared.look(self.me);
+            if gone {
+                // What it published before it died is there: its end was seen before this look.
+                self.stop = self.stop.or(Some(Stop::Gone));
+            }
             if self.ready() || self.stop.is_some() {
                 return;
             }
-            self.shared.news[self.me].wait(&mut locked);
+            let napped = self.shared.news[self.me].wait(&mut locked, NAP);
             self.shared.remember(&locked);
+            gone = napped && self.peer_gone();
         }
+    }
+
+    /// Whether the process at the other end has ended. One that has not taken up its post is not gone.
+    fn peer_gone(&self) -> bool {
+        let pid = self.occupants.pids[1 - self.me].load(Ordering::Acquire);
+        pid != 0 && pid != std::process::id() && process::is_gone(pid)
     }
 }
 
@@ -240,7 +258,8 @@ impl Turns for ByMutex {
     }
 
     fn side(region: &Arc<Region>, slots: usize, me: usize, _: Wait) -> Self {
-        Self { shared: books(region), me, slots: slots as u64, count: 0, seen: 0, stop: None }
+        let (shared, occupants) = (books(region), occupants(region));
+        Self { shared, me, slots: slots as u64, count: 0, seen: 0, stop: None, occupants }
     }
 
     #[inline(always)]
@@ -420,6 +439,21 @@ mod tests {
         // The producer had room and did not have to look before: it finds out when it publishes.
         let sent: Vec<_> = (0..3).map(|_| tx.send_with(|place| place.fill(2))).collect();
         assert_eq!(sent, [Ok(()), Err(Stop::Died), Err(Stop::Died)]);
+    }
+
+    #[test]
+    fn a_sleeper_finds_out_by_itself_that_its_peer_died_and_told_nobody() {
+        let (region, mut tx, mut rx) = buffer();
+        tx.send_with(|place| place.fill(1)).unwrap();
+        // The post of a process that has ended, of which nobody says that it left.
+        let mut child = Command::new("true").spawn().unwrap();
+        occupants(&region).pids[PRODUCER].store(child.id(), Ordering::Release);
+        child.wait().unwrap();
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send([rx.recv_with(|_| ()), rx.recv_with(|_| ()), rx.recv_with(|_| ())]));
+        let heard = ended.recv_timeout(Duration::from_secs(60)).expect("the sleeper wakes");
+        assert_eq!(heard, [Ok(()), Err(Stop::Gone), Err(Stop::Gone)]);
+        drop(tx);
     }
 
     #[test]

@@ -9,9 +9,12 @@ use crate::shm::region::Region;
 use memmap2::{Advice, Mmap, MmapOptions, MmapRaw};
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::ffi::c_void;
 use std::fs::File;
 use std::io;
+use std::num::NonZero;
 use std::os::fd::AsFd;
+use std::ptr::NonNull;
 
 fn region_of(map: MmapRaw) -> Region {
     let (base, len) = (map.as_mut_ptr(), map.len());
@@ -112,12 +115,39 @@ pub fn map_populated(file: &File) -> io::Result<Region> {
     Ok(region_of(MmapOptions::new().populate().map_raw(file)?))
 }
 
-/// Zeroed memory that a forked child shares with its parent.
+/// Zeroed memory that a forked child shares with its parent. Where memfd_create(2) is refused it is a mapping without a file:
+/// the harness needs such memory for mechanisms, too, that can do without.
 ///
 /// # Errors
 /// As [`sealed_memfd`] and mmap(2).
 pub fn anonymous_shared(len: usize) -> io::Result<Region> {
-    map_file(&sealed_memfd(len.next_multiple_of(crate::shm::region::PAGE))?)
+    let len = len.next_multiple_of(crate::shm::region::PAGE);
+    match sealed_memfd(len) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS | libc::EACCES)) => fileless(len),
+        file => map_file(&file?),
+    }
+}
+
+/// Zeroed shared memory that has no file.
+fn fileless(len: usize) -> io::Result<Region> {
+    use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+    struct Mapped(NonNull<c_void>, usize);
+    // SAFETY: an address and a length, used once, to unmap.
+    unsafe impl Send for Mapped {}
+    // SAFETY: nothing is reachable through a shared reference to it.
+    unsafe impl Sync for Mapped {}
+    impl Drop for Mapped {
+        fn drop(&mut self) {
+            // SAFETY: the range came from mmap, and nothing points there any more: the region is being dropped.
+            let _ = unsafe { munmap(self.0, self.1) };
+        }
+    }
+    let size = NonZero::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+    // SAFETY: without a wish for an address the kernel chooses one where nothing is mapped.
+    let base =
+        unsafe { mmap_anonymous(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED) }?;
+    // SAFETY: the mapping is readable and writable, page-aligned and zeroed, and lives until the owner is dropped.
+    Ok(unsafe { Region::owned(base.as_ptr().cast(), len, Box::new(Mapped(base, len))) })
 }
 
 /// Who else sees a mapping.

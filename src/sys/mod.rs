@@ -25,5 +25,6 @@ pub mod splice;
 pub mod sync;
 pub mod sysv;
 pub mod trace;
+pub mod trust;
 pub mod uring;
 pub mod usage;

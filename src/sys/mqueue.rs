@@ -4,13 +4,19 @@
 //! and a close on drop, which its descriptor lacks. On Linux a queue's descriptor is a file descriptor: fork shares it,
 //! poll(2) waits for it, and `O_NONBLOCK` belongs to what one mq_open made, so each end opens the queue for itself.
 
+use super::trust;
 use nix::errno::Errno;
 use nix::mqueue::{MQ_OFlag, MqAttr, MqdT, mq_open, mq_receive, mq_send, mq_unlink};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::Mode;
-use rustix::fs::fstat;
+use rustix::fs::{FlockOperation, flock, fstat};
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// An open message queue.
 #[derive(Debug)]
@@ -64,6 +70,16 @@ impl Queue {
         Ok(Self(mq_open(name, flags(what), Mode::empty(), None)?))
     }
 
+    /// As [`open`](Self::open), for a queue that this user made for itself alone.
+    ///
+    /// # Errors
+    /// Likewise, and as [`trust::own`].
+    pub fn open_own(name: &str, what: Use) -> io::Result<Self> {
+        let queue = Self::open(name, what)?;
+        trust::own(&queue, trust::Kind::File)?;
+        Ok(queue)
+    }
+
     /// Sends one message, of priority 0 as all of them.
     ///
     /// # Errors
@@ -81,6 +97,82 @@ impl Queue {
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(mq_receive(&self.0, buffer, &mut 0)?)
     }
+}
+
+impl Queue {
+    /// Waits for the exclusive lock of the queue, at most two seconds; it is given back when this is dropped.
+    ///
+    /// # Errors
+    /// `TimedOut`.
+    pub fn lock(&self) -> io::Result<()> {
+        let start = Instant::now();
+        while flock(&self.0, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if start.elapsed() > Duration::from_secs(2) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+/// The names of all queues, each with its slash.
+///
+/// # Errors
+/// Where the mqueue file system is not mounted and this process may not mount it for itself.
+pub fn list() -> io::Result<Vec<String>> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+    let mounted = mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        fields.next().filter(|_| fields.next() == Some("mqueue"))
+    });
+    match mounted {
+        Some(place) => names_in(Path::new(place)),
+        None => std::thread::spawn(list_mounted_here).join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())),
+    }
+}
+
+fn names_in(place: &Path) -> io::Result<Vec<String>> {
+    let names = std::fs::read_dir(place)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names.map(|name| format!("/{name}")).collect())
+}
+
+/// The names in a mount that only the calling thread sees, and that ends with it. Source: unshare(2), mount(2).
+fn list_mounted_here() -> io::Result<Vec<String>> {
+    let place = tempfile::tempdir()?;
+    unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)?;
+    let path = CString::new(place.path().as_os_str().as_bytes())?;
+    let mount = |target: &CStr, kind: Option<&CStr>, flags| {
+        let kind = kind.map_or(std::ptr::null(), CStr::as_ptr);
+        // SAFETY: all pointers are texts that end in a zero byte and outlive the call, or null where the kernel ignores them.
+        let result = unsafe { libc::mount(c"none".as_ptr(), target.as_ptr(), kind, flags, std::ptr::null()) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    };
+    // Else the new mount would show outside.
+    mount(c"/", None, libc::MS_REC | libc::MS_PRIVATE)?;
+    mount(&path, Some(c"mqueue"), 0)?;
+    let names = names_in(place.path());
+    // SAFETY: the path is a text that ends in a zero byte.
+    unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
+    names
+}
+
+/// The user that a queue belongs to.
+///
+/// # Errors
+/// EACCES when it lets nobody else open it; ENOENT.
+pub fn owner(name: &str) -> io::Result<u32> {
+    Ok(fstat(Queue::open(name, Use::Receive)?)?.st_uid)
+}
+
+/// Bytes of the messages that lie in a queue at most: their number times the largest size.
+///
+/// # Errors
+/// As [`Queue::open`].
+pub fn held(name: &str) -> io::Result<u64> {
+    let queue = Queue::open(name, Use::Receive)?;
+    let attributes = nix::mqueue::mq_getattr(&queue.0)?;
+    Ok(attributes.curmsgs() as u64 * attributes.msgsize() as u64)
 }
 
 /// Takes the name of a queue away; who has it open keeps it.
@@ -135,7 +227,7 @@ pub fn limits() -> io::Result<Limits> {
 /// Whether this process may exceed the settings, as CAP_SYS_RESOURCE lets it. Asked by trying: the capability does not
 /// count inside a user namespace.
 pub fn is_exempt(limits: &Limits) -> bool {
-    let name = format!("/ipcost-{}-exempt-{:08x}", std::process::id(), fastrand::u32(..));
+    let name = format!("/{}", crate::names::invent());
     // The kernel looks at the settings before it looks at the bytes, which may be used up.
     let refused = Queue::create(&name, 1, limits.size + 1).is_err_and(|error| is_over_setting(&error));
     unlink(&name);

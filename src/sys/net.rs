@@ -5,16 +5,45 @@
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, UnixAddr, bind, listen, setsockopt, socket, sockopt,
 };
 use rustix::event::{PollFd, PollFlags, poll};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Listens at a new path that only this user can connect to, whatever the umask: the kernel takes the mode of the socket
+/// before it is bound. The path may be longer than a socket's address, because it is given from its folder on.
+///
+/// # Errors
+/// EADDRINUSE when something has that name, and what socket(2) and listen(2) say.
+pub fn listen_at(path: &Path) -> io::Result<UnixListener> {
+    let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    rustix::fs::fchmod(&fd, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
+    let (_folder, near) = from_folder(path)?;
+    bind(fd.as_raw_fd(), &UnixAddr::new(&near)?)?;
+    listen(&fd, Backlog::MAXCONN)?;
+    Ok(UnixListener::from(fd))
+}
+
+/// A short path to the same place, for as long as the folder is open. Source: proc_pid_fd(5).
+///
+/// # Errors
+/// When the folder of the path cannot be opened.
+pub fn from_folder(path: &Path) -> io::Result<(File, PathBuf)> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = nix::libc::O_PATH | nix::libc::O_DIRECTORY;
+    let folder = OpenOptions::new().read(true).custom_flags(flags).open(folder)?;
+    let near =
+        PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(path.file_name().unwrap_or_default());
+    Ok((folder, near))
+}
 
 /// Where clients knock.
 #[derive(Debug)]
@@ -31,7 +60,7 @@ impl Door {
     /// # Errors
     /// What bind(2) says.
     pub fn unix() -> io::Result<Self> {
-        let name = format!("ipcost-{}-{}", std::process::id(), super::clock::now());
+        let name = crate::names::invent();
         Ok(Door::Unix(UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)?))
     }
 
@@ -57,7 +86,7 @@ impl Door {
     fn on_port(port: u16) -> io::Result<Self> {
         let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
         setsockopt(&fd, sockopt::ReusePort, &true)?;
-        bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &SockaddrIn::new(127, 0, 0, 1, port))?;
+        bind(fd.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, port))?;
         listen(&fd, Backlog::MAXCONN)?;
         Ok(Door::Tcp(TcpListener::from(fd)))
     }

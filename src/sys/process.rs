@@ -160,7 +160,25 @@ pub fn wait_gone(pid: u32, limit: Duration) -> bool {
                 other => return other.is_ok_and(|ready| ready > 0),
             }
         },
-        Err(error) => error == rustix::io::Errno::SRCH,
+        Err(rustix::io::Errno::SRCH) => true,
+        // No process descriptors: an old kernel, or a sandbox that hides the call.
+        Err(_) => loop {
+            if has_ended(pid.as_raw_nonzero().get() as u32) {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        },
+    }
+}
+
+/// Whether process `pid` is a zombie or not there, by proc(5). Where /proc hides other users' processes these count as there.
+fn has_ended(pid: u32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rfind(')').is_some_and(|end| stat[end + 1..].trim_start().starts_with(['Z', 'X'])),
+        Err(_) => kill(Pid::from_raw(pid as i32), None) == Err(nix::errno::Errno::ESRCH),
     }
 }
 
@@ -197,13 +215,28 @@ pub fn let_read(reader: u32) {
 /// Calls `then` in a thread of its own when process `pid` has ended: for programs that a person starts, whose mechanism tells
 /// nobody that the peer was killed. Never in a cell, which must stay single-threaded.
 pub fn when_gone(pid: u32, then: impl FnOnce() + Send + 'static) {
-    std::thread::spawn(move || {
-        while !wait_gone(pid, Duration::from_secs(3600)) {
-            // Where there are no process descriptors that returns at once.
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    let watch = move || {
+        while !wait_gone(pid, Duration::from_secs(3600)) {}
         then();
-    });
+    };
+    if let Err(error) = std::thread::Builder::new().spawn(watch) {
+        eprintln!("remark: nobody will say that the other program was killed ({error})");
+    }
+}
+
+/// Lets these signals end the process again. Source: signal(7).
+pub fn default_signals(signals: &[i32]) {
+    for signal in signals {
+        // SAFETY: the default action runs no code of ours.
+        unsafe { libc::signal(*signal, libc::SIG_DFL) };
+    }
+}
+
+/// Makes a file that may not grow an error (EFBIG) instead of the end of the process; for programs that follow, too.
+/// Source: getrlimit(2) RLIMIT_FSIZE, execve(2).
+pub fn survive_size_limit() {
+    // SAFETY: to ignore a signal runs no code of ours.
+    let _ = unsafe { nix::sys::signal::signal(Signal::SIGXFSZ, nix::sys::signal::SigHandler::SigIgn) };
 }
 
 /// Waits until one of these processes has ended, for as long as it takes; its place in the list. `None` where the kernel
@@ -308,9 +341,31 @@ pub fn null_call() {
     let _ = rustix::process::getppid();
 }
 
-/// Ends every process of the group that `leader` leads.
-pub fn kill_group(leader: u32) {
-    let _ = killpg(Pid::from_raw(leader as i32), Signal::SIGKILL);
+/// Ends every process of the group that `leader` leads; says whether there was any, a zombie included.
+pub fn kill_group(leader: u32) -> bool {
+    killpg(Pid::from_raw(leader as i32), Signal::SIGKILL).is_ok()
+}
+
+/// Waits until nobody of that group runs any more, at most for `limit`: a signal is not delivered at once. Source:
+/// proc_pid_stat(5).
+pub fn wait_group(leader: u32, limit: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < limit && group_runs(leader) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether the group has a process that is no zombie.
+fn group_runs(leader: u32) -> bool {
+    let runs = |stat: &str| {
+        // The name in parentheses may hold anything; then state, parent, group.
+        let mut fields = stat[stat.rfind(')').map_or(0, |end| end + 1)..].split_whitespace();
+        let state = fields.next();
+        fields.nth(1) == Some(&leader.to_string()) && !matches!(state, Some("Z" | "X"))
+    };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbered = entries.filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit());
+    numbered.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok()).any(|stat| runs(&stat))
 }
 
 /// Collects a finished child without waiting; true when there was one.

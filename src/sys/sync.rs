@@ -5,9 +5,15 @@
 //! use. All of them are `Sync` and take `&self`: the object lies in memory of which every process has its own view, and
 //! the C library alone reaches inside. Nothing is destroyed: on Linux the objects are plain memory, and the process
 //! that unmaps it last does not know that it is the last.
+//!
+//! There is no robust condition variable: nobody tells a sleeper that whoever was to signal is dead. So a wait has a limit,
+//! after which the caller looks for itself, by a clock that nobody sets (pthread_condattr_setclock(3)).
 
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
 use std::cell::UnsafeCell;
 use std::io;
+use std::time::Duration;
 
 fn checked(code: i32) -> io::Result<()> {
     if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
@@ -145,18 +151,25 @@ impl Condition {
         unsafe {
             checked(libc::pthread_condattr_init(&mut attributes))?;
             let made = checked(libc::pthread_condattr_setpshared(&mut attributes, libc::PTHREAD_PROCESS_SHARED))
+                .and_then(|()| checked(libc::pthread_condattr_setclock(&mut attributes, libc::CLOCK_MONOTONIC)))
                 .and_then(|()| checked(libc::pthread_cond_init(self.0.get(), &attributes)));
             libc::pthread_condattr_destroy(&mut attributes);
             made
         }
     }
 
-    /// Lets go of the lock, sleeps until somebody [signals](Self::signal) or for no reason, and locks again.
+    /// Lets go of the lock, sleeps until somebody [signals](Self::signal), for no reason, or for `limit`, and locks again.
+    /// Says whether it was for that long.
     #[inline(always)]
-    pub fn wait(&self, locked: &mut Locked<'_>) {
-        // SAFETY: initialised, and this thread holds the lock, before and after.
-        let code = unsafe { libc::pthread_cond_wait(self.0.get(), locked.mutex.0.get()) };
-        locked.orphaned |= locked.mutex.adopt(code);
+    pub fn wait(&self, locked: &mut Locked<'_>, limit: Duration) -> bool {
+        // The clock of every process; it cannot fail where the condition was initialised with it.
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap_or(TimeSpec::new(0, 0));
+        let until = now + TimeSpec::from_duration(limit);
+        // SAFETY: initialised, and this thread holds the lock, before and after, also when the time is over.
+        let code = unsafe { libc::pthread_cond_timedwait(self.0.get(), locked.mutex.0.get(), until.as_ref()) };
+        let late = code == libc::ETIMEDOUT;
+        locked.orphaned |= !late && locked.mutex.adopt(code);
+        late
     }
 
     /// Wakes one sleeper.

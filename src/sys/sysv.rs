@@ -165,43 +165,77 @@ pub fn remove_queue(id: i32) {
     unsafe { libc::msgctl(id, libc::IPC_RMID, ptr::null_mut()) };
 }
 
-/// A queue with one of our [`KEYS`].
+/// Which of the two a System V object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// A message queue.
+    Queue,
+    /// A shared memory segment.
+    Segment,
+}
+
+/// A queue or segment with one of our [`KEYS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
+    /// What it is.
+    pub sort: Sort,
     /// Its key.
     pub key: i32,
     /// Its identifier.
     pub id: i32,
-    /// The processes that last sent to it and last received from it, as [`users`] says.
+    /// Permission bits.
+    pub mode: u32,
+    /// Bytes in it.
+    pub bytes: u64,
+    /// The processes that last sent to a queue and last received from it, as [`users`] says; those that made a segment and
+    /// last attached or detached it.
     pub users: [u32; 2],
+    /// How many have a segment attached.
+    pub attached: u32,
+    /// The user that it belongs to.
+    pub user: u32,
 }
 
 impl Found {
-    /// Whether nobody who ever used it is left: every user is a process, and each of them has ended.
+    /// Whether it is as this tool makes them and nobody who ever used it is left: every user is a process, and each of them
+    /// has ended. Process ids are used again: then it is not.
     pub fn is_abandoned(&self) -> bool {
-        self.users.iter().any(|pid| *pid != 0) && self.users.iter().all(|pid| *pid == 0 || process::is_gone(*pid))
+        self.mode & 0o777 == MODE as u32 && self.attached == 0 && self.users != [0, 0] && !self.is_used()
+    }
+
+    /// Whether a process that used it still runs.
+    pub fn is_used(&self) -> bool {
+        self.attached > 0 || self.users.iter().any(|pid| *pid != 0 && !process::is_gone(*pid))
+    }
+
+    /// Removes it.
+    pub fn remove(&self) {
+        match self.sort {
+            Sort::Queue => remove_queue(self.id),
+            Sort::Segment => remove_segment(self.id),
+        }
+    }
+
+    /// What to call it.
+    pub fn words(&self) -> String {
+        let what = if self.sort == Sort::Queue { "queue" } else { "segment" };
+        format!("System V {what} {:#x}", self.key)
     }
 }
 
 /// All queues with one of our keys. Source: `/proc/sysvipc/msg` in proc(5).
 pub fn queues() -> Vec<Found> {
-    let text = std::fs::read_to_string("/proc/sysvipc/msg").unwrap_or_default();
-    text.lines().skip(1).filter_map(found).filter(|queue| KEYS.contains(&queue.key)).collect()
+    table("msg", Sort::Queue)
 }
 
-/// A line of the table: key, msqid, perms, cbytes, qnum, lspid, lrpid, ...
-fn found(line: &str) -> Option<Found> {
-    let mut words = line.split_whitespace();
-    let (key, id) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    let mut words = words.skip(3);
-    let users = [words.next()?.parse().ok()?, words.next()?.parse().ok()?];
-    Some(Found { key, id, users })
+/// All queues and segments with one of our keys.
+pub fn objects() -> Vec<Found> {
+    queues().into_iter().chain(table("shm", Sort::Segment)).collect()
 }
 
-/// Removes the queues with one of our keys that process `pid` was the last to send to or to receive from: what a run that
-/// was killed left behind.
-pub fn remove_queues_of(pid: u32) {
-    queues().iter().filter(|queue| queue.users.contains(&pid)).for_each(|queue| remove_queue(queue.id));
+fn table(name: &str, sort: Sort) -> Vec<Found> {
+    let text = std::fs::read_to_string(format!("/proc/sysvipc/{name}")).unwrap_or_default();
+    text.lines().skip(1).filter_map(|line| found(line, sort)).filter(|found| KEYS.contains(&found.key)).collect()
 }
 
 /// The shared memory segments that process `pid` made and that are still there. Source: `/proc/sysvipc/shm` in proc(5).
@@ -215,12 +249,65 @@ pub fn segments_of(pid: u32) -> Vec<i32> {
     text.lines().skip(1).filter_map(made).collect()
 }
 
-/// Makes a new segment of `len` zeroed bytes and returns its identifier; `None` is a key that nobody can ask for.
+/// A line of a table: key, msqid, perms, cbytes, qnum, lspid, lrpid, uid, ... or key, shmid, perms, size, cpid, lpid, nattch,
+/// uid, ...
+fn found(line: &str, sort: Sort) -> Option<Found> {
+    let words: Vec<_> = line.split_whitespace().collect();
+    let number = |index: usize| words.get(index)?.parse::<u64>().ok();
+    let (users, attached) = match sort {
+        Sort::Queue => ([number(5)? as u32, number(6)? as u32], 0),
+        Sort::Segment => ([number(4)? as u32, number(5)? as u32], number(6)? as u32),
+    };
+    Some(Found {
+        sort,
+        // A key may be negative.
+        key: words.first()?.parse().ok()?,
+        id: words.get(1)?.parse().ok()?,
+        mode: u32::from_str_radix(words.get(2)?, 8).ok()?,
+        bytes: number(3)?,
+        users,
+        attached,
+        user: number(7)? as u32,
+    })
+}
+
+/// Refuses an object that this user did not make for itself alone.
+///
+/// # Errors
+/// `PermissionDenied` that says why; EINVAL or EIDRM when it is gone.
+pub fn own(sort: Sort, id: i32) -> io::Result<()> {
+    let perm = match sort {
+        Sort::Queue => status(id)?.msg_perm,
+        Sort::Segment => {
+            // SAFETY: all zero is a valid value of this structure of integers.
+            let mut found: libc::shmid_ds = unsafe { std::mem::zeroed() };
+            // SAFETY: the kernel writes one such structure.
+            checked(unsafe { libc::shmctl(id, libc::IPC_STAT, &mut found) })?;
+            found.shm_perm
+        }
+    };
+    let me = nix::unistd::geteuid().as_raw();
+    let refused = |why: String| Err(io::Error::new(ErrorKind::PermissionDenied, why));
+    match (perm.uid, u32::from(perm.mode) & 0o777) {
+        (user, _) if user != me || perm.cuid != me => {
+            refused(format!("it belongs to user {user}, made by user {}, and this is user {me}", perm.cuid))
+        }
+        (_, mode) if mode != MODE as u32 => refused(format!("its mode {mode:04o} lets others in")),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the queues of this user with one of our keys whose users have all ended: what runs that were killed left behind.
+pub fn remove_abandoned_queues() {
+    let me = nix::unistd::geteuid().as_raw();
+    queues().iter().filter(|queue| queue.user == me && queue.is_abandoned()).for_each(Found::remove);
+}
+
+/// Makes a new segment of `len` zeroed bytes and returns its identifier.
 ///
 /// # Errors
 /// EEXIST when the key is taken; EINVAL above `/proc/sys/kernel/shmmax`, ENOSPC above `shmall` or `shmmni`, ENOMEM.
-pub fn create_segment(key: Option<i32>, len: usize) -> io::Result<i32> {
-    let key = key.unwrap_or(libc::IPC_PRIVATE);
+pub fn create_segment(key: i32, len: usize) -> io::Result<i32> {
     // SAFETY: shmget takes three integers.
     checked(unsafe { libc::shmget(key, len, libc::IPC_CREAT | libc::IPC_EXCL | MODE) })
 }
@@ -277,18 +364,28 @@ mod tests {
     #[test]
     fn a_table_line_is_read_by_its_columns() {
         let line =
-            " 465567745         32768   600           16          1     4242        0     0     0     0     0  0 0 0";
-        assert_eq!(found(line), Some(Found { key: 465_567_745, id: 32_768, users: [4242, 0] }));
-        assert_eq!(found("key msqid"), None);
+            " 465567745         32768   600           16          1     4242        0     7     0     0     0  0 0 0";
+        let queue = found(line, Sort::Queue).unwrap();
+        assert_eq!((queue.key, queue.id, queue.users, queue.bytes), (465_567_745, 32_768, [4242, 0], 16));
+        assert_eq!((queue.mode, queue.attached, queue.user), (0o600, 0, 7));
+        let line = "-465567745 3 1600 4096 4242 4243 2 7 0 7 0 0 0 0 4096 0";
+        let segment = found(line, Sort::Segment).unwrap();
+        assert_eq!((segment.key, segment.id, segment.users), (-465_567_745, 3, [4242, 4243]));
+        assert_eq!((segment.mode, segment.attached, segment.user), (0o1600, 2, 7));
+        assert_eq!(found("key msqid", Sort::Queue), None);
     }
 
     #[test]
-    fn a_queue_of_a_living_process_is_nobodys_leftover() {
+    fn an_object_of_a_living_process_is_nobodys_leftover() {
         let me = std::process::id();
-        let queue = |users| Found { key: KEYS.start, id: 0, users };
+        let dead = u32::MAX >> 1;
+        let line = format!("{} 0 600 0 0 0 0 0 0 0 0", KEYS.start);
+        let queue = |users| Found { users, ..found(&line, Sort::Queue).unwrap() };
         assert!(!queue([me, 0]).is_abandoned());
-        assert!(!queue([u32::MAX >> 1, me]).is_abandoned());
-        assert!(queue([u32::MAX >> 1, 0]).is_abandoned());
+        assert!(!queue([dead, me]).is_abandoned());
+        assert!(queue([dead, 0]).is_abandoned());
         assert!(!queue([0, 0]).is_abandoned(), "somebody may be about to use it");
+        assert!(!Found { mode: 0o666, ..queue([dead, 0]) }.is_abandoned(), "not as we make them");
+        assert!(!Found { attached: 1, ..queue([dead, 0]) }.is_abandoned(), "somebody has it attached");
     }
 }

@@ -66,10 +66,10 @@ impl Guard for RobustMutex {
         copies: 0,
         max_size: UNLIMITED,
         peer_death: PeerDeath {
-            text: "end-of-file or EPIPE when the peer leaves; ECONNRESET (EOWNERDEAD) at the next locking when it was killed \
-                   inside the lock; nobody is told that it was killed outside, nor is a survivor that sleeps",
-            lock: &[Sign::OwnerDead, Sign::Nothing],
-            ..PeerDeath::UNTOLD
+            text: "end-of-file or EPIPE; a killed peer is noticed within 10 ms of waiting for it; ECONNRESET (EOWNERDEAD) \
+                   when it was killed inside the lock",
+            lock: &[Sign::OwnerDead],
+            ..PeerDeath::WATCHED
         },
         meeting: Meeting::ShmName,
         sources: &[

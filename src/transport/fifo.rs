@@ -10,10 +10,11 @@ use super::pipe::{ends, enlarge};
 use super::ring::{await_peer, nobody};
 use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Error, Phase, Result};
-use crate::names::Name;
+use crate::names::{self, Thing};
 use crate::sys::fd::{Ready, make_fifo, open_fifo, set_nonblocking};
+use crate::sys::trust::{self, Kind};
 use std::io::{self, ErrorKind, PipeReader, PipeWriter};
-use std::os::unix::fs::FileTypeExt;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// See the [module](self).
@@ -64,7 +65,7 @@ impl Transport for Fifo {
 
 /// Both ends of a named pipe that has lost its name already.
 fn pair(dir: &Path) -> io::Result<(PipeReader, PipeWriter)> {
-    let private = tempfile::Builder::new().prefix("ipcost-fifo-").tempdir_in(dir)?;
+    let private = names::folder_in(dir)?;
     let path = private.path().join("fifo");
     make_fifo(&path)?;
     // The reading end first: the writing end cannot be opened without it.
@@ -74,10 +75,22 @@ fn pair(dir: &Path) -> io::Result<(PipeReader, PipeWriter)> {
     Ok((reader.into(), writer.into()))
 }
 
+/// Opens an end of the named pipe that this user made.
+fn open_own(at: &str, end: Ready) -> io::Result<OwnedFd> {
+    match open_fifo(Path::new(at), end).map_err(trust::say) {
+        Ok(fd) => trust::own(&fd, Kind::Fifo).map(|()| fd),
+        // Nobody reads it yet: it may be a stranger's all the same.
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+            trust::own_path(Path::new(at), Kind::Fifo).and(Err(error))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Opens the writing end as soon as a consumer has the reading end.
 fn await_consumer(cfg: &Config, at: &str) -> Result<PipeWriter> {
-    let look = || match open_fifo(Path::new(at), Ready::Write) {
-        Ok(writer) => fifo_only(at).map(|()| Some(writer.into())),
+    let look = || match open_own(at, Ready::Write) {
+        Ok(writer) => Ok(Some(writer.into())),
         Err(error) if nobody_reads(&error) => Ok(None),
         Err(error) => Err(Error::failed(Phase::Start, format!("cannot open {at}")).because(error)),
     };
@@ -92,40 +105,15 @@ fn nobody_reads(error: &io::Error) -> bool {
 /// Makes the name, waits for one producer, and gives the name back.
 fn await_producer(cfg: &Config, at: &str) -> Result<(PipeReader, usize)> {
     let cannot = |error: io::Error| Error::failed(Phase::Start, format!("cannot listen at {at}")).because(error);
-    claim(at)?;
-    make_fifo(Path::new(at)).map_err(cannot)?;
-    let _name = Name::file(at);
-    let reader = PipeReader::from(open_fifo(Path::new(at), Ready::Read).map_err(cannot)?);
+    names::reclaim(&Thing::file(at));
+    let ((), _name) = names::place(Path::new(at), make_fifo)?;
+    let reader = PipeReader::from(open_own(at, Ready::Read).map_err(cannot)?);
     let look = || match hear_hello(&reader) {
         Ok(size) => Ok(Some(size)),
-        // Nobody has the writing end, or somebody who has not spoken yet, or somebody who asked whether the name is taken.
+        // Nobody has the writing end, or somebody who has not spoken yet.
         Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::WouldBlock) => Ok(None),
         Err(error) => Err(Error::failed(Phase::Start, "the producer is not one of ours").because(error)),
     };
     let size = await_peer(cfg.patience, "producer", at, look)?.ok_or_else(|| nobody("producer", at, cfg.patience))?;
     Ok((reader, size))
-}
-
-fn busy(at: &str, why: &str) -> Error {
-    Error::failed(Phase::Start, format!("{at} {why}")).hint("choose another path with --at")
-}
-
-/// Refuses what is not a named pipe.
-fn fifo_only(at: &str) -> Result<()> {
-    match std::fs::symlink_metadata(at) {
-        Ok(found) if !found.file_type().is_fifo() => Err(busy(at, "exists and is not a named pipe")),
-        _ => Ok(()),
-    }
-}
-
-/// Removes a named pipe that a killed consumer left behind; refuses when a living one reads, or when it is none.
-fn claim(at: &str) -> Result<()> {
-    fifo_only(at)?;
-    match open_fifo(Path::new(at), Ready::Write) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) if nobody_reads(&error) => {
-            std::fs::remove_file(at).context(Phase::Start, format!("cannot remove the stale named pipe {at}"))
-        }
-        _ => Err(busy(at, "is in use by another consumer")),
-    }
 }

@@ -12,7 +12,7 @@ use super::{
     buffer_for,
 };
 use crate::error::{Context, Error, Phase, Result};
-use crate::names::Name;
+use crate::names::{self, Identity, Name, Seen, Thing};
 use crate::plan::Wait;
 use crate::sys::notify::Watch;
 use crate::sys::process;
@@ -224,7 +224,8 @@ impl Transport for FileRing {
         let make = || -> io::Result<_> {
             let mut named = Vec::new();
             for _ in 0..3 {
-                named.push(tempfile::NamedTempFile::new_in(&cfg.dir)?);
+                let name = names::invent();
+                named.push(tempfile::Builder::new().prefix(&name).rand_bytes(0).tempfile_in(&cfg.dir)?);
             }
             let files = [named[0].reopen()?, named[1].reopen()?, named[2].reopen()?];
             lay_out(&files, cfg.size)?;
@@ -236,8 +237,9 @@ impl Transport for FileRing {
         };
         make().map_err(|error| {
             Error::failed(Phase::Setup, format!("cannot create the ring's files in {}", cfg.dir.display()))
-                .because(error)
+                .because(&error)
                 .hint("choose a writable folder with space, with --dir")
+                .if_refused(&error)
         })
     }
 
@@ -251,11 +253,11 @@ impl Transport for FileRing {
 }
 
 fn produce(cfg: &Config, at: &str, paths: &[PathBuf; 3]) -> Result<Met<FileRing>> {
-    reclaim(paths);
+    paths.iter().for_each(|path| names::reclaim(&Thing::file(path)));
     let mut names = Vec::new();
     let mut make = |path: &Path| -> Result<File> {
-        let file = create_new(path)?;
-        names.push(Name::file(path));
+        let (file, name) = names::place(path, create_new)?;
+        names.push(name);
         Ok(file)
     };
     let files = [make(&paths[0])?, make(&paths[1])?, make(&paths[2])?];
@@ -277,7 +279,12 @@ fn produce(cfg: &Config, at: &str, paths: &[PathBuf; 3]) -> Result<Met<FileRing>
 
 fn consume(cfg: &Config, at: &str, paths: &[PathBuf; 3]) -> Result<Met<FileRing>> {
     let look = || {
-        let Ok(tail) = open_existing(&paths[1]).map(Index) else { return Ok(None) };
+        let tail = match open_existing(&paths[1]).map(Index) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|error| {
+                Error::failed(Phase::Start, format!("cannot open {at}")).because(error).hint("check who owns the files")
+            })?,
+        };
         // A producer waits for its consumer before it sends: one that is gone left nothing but the names, which the
         // next producer takes over.
         if tail.get(word::MAGIC).unwrap_or(0) != MAGIC || process::is_gone(tail.get(word::PID).unwrap_or(0) as u32) {
@@ -295,24 +302,15 @@ fn consume(cfg: &Config, at: &str, paths: &[PathBuf; 3]) -> Result<Met<FileRing>
     let files = (|| Ok([open(0)?, open(1)?, open(2)?]))().map_err(|error: io::Error| {
         Error::failed(Phase::Start, &cannot).because(error).hint("check who owns the files")
     })?;
+    let seen = |(file, path): (&File, &PathBuf)| {
+        Ok(Seen { thing: Thing::file(path), identity: Identity::of(&file.metadata()?) })
+    };
+    let seen: Vec<Seen> =
+        files.iter().zip(paths).map(seen).collect::<io::Result<_>>().context(Phase::Start, &cannot)?;
     let (_, rx) = ends(files, size as usize, cfg.wait, open).context(Phase::Start, &cannot)?;
     rx.0.mine.put(word::PID, u64::from(std::process::id())).context(Phase::Start, &cannot)?;
-    for path in paths {
-        let _ = std::fs::remove_file(path);
-    }
+    seen.iter().for_each(Seen::remove);
     Ok(Met::Rx(rx, size as usize))
-}
-
-/// Removes the files of a producer that was killed before a consumer came.
-fn reclaim(paths: &[PathBuf; 3]) {
-    let Ok(tail) = open_existing(&paths[1]).map(Index) else { return };
-    let dead = || Some(tail.get(word::MAGIC).ok()? == MAGIC && process::is_gone(tail.get(word::PID).ok()? as u32));
-    if dead() == Some(true) {
-        eprintln!("removing {}, left behind by a producer that is gone", paths[0].display());
-        for path in paths {
-            let _ = std::fs::remove_file(path);
-        }
-    }
 }
 
 impl Sender for Tx {

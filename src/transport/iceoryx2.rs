@@ -34,8 +34,8 @@ use ::iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Where shared memory objects have their names.
@@ -148,12 +148,16 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let (pid, next) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        Self { root: format!("/tmp/ipcost-iox2-{pid}-{next}").into(), prefix: format!("ipcost_{pid}_{next}_") }
+        let name = crate::names::invent();
+        Self { root: format!("/tmp/{name}").into(), prefix: format!("{name}_") }
     }
 
     fn config(&self) -> io::Result<::iceoryx2::config::Config> {
+        // The crate leaves a folder that is there as it is.
+        match std::fs::DirBuilder::new().mode(0o700).create(&self.root) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
         let mut config = ::iceoryx2::config::Config::default();
         config.global.prefix = failed("use a prefix", FileName::new(self.prefix.as_bytes()))?;
         config.global.set_root_path(&failed("use a path", Path::new(self.root.as_os_str().as_bytes()))?);
@@ -263,7 +267,8 @@ fn wait_for<R>(
             // The last two are for descriptors, and this mechanism does not list them.
             Wait::Block | Wait::Poll | Wait::Epoll => true,
             Wait::Hybrid(most) => looks >= most,
-            Wait::Spin | Wait::Yield => false,
+            // The mechanism does not honour the last two.
+            Wait::Spin | Wait::Yield | Wait::Poll | Wait::Epoll => false,
         };
         looks = looks.wrapping_add(1);
         ask = looks.is_multiple_of(LOOKS_PER_CHECK).then_some(true);

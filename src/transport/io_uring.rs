@@ -9,14 +9,14 @@
 //! (IORING_SETUP_DEFER_TASKRUN), where a wait that only looks would never see anything.
 //!
 //! `io-uring-sqpoll` leaves even the submission to a kernel thread that polls the queue. A spin then makes no system call at
-//! all, for the price of that thread's CPU: one for each party, in addition to the parties themselves. With fewer than four
-//! CPUs two spinning parties and their threads take time slices from each other, milliseconds for a message
-//! on two: a spin is refused there. It does not yield, because what it waits for is not the scheduler's next choice,
+//! all, for the price of that thread's CPU: one for each side of a link, and among many parties one for each end, in
+//! addition to the parties themselves. With fewer CPUs than that, spinning parties and their threads take time slices from
+//! each other, milliseconds for a message between two parties on two CPUs: a spin is refused there. It does not yield, because what it waits for is not the scheduler's next choice,
 //! nor spin before it sleeps, because looks are what the thread is there for.
 //! Source: io_uring(7), io_uring_setup(2), io_uring_enter(2), unix(7), crate io-uring.
 
 use super::bytes::{hear_end, say_hello};
-use super::unix_stream::{accept_one, nobody_at, size_buffers};
+use super::unix_stream::{accept_one, reach, size_buffers};
 use super::{
     ALL_WAITS, BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport,
     UNLIMITED,
@@ -37,9 +37,6 @@ pub struct Ringed<const POLLED: bool>;
 pub type IoUring = Ringed<false>;
 /// `io-uring-sqpoll`.
 pub type IoUringSqpoll = Ringed<true>;
-
-/// CPUs that two spinning parties and the two threads that poll for them keep busy.
-const POLLED_SPIN_CPUS: usize = 4;
 
 /// What both kinds of ends are.
 #[derive(Debug)]
@@ -97,6 +94,19 @@ fn permitted(polled: bool) -> Result<()> {
     }
 }
 
+/// Refuses a spin where the parties and the threads that poll for them have less than a CPU each.
+fn enough_cpus(cfg: &Config, cpus: usize) -> Result<()> {
+    let Config { busy, pollable, .. } = cfg;
+    if cpus >= busy + pollable {
+        return Ok(());
+    }
+    let what = format!(
+        "{busy} parties that spin and {pollable} threads that poll need {} CPUs, and here are {cpus}",
+        busy + pollable
+    );
+    Err(Error::unsupported(what).hint("use --wait block"))
+}
+
 impl<const POLLED: bool> Ringed<POLLED> {
     fn poller() -> Option<Arc<Poller>> {
         POLLED.then(Arc::default)
@@ -105,20 +115,17 @@ impl<const POLLED: bool> Ringed<POLLED> {
     fn pair(cfg: &Config) -> Result<[UnixStream; 2]> {
         permitted(POLLED)?;
         if POLLED {
-            cfg.note("kernel threads", "one for each party; their CPU time is in no column");
-            let cpus = cpu::allowed().map_or(1, |allowed| allowed.len());
-            if cfg.wait == Wait::Spin && cpus < POLLED_SPIN_CPUS {
-                let what =
-                    format!("two parties that spin and two threads that poll need four CPUs, and here are {cpus}");
-                return Err(Error::unsupported(what).hint("use --wait block"));
+            cfg.note("kernel threads", format!("{}; their CPU time is in no column", cfg.pollable));
+            if cfg.wait == Wait::Spin {
+                enough_cpus(cfg, cpu::allowed().map_or(1, |allowed| allowed.len()))?;
             }
         }
-        let make = || {
+        let make = || -> io::Result<_> {
             let (a, b) = UnixStream::pair()?;
             size_buffers(cfg, [&a, &b])?;
             Ok([a, b])
         };
-        make().map_err(|error: io::Error| Error::failed(Phase::Setup, "cannot create a socket pair").because(error))
+        make().context(Phase::Setup, "cannot create a socket pair")
     }
 
     fn side(cfg: &Config, socket: UnixStream) -> Result<SideOf<Self>> {
@@ -157,7 +164,7 @@ impl<const POLLED: bool> Transport for Ringed<POLLED> {
         permitted(POLLED)?;
         match role {
             Role::Producer => {
-                let socket = UnixStream::connect(at).map_err(|error| nobody_at(at, &error))?;
+                let socket = reach(at)?;
                 let what = format!("cannot talk to the consumer at {at}");
                 say_hello(&socket, cfg.size).context(Phase::Start, what)?;
                 Ok(Met::Tx(Tx(End::new(socket, cfg, cfg.size, Self::poller()))))
@@ -219,5 +226,27 @@ impl Receiver for Rx {
             return Err(hear_end(filled, message.len()));
         }
         Ok(read(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Plan, Several, Workload};
+
+    #[test]
+    fn each_lane_of_many_parties_needs_a_cpu_for_its_thread() {
+        let needs = |workload, peers| {
+            let cfg =
+                Config::new(&Plan { workload, several: Several { peers, ..Several::default() }, ..Plan::default() });
+            (1..100).find(|cpus| enough_cpus(&cfg, *cpus).is_ok()).unwrap()
+        };
+        assert_eq!(needs(Workload::PingPong, None), 4);
+        // Two parties of each pair, and a thread for each end.
+        assert_eq!(needs(Workload::Pairs, Some(1)), 4);
+        assert_eq!(needs(Workload::Pairs, Some(4)), 16);
+        // The hub has an end for each peer.
+        assert_eq!(needs(Workload::FanIn, Some(4)), 5 + 8);
+        assert_eq!(needs(Workload::FanOut, Some(2)), 3 + 4);
     }
 }

@@ -5,20 +5,24 @@
 //! in the file system. Source: crate documentation of `interprocess` 2.4, unix(7).
 
 use super::bytes::{ByteRx, ByteTx, say_hello};
-use super::unix_stream::{await_hello, claim_path, nobody_at, size_buffers};
+use super::unix_stream::{await_hello, reach_by, size_buffers};
 use super::{
     BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Side, SideOf, Spec, Transport, UNLIMITED,
 };
 use crate::error::{Context, Phase, Result};
+use crate::names::{self, Thing};
+use crate::sys::net::from_folder;
+use crate::sys::trust;
 use interprocess::local_socket::prelude::*;
 use interprocess::local_socket::{
     GenericFilePath, GenericNamespaced, ListenerNonblockingMode, ListenerOptions, Name, Stream,
 };
+use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -59,12 +63,14 @@ fn raw(stream: &Stream) -> &UnixStream {
 
 /// A connected pair, made as the crate makes one: listen, connect, accept.
 fn pair(cfg: &Config) -> io::Result<(Handle, Handle)> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("ipcost-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let name = name.to_ns_name::<GenericNamespaced>()?;
+    let name = names::invent().to_ns_name::<GenericNamespaced>()?;
     let listener = ListenerOptions::new().name(name.clone()).create_sync()?;
     let near = Stream::connect(name)?;
-    let far = listener.accept()?;
+    let mut far = listener.accept()?;
+    // Abstract names have no permissions: whoever sees one may connect, and came first then.
+    while !trust::is_self(raw(&far))? {
+        far = listener.accept()?;
+    }
     size_buffers(cfg, [raw(&near), raw(&far)])?;
     Ok((Handle(Arc::new(near)), Handle(Arc::new(far))))
 }
@@ -74,8 +80,8 @@ fn side(cfg: &Config, handle: Handle) -> io::Result<SideOf<LocalSocket>> {
     Ok(Side { tx, rx: ByteRx::new(handle, cfg.size, cfg.wait)? })
 }
 
-fn path_name(at: &str) -> Result<Name<'_>> {
-    at.to_fs_name::<GenericFilePath>().context(Phase::Start, format!("{at} is no path for a socket"))
+fn path_name(path: &Path) -> io::Result<Name<'_>> {
+    path.to_fs_name::<GenericFilePath>()
 }
 
 impl Transport for LocalSocket {
@@ -113,19 +119,25 @@ impl Transport for LocalSocket {
     fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {
         match role {
             Role::Producer => {
-                let stream = Stream::connect(path_name(at)?).map_err(|error| nobody_at(at, &error))?;
-                let stream = Handle(Arc::new(stream));
+                let connect = |path: &Path| Stream::connect(path_name(path)?).map(|stream| Handle(Arc::new(stream)));
+                let stream = reach_by(at, connect)?;
                 let tx = say_hello(stream.clone(), cfg.size).and_then(|()| ByteTx::new(stream, cfg.size, cfg.wait));
                 Ok(Met::Tx(tx.context(Phase::Start, format!("cannot talk to the consumer at {at}"))?))
             }
             Role::Consumer => {
-                claim_path(at)?;
-                let listener = ListenerOptions::new().name(path_name(at)?).create_sync();
-                let listener = listener.context(Phase::Start, format!("cannot listen at {at}"))?;
-                let _name = crate::names::Name::file(at);
+                names::reclaim(&Thing::file(at));
+                let (listener, _name) = names::place(Path::new(at), |draft| {
+                    let (_folder, near) = from_folder(draft)?;
+                    // The name changes, so the crate must not remove it.
+                    let options = ListenerOptions::new().mode(0o600).reclaim_name(false);
+                    options.name(path_name(&near)?).create_sync()
+                })?;
                 let mode = listener.set_nonblocking(ListenerNonblockingMode::Accept);
                 mode.context(Phase::Start, format!("cannot listen at {at}"))?;
-                let (stream, size) = await_hello(cfg, at, || listener.accept())?;
+                let (stream, size) = await_hello(cfg, at, || {
+                    let stream = listener.accept()?;
+                    trust::own_peer(raw(&stream)).map(|()| stream)
+                })?;
                 let stream = Handle(Arc::new(stream));
                 let rx = ByteRx::new(stream, size, cfg.wait).context(Phase::Start, "cannot prepare the socket")?;
                 Ok(Met::Rx(rx, size))

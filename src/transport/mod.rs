@@ -201,6 +201,11 @@ pub struct Config {
     pub wait: Wait,
     /// Whether the ends are in different processes.
     pub processes: bool,
+    /// Parties that carry messages all the time, and may spin.
+    pub busy: usize,
+    /// What each needs a helper of its own, for a mechanism that has helpers: the two sides of a link, or both ends of each
+    /// channel among many parties.
+    pub pollable: usize,
     /// Where files go; the system's temporary folder by default.
     pub dir: PathBuf,
     /// Whether a TCP connection may hold small messages back (Nagle's algorithm).
@@ -231,6 +236,8 @@ impl Config {
             size: plan.carried_size(),
             wait: plan.wait,
             processes: plan.parties == Parties::Process,
+            busy: plan.busy(),
+            pollable: 2 * plan.peers().max(1),
             dir: plan.dir.clone().unwrap_or_else(std::env::temp_dir),
             nagle: plan.nagle,
             pages: plan.pages,

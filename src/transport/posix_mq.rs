@@ -8,12 +8,12 @@
 //! for every message; a message of higher priority, which overtakes those before it. Source: mq_overview(7).
 
 use super::bytes::pause;
-use super::ring::{Backing, Memfd, await_peer, find_as, host_as, join, message_size, posix_name, reclaim};
+use super::ring::{Backing, Memfd, await_peer, find_as, host_as, join_all, message_size, posix_name};
 use super::{
     ALL_WAITS, BOTH, Bound, Config, Family, IN_FLIGHT, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec, Transport,
 };
 use crate::error::{Context, Error, Phase, Result};
-use crate::names::{Name, Thing};
+use crate::names::{self, Name, Seen, Thing};
 use crate::plan::Wait;
 use crate::shm::region::{Farewell, PAGE, Region, RingShape, View};
 use crate::sys::fd::{Ready, set_nonblocking};
@@ -136,8 +136,9 @@ fn make_queue(cfg: &Config, name: &str) -> Result<Queue> {
             Err(error) if mqueue::is_over_bytes(&error) => return Ok(None),
             Err(error) => {
                 return Err(Error::failed(Phase::Setup, format!("cannot create the message queue {name}"))
-                    .because(error)
-                    .hint("choose another name with --at, or a smaller --size"));
+                    .because(&error)
+                    .hint("choose another name with --at, or a smaller --size")
+                    .if_refused(&error));
             }
         }
     };
@@ -188,7 +189,7 @@ impl Transport for PosixMq {
     }
 
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
-        let name = format!("/ipcost-{}-{:08x}", std::process::id(), fastrand::u32(..));
+        let name = format!("/{}", names::invent());
         let queue = make_queue(cfg, &name)?;
         let other = Queue::open(&name, Use::Receive);
         mqueue::unlink(&name);
@@ -203,23 +204,23 @@ impl Transport for PosixMq {
         // The page in which both say who they are has the queue's name, in the other name space.
         let (name, _) = posix_name(at)?;
         let cannot = format!("cannot use the message queue {at}");
-        let open = |what| Queue::open(&name, what).context(Phase::Start, &cannot);
+        let open = |what| Queue::open_own(&name, what).context(Phase::Start, &cannot);
+        let thing = Thing::Queue(name.clone());
         match role {
             Role::Producer => {
                 let mut made = None;
                 let shape = RingShape { size: cfg.size, stride: 0, slots: 0 };
-                if reclaim::<Memfd>(at) {
-                    mqueue::unlink(&name);
-                }
+                names::reclaim(&thing);
                 let (post, page) = host_as::<Memfd>(cfg, at, MAGIC, shape.region_len(), shape, |_| {
                     let queue = make_queue(cfg, &name)?;
-                    made = Some((queue, open(Use::Receive)?, Name::of(Thing::Queue(name.clone()))));
+                    made = Some((queue, Name::written(thing)?, open(Use::Receive)?));
                     Ok(())
                 })?;
-                let Some((queue, theirs, name)) = made else { unreachable!("the host lays out what it made") };
+                let Some((queue, name, theirs)) = made else { unreachable!("the host lays out what it made") };
                 let (farewell, mut buffer) = (Farewell::lay(&post.region), room(cfg.size));
                 process::when_gone(post.peer(), move || receiver_leaves(&farewell, &theirs, &mut buffer));
-                let manners = Manners::new(&post.region, cfg.wait, vec![page, name]);
+                // The queue first, and the page that tells of it last.
+                let manners = Manners::new(&post.region, cfg.wait, vec![name, page]);
                 Ok(Met::Tx(Tx::new(queue, cfg.size, manners).context(Phase::Start, &cannot)?))
             }
             Role::Consumer => {
@@ -228,8 +229,9 @@ impl Transport for PosixMq {
                 let size = message_size(&region);
                 let rx =
                     Rx::new(queue, size, Manners::new(&region, cfg.wait, vec![])).context(Phase::Start, &cannot)?;
-                let post = join(&region, &page)?;
-                mqueue::unlink(&name);
+                let identity = thing.identity().ok_or(ErrorKind::NotFound).context(Phase::Start, &cannot)?;
+                // As the producer: the page goes last.
+                let post = join_all(&region, &[Seen { thing, identity }, page])?;
                 let farewell = Farewell::lay(&region);
                 process::when_gone(post.peer(), move || sender_leaves(&farewell, &theirs));
                 Ok(Met::Rx(rx, size))

@@ -9,12 +9,13 @@ use super::{
     UNLIMITED, buffer_for,
 };
 use crate::error::{Context, Error, Phase, Result};
-use crate::names::{Name, Thing};
+use crate::names::{self, Identity, Name, Seen, Thing};
 use crate::plan::{Parties, Wait};
 use crate::shm::futex::Scope;
 use crate::shm::region::{Occupants, PAGE, Region, RingRx, RingShape, RingTx, View, occupants};
 use crate::shm::ring::{Manner, Stop};
 use crate::shm::wait::Berth;
+use crate::sys::trust::{self, Kind};
 use crate::sys::{map, process};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -27,11 +28,6 @@ use std::time::{Duration, Instant};
 
 /// "ipc" and a version: what the first word of a laid-out region says.
 const MAGIC: u32 = 0x6970_6301;
-
-/// Whether a tag is of this crate, whatever kind of region it stands for.
-fn is_ours(magic: u32) -> bool {
-    magic >> 8 == MAGIC >> 8
-}
 
 /// The memory under a ring.
 pub trait Backing: Sized + 'static {
@@ -62,9 +58,18 @@ pub trait Backing: Sized + 'static {
     ///
     /// # Errors
     /// When the mechanism has no names, or what lies there cannot be opened.
-    fn open(at: &str) -> Result<Option<(Region, Thing)>> {
+    fn open(at: &str) -> Result<Option<(Region, Seen)>> {
         let _ = at;
         Err(unnamed(Self::SPEC))
+    }
+
+    /// Removes what a dead program of this user left as `at`; leaves everything else alone.
+    ///
+    /// # Errors
+    /// When `at` is no name.
+    fn reclaim(at: &str) -> Result<()> {
+        let _ = at;
+        Ok(())
     }
 }
 
@@ -220,7 +225,7 @@ pub(super) fn host_as<B: Backing>(
     shape: RingShape,
     lay: impl FnOnce(&Arc<Region>) -> Result<()>,
 ) -> Result<(Post, Name)> {
-    reclaim::<B>(at);
+    B::reclaim(at)?;
     let (region, name) = B::create(at, len)?;
     let region = Arc::new(region);
     lay(&region)?;
@@ -236,12 +241,12 @@ pub(super) fn host_as<B: Backing>(
 }
 
 /// The consumer's half: waits for a region that a living producer has laid out as `at`.
-pub(super) fn find<B: Backing>(cfg: &Config, at: &str) -> Result<(Arc<Region>, Thing)> {
+pub(super) fn find<B: Backing>(cfg: &Config, at: &str) -> Result<(Arc<Region>, Seen)> {
     find_as::<B>(cfg, at, MAGIC)
 }
 
 /// As [`find`], for regions with this tag.
-pub(super) fn find_as<B: Backing>(cfg: &Config, at: &str, magic: u32) -> Result<(Arc<Region>, Thing)> {
+pub(super) fn find_as<B: Backing>(cfg: &Config, at: &str, magic: u32) -> Result<(Arc<Region>, Seen)> {
     let found = await_peer(cfg.patience, "producer", at, || {
         let Some((region, thing)) = B::open(at)? else { return Ok(None) };
         let region = Arc::new(region);
@@ -277,7 +282,12 @@ pub(super) fn ring_shape(region: &Arc<Region>, at: &str) -> Result<RingShape> {
 ///
 /// # Errors
 /// When another consumer was faster: there is room for one, and the name is then that one's to remove.
-pub(super) fn join(region: &Arc<Region>, thing: &Thing) -> Result<Post> {
+pub(super) fn join(region: &Arc<Region>, seen: &Seen) -> Result<Post> {
+    join_all(region, std::slice::from_ref(seen))
+}
+
+/// As [`join`], where there are more names than one: they are removed in this order.
+pub(super) fn join_all(region: &Arc<Region>, seen: &[Seen]) -> Result<Post> {
     let mut post = Post::new(region, 1);
     // Acquire and Release as for every store of an id.
     let seat = &post.occupants.pids[1];
@@ -285,7 +295,7 @@ pub(super) fn join(region: &Arc<Region>, thing: &Thing) -> Result<Post> {
         return Err(Error::failed(Phase::Start, "another consumer came first").hint("start a pair of its own for each"));
     }
     post.take_up();
-    thing.remove();
+    seen.iter().for_each(Seen::remove);
     Ok(post)
 }
 
@@ -379,15 +389,18 @@ impl Backing for Memfd {
     }
 
     fn create(at: &str, len: usize) -> Result<(Region, Name)> {
-        let (name, path) = posix_name(at)?;
-        let file = map::create_posix(&name, len).map_err(|error| cannot_create(&path, &error))?;
-        let name = Name::file(&path);
+        let (_, path) = posix_name(at)?;
+        let (file, name) = names::place(&path, |draft| map::create_posix(&posix_draft(draft), len))?;
         Ok((map::map_file(&file).context(Phase::Start, "cannot map shared memory")?, name))
     }
 
-    fn open(at: &str) -> Result<Option<(Region, Thing)>> {
+    fn open(at: &str) -> Result<Option<(Region, Seen)>> {
         let (name, path) = posix_name(at)?;
         open_mapped(map::open_posix(&name), path)
+    }
+
+    fn reclaim(at: &str) -> Result<()> {
+        posix_name(at).map(|(_, path)| names::reclaim(&Thing::file(path)))
     }
 }
 
@@ -435,14 +448,20 @@ impl Backing for MappedFile {
     }
 
     fn create(at: &str, len: usize) -> Result<(Region, Name)> {
-        let file = create_new(Path::new(at))?;
-        let name = Name::file(at);
-        map::allocate(&file, len).map_err(|error| cannot_create(Path::new(at), &error))?;
+        let (file, name) = names::place(Path::new(at), |draft| {
+            let file = create_new(draft)?;
+            map::allocate(&file, len).inspect_err(|_| drop(std::fs::remove_file(draft))).map(|()| file)
+        })?;
         Ok((map::map_file(&file).context(Phase::Start, "cannot map the file")?, name))
     }
 
-    fn open(at: &str) -> Result<Option<(Region, Thing)>> {
+    fn open(at: &str) -> Result<Option<(Region, Seen)>> {
         open_mapped(open_existing(Path::new(at)), at.into())
+    }
+
+    fn reclaim(at: &str) -> Result<()> {
+        names::reclaim(&Thing::file(at));
+        Ok(())
     }
 }
 
@@ -465,7 +484,6 @@ impl Backing for Segment {
     };
 
     fn region(_: &Config, len: usize) -> Result<Region> {
-        // The crate does not allocate what it maps: without this look a full /dev/shm is a SIGBUS in the middle of a run.
         let free = nix::sys::statvfs::statvfs("/dev/shm").context(Phase::Setup, "cannot look at /dev/shm")?;
         let free = free.blocks_available() * free.fragment_size();
         if (len as u64) > free {
@@ -474,33 +492,46 @@ impl Backing for Segment {
         }
         let mut segment = shared_memory::ShmemConf::new()
             .size(len)
+            .os_id(format!("/{}", names::invent()))
             .create()
             .context(Phase::Setup, "the shared_memory crate cannot create a segment")?;
+        // The crate does not allocate what it maps: without this a full /dev/shm is a SIGBUS in the middle of a run.
+        let taken = map::open_posix(segment.get_os_id()).and_then(|file| map::allocate(&file, len));
         // The owner's drop would unlink the name in whichever process drops first, so the name goes now.
         segment.set_owner(false);
         map::unlink_posix(segment.get_os_id());
+        taken.context(Phase::Setup, format!("/dev/shm has no {len} bytes for a segment"))?;
         map::adopt(segment, len).context(Phase::Setup, "the shared_memory crate mapped too little")
     }
 
     fn create(at: &str, len: usize) -> Result<(Region, Name)> {
-        let (name, path) = posix_name(at)?;
-        let mut segment =
-            shared_memory::ShmemConf::new().size(len).os_id(name).create().map_err(|error| {
-                Error::failed(Phase::Start, format!("cannot create {}", path.display())).because(error)
-            })?;
+        let (_, path) = posix_name(at)?;
+        let create = |draft: &Path| {
+            let segment = shared_memory::ShmemConf::new().size(len).os_id(posix_draft(draft)).create();
+            let segment = segment.map_err(io::Error::other)?;
+            // As for `region`; the crate's handle removes the draft on the way out.
+            map::open_posix(segment.get_os_id()).and_then(|file| map::allocate(&file, len)).map(|()| segment)
+        };
+        let (mut segment, name) = names::place(&path, create)?;
         segment.set_owner(false);
-        let name = Name::file(&path);
         Ok((map::adopt(segment, len).context(Phase::Start, "the shared_memory crate mapped too little")?, name))
     }
 
-    fn open(at: &str) -> Result<Option<(Region, Thing)>> {
+    fn open(at: &str) -> Result<Option<(Region, Seen)>> {
         let (name, path) = posix_name(at)?;
+        // The crate opens whatever has the name. Once it is known to be this user's, nobody else can exchange it: the folder
+        // lets only owners rename and remove.
+        let Some((_, seen)) = opened(map::open_posix(&name), &path)? else { return Ok(None) };
         let Ok(segment) = shared_memory::ShmemConf::new().os_id(name).open() else { return Ok(None) };
         let len = segment.len();
         if len < PAGE {
             return Ok(None);
         }
-        Ok(Some((map::adopt(segment, len).context(Phase::Start, "cannot use the segment")?, Thing::File(path))))
+        Ok(Some((map::adopt(segment, len).context(Phase::Start, "cannot use the segment")?, seen)))
+    }
+
+    fn reclaim(at: &str) -> Result<()> {
+        Memfd::reclaim(at)
     }
 }
 
@@ -528,7 +559,10 @@ impl Backing for Heap {
 }
 
 fn no_file(what: String, error: &io::Error) -> Error {
-    Error::failed(Phase::Setup, what).because(error).hint("choose a writable folder with space, with --dir")
+    Error::failed(Phase::Setup, what)
+        .because(error)
+        .hint("choose a writable folder with space, with --dir")
+        .if_refused(error)
 }
 
 /// The POSIX name and the path that `at` means.
@@ -540,49 +574,45 @@ pub(super) fn posix_name(at: &str) -> Result<(String, PathBuf)> {
     Ok((format!("/{name}"), Path::new("/dev/shm").join(name)))
 }
 
-fn cannot_create(path: &Path, error: &io::Error) -> Error {
-    Error::failed(Phase::Start, format!("cannot create {}", path.display()))
-        .because(error)
-        .hint("choose another name with --at, or make space")
+/// The POSIX name of a draft in the folder of such names.
+fn posix_draft(draft: &Path) -> String {
+    format!("/{}", draft.file_name().unwrap_or_default().to_string_lossy())
 }
 
 /// Makes a new file that only its owner can read.
-pub(super) fn create_new(path: &Path) -> Result<File> {
-    let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
-    made.map_err(|error| cannot_create(path, &error))
+pub(super) fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Opens a file that a peer made; never through a symbolic link.
+/// Opens a file that a peer of this user made; never through a symbolic link, and nothing that others can open.
 pub(super) fn open_existing(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_NOFOLLOW).open(path)
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).map_err(trust::say)?;
+    trust::own(&file, Kind::File)?;
+    Ok(file)
 }
 
-/// Maps what was opened; nothing there yet, or too short to be laid out, is `None`.
-fn open_mapped(file: io::Result<File>, path: PathBuf) -> Result<Option<(Region, Thing)>> {
+/// What was opened, if it is this user's alone, and what it is; nothing there yet is `None`.
+fn opened(file: io::Result<File>, path: &Path) -> Result<Option<(File, Seen)>> {
     let cannot = |error: io::Error| {
         Error::failed(Phase::Start, format!("cannot open {}", path.display())).because(error).hint("check its owner")
     };
-    let file = match file {
+    let file = match file.map_err(trust::say) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(cannot(error)),
     };
-    if file.metadata().map_err(cannot)?.len() < PAGE as u64 {
-        return Ok(None);
-    }
-    let region = map::map_file(&file).map_err(cannot)?;
-    Ok(Some((region, Thing::File(path))))
+    trust::own(&file, Kind::File).map_err(cannot)?;
+    let identity = Identity::of(&file.metadata().map_err(cannot)?);
+    Ok(Some((file, Seen { thing: Thing::file(path), identity })))
 }
 
-/// Removes a region whose producer was killed before a consumer came; leaves everything else alone. Says whether it did.
-pub(super) fn reclaim<B: Backing>(at: &str) -> bool {
-    let Ok(Some((region, thing))) = B::open(at) else { return false };
-    let header = occupants(&Arc::new(region));
-    let pid = header.pids[0].load(Ordering::Acquire);
-    let left = is_ours(header.magic.load(Ordering::Acquire)) && pid != 0 && process::is_gone(pid);
-    if left {
-        eprintln!("removing {at}, left behind by process {pid}");
-        thing.remove();
+/// Maps what was opened; nothing there yet, or too short to be laid out, is `None`.
+fn open_mapped(file: io::Result<File>, path: PathBuf) -> Result<Option<(Region, Seen)>> {
+    let Some((file, seen)) = opened(file, &path)? else { return Ok(None) };
+    let cannot = || format!("cannot map {}", path.display());
+    if file.metadata().context(Phase::Start, cannot())?.len() < PAGE as u64 {
+        return Ok(None);
     }
-    left
+    Ok(Some((map::map_file(&file).context(Phase::Start, cannot())?, seen)))
 }

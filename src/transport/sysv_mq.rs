@@ -6,14 +6,13 @@
 //! removes the queue, which wakes a waiting sender (EIDRM).
 //!
 //! A System V object outlives its users. The receiver removes the queue, or the process that made it when nobody else
-//! receives; a run that is killed leaves it, and its launcher removes it by the process ids that it names
-//! ([`sysv::remove_queues_of`]). Whatever is left even so has a key of ours and names processes that have ended
-//! ([`sysv::Found::is_abandoned`]). Rejected: `IPC_PRIVATE`, whose leftovers nobody can recognise; a guarding process,
+//! receives; a run that is killed leaves it, with a key of ours and naming processes that have all ended
+//! ([`sysv::Found::is_abandoned`]), and its launcher removes it, or `ipcost clean`. Rejected: `IPC_PRIVATE`, whose leftovers nobody can recognise; a guarding process,
 //! which dies of the same signal. Source: sysvipc(7), msgop(2), msgctl(2).
 
 use super::bytes::{hear_hello, say_hello};
 use super::ring::{await_peer, nobody};
-use super::sysv_shm::{parse_key, taken};
+use super::sysv_shm::{parse_key, remove_abandoned, taken};
 use super::{
     ALL_WAITS, BOTH, Bound, Config, Family, IN_FLIGHT, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec,
     Transport, UNLIMITED,
@@ -22,7 +21,7 @@ use crate::error::{Error, Phase, Result};
 use crate::names::{Name, Thing};
 use crate::plan::Wait;
 use crate::sys::process;
-use crate::sys::sysv::{self, Letter, Patience};
+use crate::sys::sysv::{self, Letter, Patience, Sort};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -146,7 +145,7 @@ fn no_queue(error: &io::Error) -> Error {
             ))
         }
         Some(libc::ENOSYS) => Error::unsupported(what).because(error).hint("the kernel needs CONFIG_SYSVIPC"),
-        _ => Error::failed(Phase::Setup, what).because(error),
+        _ => Error::failed(Phase::Setup, what).because(error).if_refused(error),
     }
 }
 
@@ -194,7 +193,7 @@ impl Transport for SysvMq {
         let key = parse_key(at)?;
         match role {
             Role::Producer => {
-                reclaim(key, at);
+                remove_abandoned(Sort::Queue, key, at);
                 let queue = make_queue(cfg, key).map_err(|error| match error.kind() {
                     ErrorKind::AlreadyExists => taken(at, "message queue", &error),
                     _ => no_queue(&error),
@@ -231,6 +230,10 @@ fn find(key: i32, at: &str) -> Result<Option<(i32, u32, usize)>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(cannot(error)),
     };
+    match sysv::own(Sort::Queue, id) {
+        Err(error) if sysv::is_removed(&error) => return Ok(None),
+        owned => owned.map_err(cannot)?,
+    }
     let producer = match sysv::users(id) {
         Ok([producer, 0]) if producer != 0 && !process::is_gone(producer) => producer,
         _ => return Ok(None),
@@ -244,14 +247,6 @@ fn find(key: i32, at: &str) -> Result<Option<(i32, u32, usize)>> {
     }
     let size = hear_hello(hello.text()).map_err(cannot)?;
     Ok(Some((id, producer, size)))
-}
-
-/// Removes the queue with that key if all who used it are gone; leaves everything else alone.
-fn reclaim(key: i32, at: &str) {
-    for left in sysv::queues().iter().filter(|queue| queue.key == key && queue.is_abandoned()) {
-        eprintln!("removing {at}, left behind by process {}", left.users[0]);
-        sysv::remove_queue(left.id);
-    }
 }
 
 /// Says in the queue that its sender left. It has no text, so there is room for it unless the messages have a byte each and

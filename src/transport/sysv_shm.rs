@@ -1,16 +1,17 @@
 //! The ring of `shm-ring` in a System V shared memory segment.
 //!
 //! Key decision: the segment is marked for removal as soon as it is attached. On Linux it then lives until the last process
-//! detaches it, so that nothing is left behind whatever ends the run, and a fork inherits the attachment. Only two programs
-//! that are started separately need the key, and the consumer removes it as soon as it has attached. Rejected: the key
-//! for the length of the run, which a killed run leaves in the system's table. Source: shmget(2), shmop(2), shmctl(2).
+//! detaches it, so that a run leaves nothing behind unless it is killed between these two calls, and a fork inherits the
+//! attachment. Only two programs that are started separately need the key for longer, and the consumer removes it as soon
+//! as it has attached. Rejected: the key for the length of the run, which a killed run leaves in the system's table;
+//! `IPC_PRIVATE`, whose leftovers nobody can recognise. Source: shmget(2), shmop(2), shmctl(2).
 
 use super::ring::{Backing, Ring};
 use super::{ALL_WAITS, BOTH, Bound, Config, Family, Meeting, PeerDeath, Spec, UNLIMITED, buffer_for};
 use crate::error::{Context, Error, Phase, Result};
-use crate::names::{Name, Thing};
+use crate::names::{Identity, Name, Seen, Thing};
 use crate::shm::region::{PAGE, Region, RingShape};
-use crate::sys::sysv;
+use crate::sys::sysv::{self, Found, Sort};
 use std::io::{self, ErrorKind};
 
 /// See the [module](self).
@@ -51,14 +52,20 @@ impl Backing for SysvSegment {
         for (name, note) in [("shmmax", "kernel.shmmax, bytes"), ("shmall", "kernel.shmall, pages")] {
             cfg.note(note, sysv::setting(name).map_or("unknown".into(), |value| value.to_string()));
         }
-        let id = sysv::create_segment(None, len).map_err(|error| no_segment(len, &error))?;
+        let id = loop {
+            match sysv::create_segment(fastrand::i32(sysv::KEYS), len) {
+                // Somebody has that key: one of a million others is free.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                other => break other.map_err(|error| no_segment(len, &error))?,
+            }
+        };
         let region = sysv::attach(id).context(Phase::Setup, "cannot attach a System V segment");
         sysv::remove_segment(id);
         region
     }
 
     fn create(at: &str, len: usize) -> Result<(Region, Name)> {
-        let id = sysv::create_segment(Some(parse_key(at)?), len).map_err(|error| match error.kind() {
+        let id = sysv::create_segment(parse_key(at)?, len).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => taken(at, "segment", &error),
             _ => no_segment(len, &error),
         })?;
@@ -66,16 +73,35 @@ impl Backing for SysvSegment {
         Ok((sysv::attach(id).context(Phase::Start, format!("cannot attach the segment with key {at}"))?, name))
     }
 
-    fn open(at: &str) -> Result<Option<(Region, Thing)>> {
-        let found = sysv::find_segment(parse_key(at)?).and_then(|id| Ok((id, sysv::attach(id)?)));
-        match found {
-            Ok((id, region)) => Ok((region.len() >= PAGE).then_some((region, Thing::SysvSegment(id)))),
+    fn open(at: &str) -> Result<Option<(Region, Seen)>> {
+        let find = |id| sysv::own(Sort::Segment, id).and_then(|()| Ok((id, sysv::attach(id)?)));
+        match sysv::find_segment(parse_key(at)?).and_then(find) {
+            Ok((id, region)) => {
+                let seen = Seen { thing: Thing::SysvSegment(id), identity: Identity::default() };
+                Ok((region.len() >= PAGE).then_some((region, seen)))
+            }
             // Removed between the look and the attachment is not there either.
             Err(error) if error.kind() == ErrorKind::NotFound || sysv::is_removed(&error) => Ok(None),
             Err(error) => Err(Error::failed(Phase::Start, format!("cannot attach the segment with key {at}"))
                 .because(error)
                 .hint("choose another key with --at")),
         }
+    }
+
+    fn reclaim(at: &str) -> Result<()> {
+        remove_abandoned(Sort::Segment, parse_key(at)?, at);
+        Ok(())
+    }
+}
+
+/// Removes what has that key if it is this user's and all who used it are gone; leaves everything else alone. The identifier
+/// is that of this very object, and is not used again soon.
+pub(super) fn remove_abandoned(sort: Sort, key: i32, at: &str) {
+    let me = nix::unistd::geteuid().as_raw();
+    let left = |found: &Found| (found.sort, found.key, found.user) == (sort, key, me) && found.is_abandoned();
+    for left in sysv::objects().iter().filter(|found| left(found)) {
+        eprintln!("removing {at}, left behind by process {}", left.users[0]);
+        left.remove();
     }
 }
 

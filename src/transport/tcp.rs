@@ -4,7 +4,8 @@
 //! its own) the kernel holds a small message back while an earlier one is unacknowledged, and the receiver delays the
 //! acknowledgement. Both buffers are set, so that as much is under way as with other mechanisms and the kernel does not
 //! tune them during a run; what it gave is recorded. The pair is made by listening at a port that the kernel chooses, and
-//! whoever else connects there in between is turned away. Source: tcp(7), ip(7), socket(7).
+//! whoever else connects there in between is turned away. A port has no permissions: two programs that meet at one look up
+//! whose the other end is. Source: tcp(7), ip(7), socket(7), proc_pid_net(5).
 
 use super::bytes::{ByteRx, ByteTx, say_hello};
 use super::unix_stream::{await_hello, nobody_at};
@@ -14,12 +15,17 @@ use super::{
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{set_receive_buffer, set_send_buffer};
+use crate::sys::trust;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Tcp;
+
+/// How long a consumer may take to accept a connection.
+const ACCEPTED: Duration = Duration::from_secs(5);
 
 /// Buffers, half of what is to be under way in each, and Nagle's algorithm.
 fn prepare(cfg: &Config, stream: &TcpStream, size: usize) -> io::Result<()> {
@@ -66,7 +72,7 @@ pub(super) fn no_loopback(protocol: &str, error: &io::Error) -> Error {
         | ErrorKind::Unsupported => Error::unsupported(what)
             .because(error)
             .hint("bring the loopback device up (ip link set lo up), or allow sockets in the sandbox"),
-        _ => Error::failed(Phase::Setup, what).because(error),
+        _ => Error::failed(Phase::Setup, what).because(error).if_refused(error),
     }
 }
 
@@ -87,12 +93,28 @@ pub(super) fn accept_producer(cfg: &Config, at: &str) -> Result<(TcpStream, usiz
     };
     let listener = TcpListener::bind(loopback_address(at)?).map_err(cannot)?;
     listener.set_nonblocking(true).map_err(cannot)?;
-    await_hello(cfg, at, || listener.accept().map(|(stream, _)| stream))
+    await_hello(cfg, at, || {
+        let (stream, from) = listener.accept()?;
+        trust::own_tcp_peer(stream.local_addr()?, from).map(|()| stream)
+    })
 }
 
 /// Connects to a consumer that waits at `at`.
 pub(super) fn connect_to_consumer(at: &str) -> Result<TcpStream> {
-    TcpStream::connect(loopback_address(at)?).map_err(|error| nobody_at(at, &error))
+    let stream = TcpStream::connect(loopback_address(at)?).map_err(|error| nobody_at(at, &error))?;
+    let ends = || Ok((stream.local_addr()?, stream.peer_addr()?));
+    let (ours, theirs) = ends().map_err(|error: io::Error| nobody_at(at, &error))?;
+    // Before the consumer has accepted, its end is nobody's.
+    let start = Instant::now();
+    loop {
+        match trust::own_tcp_peer(ours, theirs) {
+            Err(_) if start.elapsed() < ACCEPTED => std::thread::sleep(Duration::from_millis(5)),
+            told => {
+                let what = format!("the program at {at} is not to be trusted");
+                return told.context(Phase::Start, what).map(|()| stream);
+            }
+        }
+    }
 }
 
 fn side(cfg: &Config, stream: TcpStream) -> io::Result<SideOf<Tcp>> {

@@ -8,7 +8,7 @@
 //! Source: tokio 1, `net::UnixStream` and `runtime`; epoll(7).
 
 use super::bytes::{hear_end, say_hello};
-use super::unix_stream::{accept_one, nobody_at, size_buffers};
+use super::unix_stream::{accept_one, nobody_at, reach, size_buffers};
 use super::{
     BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED,
 };
@@ -117,7 +117,7 @@ impl Transport for TokioUnix {
     fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {
         match role {
             Role::Producer => {
-                let socket = Socket::connect(at).map_err(|error| nobody_at(at, &error))?;
+                let socket = reach(at)?;
                 say_hello(&socket, cfg.size).context(Phase::Start, format!("cannot talk to the consumer at {at}"))?;
                 Ok(Met::Tx(side(cfg, socket).tx))
             }

@@ -214,6 +214,16 @@ fn receiving(cfg: &Config, ip: IpAddr, size: usize) -> io::Result<(UdpSocket, us
     Ok((socket, window))
 }
 
+/// Throws away what strangers sent before the socket was connected; from then on the kernel takes the peer's only.
+fn drain(socket: &UdpSocket) -> io::Result<()> {
+    loop {
+        match receive_now(socket, &mut [0]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            other => other.map(drop)?,
+        }
+    }
+}
+
 /// Messages for which one credit is given.
 fn half(window: usize) -> usize {
     (window / 2).max(1)
@@ -248,8 +258,13 @@ fn agree_as_producer(cfg: &Config, mut line: &TcpStream) -> io::Result<(UdpSocke
     let (mut port, mut window) = ([0; 2], [0; 8]);
     line.read_exact(&mut port)?;
     line.read_exact(&mut window)?;
+    let window = usize::try_from(u64::from_le_bytes(window)).unwrap_or(0);
+    if window == 0 {
+        return Err(io::Error::new(ErrorKind::InvalidData, "the consumer gives no credit"));
+    }
     socket.connect((line.peer_addr()?.ip(), u16::from_le_bytes(port)))?;
-    Ok((socket, u64::from_le_bytes(window) as usize))
+    drain(&socket)?;
+    Ok((socket, window))
 }
 
 fn agree_as_consumer(cfg: &Config, mut line: &TcpStream, size: usize) -> io::Result<(UdpSocket, usize)> {
@@ -257,6 +272,7 @@ fn agree_as_consumer(cfg: &Config, mut line: &TcpStream, size: usize) -> io::Res
     let mut port = [0; 2];
     line.read_exact(&mut port)?;
     socket.connect(SocketAddr::new(line.peer_addr()?.ip(), u16::from_le_bytes(port)))?;
+    drain(&socket)?;
     line.write_all(&socket.local_addr()?.port().to_le_bytes())?;
     line.write_all(&(window as u64).to_le_bytes())?;
     Ok((socket, window))
@@ -292,6 +308,8 @@ impl Transport for Udp {
             let here = UdpSocket::bind((ip, 0))?;
             there.connect(here.local_addr()?)?;
             here.connect(there.local_addr()?)?;
+            drain(&there)?;
+            drain(&here)?;
             Ok((sender(cfg, here, window, None)?, receiver(cfg, cfg.size, there, window, None)?))
         };
         make().map_err(|error| no_loopback("UDP", &error))

@@ -7,7 +7,7 @@
 //! which is a second way to meet beside the one of `unix-stream`. Source: unix(7), socketpair(2).
 
 use super::bytes::{ByteRx, ByteTx, say_hello};
-use super::unix_stream::{accept_one, nobody_at};
+use super::unix_stream::{accept_one, reach};
 use super::{
     BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Side, SideOf, Sign, Spec, Transport,
     buffer_for,
@@ -55,7 +55,7 @@ pub(super) fn pair(cfg: &Config, kind: Kind, senders: usize) -> io::Result<(Pack
 
 /// Meets a consumer and hands it one end of a pair; the other end, and the connection over which they met.
 pub(super) fn hand_over(cfg: &Config, at: &str, kind: Kind) -> Result<(Packet, UnixStream)> {
-    let stream = UnixStream::connect(at).map_err(|error| nobody_at(at, &error))?;
+    let stream = reach(at)?;
     let make = || -> io::Result<Packet> {
         let (mine, theirs) = pair(cfg, kind, 1)?;
         say_hello(&stream, cfg.size)?;

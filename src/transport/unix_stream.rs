@@ -9,9 +9,13 @@ use super::{
     BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Side, SideOf, Spec, Transport, UNLIMITED,
 };
 use crate::error::{Context, Error, Phase, Result};
+use crate::names::{self, Thing};
 use crate::sys::fd::{send_buffer, set_send_buffer};
+use crate::sys::net::listen_at;
+use crate::sys::trust::{self, Kind};
 use std::io::{self, ErrorKind};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// See the [module](self).
@@ -76,7 +80,7 @@ impl Transport for Unix {
     fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {
         match role {
             Role::Producer => {
-                let stream = UnixStream::connect(at).map_err(|error| nobody_at(at, &error))?;
+                let stream = reach(at)?;
                 let tx = say_hello(&stream, cfg.size).and_then(|()| ByteTx::new(stream, cfg.size, cfg.wait));
                 Ok(Met::Tx(tx.context(Phase::Start, format!("cannot talk to the consumer at {at}"))?))
             }
@@ -98,12 +102,31 @@ pub(super) fn nobody_at(at: &str, error: &io::Error) -> Error {
 
 /// Takes the path, waits for one producer, and gives the path back.
 pub(super) fn accept_one(cfg: &Config, at: &str) -> Result<(UnixStream, usize)> {
-    claim_path(at)?;
-    let taken = |error: io::Error| Error::failed(Phase::Start, format!("cannot listen at {at}")).because(error);
-    let listener = UnixListener::bind(at).map_err(taken)?;
-    let _name = crate::names::Name::file(at);
-    listener.set_nonblocking(true).map_err(taken)?;
-    await_hello(cfg, at, || listener.accept().map(|(stream, _)| stream))
+    names::reclaim(&Thing::file(at));
+    let (listener, _name) = names::place(Path::new(at), listen_at)?;
+    listener.set_nonblocking(true).context(Phase::Start, format!("cannot listen at {at}"))?;
+    await_hello(cfg, at, || {
+        let (stream, _) = listener.accept()?;
+        trust::own_peer(&stream).map(|()| stream)
+    })
+}
+
+/// Connects to a consumer of this user that listens at the path.
+pub(super) fn reach(at: &str) -> Result<UnixStream> {
+    reach_by(at, |path| UnixStream::connect(path))
+}
+
+/// As [`reach`], by another library's call. It is given a path that leads to the very socket whose owner was looked at.
+pub(super) fn reach_by<S: AsFd>(at: &str, connect: impl FnOnce(&Path) -> io::Result<S>) -> Result<S> {
+    let strange = |error: io::Error| Error::failed(Phase::Start, format!("{at} is not to be trusted")).because(error);
+    let found = match trust::own_path(Path::new(at), Kind::Socket) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(strange(error)),
+        other => other.map_err(|error| nobody_at(at, &error))?,
+    };
+    let link = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let stream = connect(Path::new(&link)).map_err(|error| nobody_at(at, &error))?;
+    trust::own_peer(stream.as_fd()).map_err(strange)?;
+    Ok(stream)
 }
 
 /// Waits until somebody comes through `accept`, which must not block, and says hello. Who leaves without a word was no
@@ -116,6 +139,10 @@ where
         let stream = match accept() {
             Ok(stream) => stream,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                eprintln!("turned somebody away at {at}: {error}");
+                return Ok(None);
+            }
             Err(error) => return Err(Error::failed(Phase::Start, "cannot accept a producer").because(error)),
         };
         match hear_hello(&stream) {
@@ -125,21 +152,4 @@ where
         }
     };
     await_peer(cfg.patience, "producer", at, look)?.ok_or_else(|| nobody("producer", at, cfg.patience))
-}
-
-/// Removes a socket that a killed consumer left behind; refuses when a living one listens, or when it is no socket.
-pub(super) fn claim_path(at: &str) -> Result<()> {
-    use std::os::unix::fs::FileTypeExt;
-    let Ok(found) = std::fs::symlink_metadata(Path::new(at)) else { return Ok(()) };
-    let busy =
-        |why: &str| Err(Error::failed(Phase::Start, format!("{at} {why}")).hint("choose another path with --at"));
-    if !found.file_type().is_socket() {
-        return busy("exists and is not a socket");
-    }
-    match UnixStream::connect(at) {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(at).context(Phase::Start, format!("cannot remove the stale socket {at}"))
-        }
-        _ => busy("is in use by another consumer"),
-    }
 }

@@ -24,7 +24,7 @@ use super::{
     BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec, Transport, UNLIMITED,
 };
 use crate::error::{Context, Phase, Result};
-use crate::plan::Wait;
+use crate::plan::{Plan, Wait};
 use crate::shm::region::{PAGE, Places, Region, RingShape};
 use crate::sys::fd::Ready;
 use crate::sys::map::{self, Sharing};
@@ -129,6 +129,18 @@ impl<R: Reading> Transport for Moved<R> {
         let tx = Tx::new(writer, cfg.size, cfg.wait, buffers).context(Phase::Setup, "cannot map the buffers")?;
         let rx = R::from(reader, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
         Ok((tx, rx))
+    }
+
+    /// Carries one message, since a sandbox may hide the calls that move pages.
+    fn usable() -> Result<()> {
+        let (mut tx, mut rx) = Self::one_way(&Config::new(&Plan::default()))?;
+        let mut carry = || {
+            tx.attach()?;
+            rx.attach()?;
+            tx.send_with(|message| message.fill(1))?;
+            rx.recv_with(|_| ())
+        };
+        carry().context(Phase::Setup, format!("{} cannot move pages", R::SPEC.name))
     }
 
     fn meet(cfg: &Config, _at: &str, role: Role) -> Result<Met<Self>> {

@@ -16,15 +16,14 @@ use super::{
     UNLIMITED,
 };
 use crate::error::{Context, Error, Phase, Result};
-use crate::names::Name;
+use crate::names;
 use crate::plan::WaitKind;
 use ::zeromq::{DealerRecvHalf, DealerSendHalf, DealerSocket, Socket, SocketEvent, SocketRecv, SocketSend, ZmqError};
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::marker::PhantomData;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 /// What ZeroMQ runs over.
@@ -32,8 +31,11 @@ pub trait Carrier: Sized + Send + 'static {
     /// What the mechanism over this carrier is.
     const SPEC: &'static Spec;
 
-    /// An address to bind, and the file that binding makes.
-    fn address(cfg: &Config) -> (String, Option<PathBuf>);
+    /// An address to bind, and the private folder of the file that binding makes.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    fn address(cfg: &Config) -> io::Result<(String, Option<TempDir>)>;
 }
 
 /// A Unix stream socket.
@@ -72,11 +74,10 @@ impl Carrier for Ipc {
         &["crate zeromq", "unix(7)", "epoll(7)"],
     );
 
-    fn address(cfg: &Config) -> (String, Option<PathBuf>) {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("ipcost-{}-{}.zmq", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = cfg.dir.join(name);
-        (format!("ipc://{}", path.display()), Some(path))
+    fn address(cfg: &Config) -> io::Result<(String, Option<TempDir>)> {
+        // The crate makes a socket that all may connect to: nobody else can enter its folder.
+        let folder = names::folder_in(&cfg.dir)?;
+        Ok((format!("ipc://{}", folder.path().join("s").display()), Some(folder)))
     }
 }
 
@@ -87,8 +88,8 @@ impl Carrier for Tcp {
         &["crate zeromq", "tcp(7)", "epoll(7)"],
     );
 
-    fn address(_: &Config) -> (String, Option<PathBuf>) {
-        ("tcp://127.0.0.1:0".into(), None)
+    fn address(_: &Config) -> io::Result<(String, Option<TempDir>)> {
+        Ok(("tcp://127.0.0.1:0".into(), None))
     }
 }
 
@@ -101,10 +102,21 @@ pub type ZeroMqTcp = Dealers<Tcp>;
 #[derive(Debug)]
 pub struct Dealers<C>(PhantomData<C>);
 
+/// A folder that the process that made it removes: a fork has another copy of what is to be dropped.
+struct Folder(Option<TempDir>, u32);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Some(folder) = self.0.take().filter(|_| self.1 != std::process::id()) {
+            let _ = folder.keep();
+        }
+    }
+}
+
 /// One party's socket, before and after it attached.
 enum Berth {
     /// Will bind, say where, and wait for the other one.
-    Binds { address: String, file: Option<PathBuf>, say: PipeWriter },
+    Binds { address: String, folder: Folder, say: PipeWriter },
     /// Will hear where, and connect.
     Connects { hear: PipeReader },
     /// Has; each half until its end takes it.
@@ -124,7 +136,7 @@ fn other(error: ZmqError) -> io::Error {
 fn open(berth: &mut Berth) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let socket = match berth {
-        Berth::Binds { address, file, say } => runtime.block_on(bind(address, file.take(), say))?,
+        Berth::Binds { address, folder, say } => runtime.block_on(bind(address, folder.0.take(), say))?,
         Berth::Connects { hear } => {
             let address = hear_address(hear)?;
             runtime.block_on(async {
@@ -140,12 +152,12 @@ fn open(berth: &mut Berth) -> io::Result<()> {
     Ok(())
 }
 
-async fn bind(address: &str, file: Option<PathBuf>, say: &mut PipeWriter) -> io::Result<DealerSocket> {
+async fn bind(address: &str, folder: Option<TempDir>, say: &mut PipeWriter) -> io::Result<DealerSocket> {
     let mut socket = DealerSocket::new();
     let mut events = socket.monitor();
     let address = socket.bind(address).await.map_err(other)?;
     // Removed as soon as the one connection that there will be is made.
-    let _name = file.map(Name::file);
+    let _folder = folder;
     say_address(say, &address.to_string())?;
     loop {
         match events.recv().await {
@@ -205,8 +217,9 @@ impl<C: Carrier> Transport for Dealers<C> {
 
     fn link(cfg: &Config) -> Result<[SideOf<Self>; 2]> {
         let (hear, say) = io::pipe().context(Phase::Setup, "cannot create a pipe")?;
-        let (address, file) = C::address(cfg);
-        let mut berths = [Berth::Binds { address, file, say }, Berth::Connects { hear }];
+        let (address, folder) = C::address(cfg).context(Phase::Setup, "cannot make a folder for a socket")?;
+        let folder = Folder(folder, std::process::id());
+        let mut berths = [Berth::Binds { address, folder, say }, Berth::Connects { hear }];
         if !cfg.processes {
             connect(&mut berths).context(Phase::Setup, "cannot connect two ZeroMQ sockets")?;
         }
