@@ -1,7 +1,7 @@
 /*
  * file: a regular file as a bounded ring, messages by pwrite(2) and pread(2). Three files per direction: the payload, the
  * producer's index and the consumer's. A side that sleeps does so in poll(2) over inotify(7) events of the other's
- * index file, for at most 20 ms as ipcost does, and then reads them away.
+ * index file, for at most 5 ms as ipcost does, and then reads them away.
  */
 #include "payload.h"
 #include <poll.h>
@@ -62,7 +62,7 @@ static void file_take(int is_follower)
 
 static void sleep_until_written(int watch)
 {
-    static const struct timespec nap = {0, 20000000};
+    static const struct timespec nap = {0, 5000000};
     struct pollfd polled = {watch, POLLIN, 0};
     char events[1024];
     int ready = ppoll(&polled, 1, &nap, NULL);

@@ -11,7 +11,7 @@
 
 /* Ways to sleep, instead of BLOCK. */
 enum {
-    FUTEX = WAITS,  /* between processes; with the limit of 20 ms that ipcost sets to look whether the peer lives */
+    FUTEX = WAITS,  /* between processes; with the limit of 5 ms that ipcost sets to look whether the peer lives */
     FUTEX_PRIVATE,  /* the same between threads */
     FUTEX_FOREVER,  /* between processes, without a limit: what the limit costs shows in the difference */
     EVENT,          /* in an eventfd */
@@ -43,7 +43,7 @@ INLINE void futex(_Atomic uint32_t *word, int what, uint32_t value, const struct
 
 static inline void bell_sleep(Bell *bell, int how, int fd)
 {
-    static const struct timespec nap = {0, 20000000};
+    static const struct timespec nap = {0, 5000000};
     uint64_t rings;
     if (how == EVENT) {
         if (read(fd, &rings, sizeof rings) < 0 && errno != EINTR)
