@@ -213,7 +213,12 @@ impl Transport for FileRing {
         waits: ALL_WAITS,
         copies: 2,
         max_size: UNLIMITED,
-        peer_death: PeerDeath::WATCHED,
+        peer_death: PeerDeath {
+            text: "end-of-file or EPIPE; a killed peer is noticed within 10 ms of its end, which the kernel delays by about \
+                   10 ms to take its inotify watch away",
+            within_ms: 100,
+            ..PeerDeath::WATCHED
+        },
         meeting: Meeting::Path,
         sources: &["pread(2)", "pwrite(2)", "inotify(7)"],
     };

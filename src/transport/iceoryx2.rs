@@ -329,8 +329,9 @@ impl Transport for Iceoryx2 {
         copies: 0,
         max_size: UNLIMITED,
         peer_death: PeerDeath {
-            text: "end-of-file or EPIPE; a killed peer is noticed within 10 ms of waiting for it; a pair that is killed \
+            text: "end-of-file or EPIPE; a killed peer is noticed within 100 ms of waiting for it; a pair that is killed \
                    together leaves its names",
+            within_ms: 100,
             leaves: Some("names in /dev/shm and a folder in /tmp, when both are killed"),
             ..PeerDeath::WATCHED
         },
