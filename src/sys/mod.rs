@@ -28,3 +28,4 @@ pub mod trace;
 pub mod trust;
 pub mod uring;
 pub mod usage;
+pub mod vector;

@@ -32,7 +32,7 @@ impl Pack {
 
     /// Verifies the messages that came as one and returns their bytes; fewer than were due show in that sum.
     #[inline(always)]
-    fn check(self, payload: Payload, first: u64, pack: &[u8]) -> Result<usize, Mismatch> {
+    fn check(self, payload: Payload, first: u64, pack: &[u8]) -> Result<usize, Box<Mismatch>> {
         let messages = (first..).zip(pack.chunks_exact(self.size)).take(self.count);
         messages.map(|(seq, message)| payload.check(Way::Out, seq, message)).sum()
     }

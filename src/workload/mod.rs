@@ -82,7 +82,7 @@ pub enum Fault {
     /// The transport failed or the peer left.
     Transport(io::Error),
     /// A message was not what it should have been.
-    Wrong(Mismatch),
+    Wrong(Box<Mismatch>),
 }
 
 impl From<io::Error> for Fault {
@@ -91,8 +91,8 @@ impl From<io::Error> for Fault {
     }
 }
 
-impl From<Mismatch> for Fault {
-    fn from(mismatch: Mismatch) -> Self {
+impl From<Box<Mismatch>> for Fault {
+    fn from(mismatch: Box<Mismatch>) -> Self {
         Fault::Wrong(mismatch)
     }
 }

@@ -228,7 +228,7 @@ pub fn receive_all(rx: &mut impl Receiver, load: &mut Load) -> Result<Sums, Faul
 pub fn receive_share(rx: &mut impl Receiver, load: &mut Load, n: u64) -> Result<Sums, Fault> {
     let (payload, first, wait) = (load.payload, load.next, load.delay_ns);
     let (mut low, high, mut bytes) = (first, first + n, 0);
-    let (mut sums, mut wrong): (Sums, Option<Mismatch>) = (Sums::default(), None);
+    let (mut sums, mut wrong): (Sums, Option<Box<Mismatch>>) = (Sums::default(), None);
     loop {
         let (seq, checked) = rx.recv_with(|message| {
             let seq = payload.sequence(Way::Out, message);
