@@ -4,7 +4,7 @@
 //! handled signal removes all of them; and only the very thing that was made is removed, compared under a lock (device,
 //! inode and time of birth, or the System V identifier, which is not used again soon), so that a namesake made by somebody
 //! else in the meantime survives. SIGKILL cannot be handled: a name that this tool invents says whose it is ([`Owner`]),
-//! and one that a person chose is in a register before it exists ([`place`]). The next run that wants the name, and
+//! and one that a person chose is in a register: a file before it exists ([`place`]), a queue right after. The next run that wants the name, and
 //! `ipcost clean`, remove what the dead left.
 
 use crate::error::{Context, Phase, Result};
@@ -68,13 +68,17 @@ impl Thing {
     }
 
     /// Takes the name away, whoever made it; who has it open keeps it, but for a System V queue, which is gone at once.
-    pub fn remove(&self) {
-        match self {
-            Thing::File(path) => drop(fs::remove_file(path)),
+    ///
+    /// # Errors
+    /// What the system says; not when it is gone already.
+    pub fn remove(&self) -> io::Result<()> {
+        let removed = match self {
+            Thing::File(path) => fs::remove_file(path),
             Thing::Queue(name) => mqueue::unlink(name),
             Thing::SysvQueue(id) => sysv::remove_queue(*id),
             Thing::SysvSegment(id) => sysv::remove_segment(*id),
-        }
+        };
+        removed.or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) })
     }
 
     /// What has the name now; `None` when nothing has.
@@ -109,20 +113,25 @@ impl Thing {
                 Ok(still)
             }
             Thing::Queue(name) => {
-                let Ok(queue) = mqueue::Queue::open(name, mqueue::Use::Receive) else { return Ok(false) };
+                let queue = match mqueue::Queue::open(name, mqueue::Use::Receive) {
+                    Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+                    other => other?,
+                };
                 queue.lock()?;
                 let still = self.identity() == Some(identity);
                 if still {
-                    mqueue::unlink(name);
+                    mqueue::unlink(name)?;
                 }
                 Ok(still)
             }
-            _ => {
-                self.remove();
-                Ok(true)
-            }
+            _ => self.remove().map(|()| true),
         }
     }
+}
+
+/// Whether an error says that there is nothing to remove: no such name, or no such System V object.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound || matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EIDRM))
 }
 
 /// A thing that somebody else made, as it was when it was opened.

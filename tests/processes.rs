@@ -552,7 +552,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.things().iter().for_each(Thing::remove);
+        self.things().iter().for_each(|thing| drop(thing.remove()));
     }
 }
 

@@ -43,7 +43,7 @@ LINES = [
     Line("io-uring-sqpoll", placements=CROSS),
     Line("eventfd"),
     Line("shm-ring", waits=("block", "spin")),
-    # The same without the limit of 20 ms for a sleep, which ipcost has to notice a killed peer.
+    # The same without the limit of 5 ms for a sleep, which ipcost has to notice a killed peer.
     Line("shm-ring", "shm-ring-forever", sizes=(64,)),
     Line("posix-shm", waits=("block", "spin")),
     Line("sysv-shm", waits=("block", "spin")),

@@ -74,8 +74,8 @@ const QUICK: &[Class] = &[
     (Workload::Stream, 64 << 10, Wait::Block, Placement::CrossCpu),
 ];
 
-/// The mechanisms of the quick profile when none is named: one or two of every kind, so that it ends in time.
-const QUICK_MECHANISMS: &[&str] = &[
+/// The mechanisms of a profile when none is named: one or two of every kind, so that it ends in time.
+const USUAL_MECHANISMS: &[&str] = &[
     "pipe",
     "file",
     "mmap-file",
@@ -154,10 +154,10 @@ impl Request {
     }
 
     fn runners(&self) -> Result<Vec<&'static dyn Runner>> {
-        if self.mechanisms.is_empty() && self.profile == Profile::Quick {
-            return QUICK_MECHANISMS.iter().map(|name| find(name)).collect();
+        if self.mechanisms.is_empty() {
+            return USUAL_MECHANISMS.iter().map(|name| find(name)).collect();
         }
-        if self.mechanisms.is_empty() || self.named("all") {
+        if self.named("all") {
             return Ok(ALL.to_vec());
         }
         let mut runners = Vec::new();

@@ -68,8 +68,6 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
     let host = Host::read();
     let default = || Path::new("results").join(&host.slug).join(format!("{}-faults", folder_name()));
     let dir = args.out.clone().unwrap_or_else(default);
-    let mut notebook = folder(&dir, &host)?;
-    watch(Duty::StopCampaign);
     let interrupted = || INTERRUPTED.load(Ordering::SeqCst);
     let bar = super::status_bar("{elapsed} {msg}");
     let all: Vec<(&'static dyn Runner, Cell)> = runners
@@ -80,6 +78,8 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
         let what = "a control has no peer that could die";
         return Err(Error::usage(what).hint("choose mechanisms that connect two parties"));
     }
+    let mut notebook = folder(&dir, &host)?;
+    watch(Duty::StopCampaign);
     let mut judged: Vec<Judged> = Vec::new();
     for (number, (runner, cell)) in all.iter().enumerate() {
         let death = &runner.spec().peer_death;
@@ -109,6 +109,12 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
     eprintln!("every cell in {}", dir.join(FAULTS_FILE).display());
     if interrupted() {
         return Ok(ExitCode::from(super::INTERRUPTED));
+    }
+    let refused = |one: &Judged| (one.row.status == Status::Unsupported).then(|| one.row.reason.clone()).flatten();
+    if let Some(reasons) = judged.iter().map(refused).collect::<Option<Vec<_>>>()
+        && let Some(reason) = reasons.into_iter().next()
+    {
+        return Err(Error::usage("nothing of what was asked for can run here").because(reason));
     }
     Ok(if judged.iter().all(|one| one.as_stated) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

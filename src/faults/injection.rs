@@ -15,6 +15,7 @@ use super::parties::{Life, SOON, new_pair, start_both, until};
 use super::{Cell, Harm, Moment, Order, Plant, wait};
 use crate::claim::record::Status;
 use crate::error::{Context, Error, Phase, Result};
+use crate::names::invent;
 use crate::plan::{Plan, Touch};
 use crate::sys::harm;
 use crate::sys::process;
@@ -115,8 +116,7 @@ fn run(order: &Order) -> Result<Answer> {
             answer.seen.push(Seen { fresh, ended, ..seen });
         }
         if order.plant == Some(Plant::Name) {
-            let name = format!("ipcost-planted-{}", std::process::id());
-            std::fs::write(std::env::temp_dir().join(name), "").context(Phase::Measure, "cannot plant a file")?;
+            std::fs::write(std::env::temp_dir().join(invent()), "").context(Phase::Measure, "cannot plant a file")?;
         }
         answer.left.extend(Inventory::take(&pids).clear_since(&before, &pids));
     }

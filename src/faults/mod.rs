@@ -154,7 +154,7 @@ pub enum Depth {
     Full,
 }
 
-/// Injections of a cell, where nothing else was asked for: a quick pass repeats only what the issue is about.
+/// Injections of a cell, where nothing else was asked for: a quick pass repeats only kills.
 fn injections(depth: Depth, harm: Harm) -> usize {
     match (depth, harm) {
         (Depth::Full, _) => 20,

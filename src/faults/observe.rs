@@ -7,12 +7,13 @@
 use super::injection::Seen;
 use super::{Harm, Moment, Order, Plant};
 use crate::error::{Context, Phase, Result};
-use crate::names::Thing;
+use crate::names::{Identity, Owner, State, Thing};
 use crate::shm::board::Board;
 use crate::shm::region::View;
 use crate::sys::{clock, harm, map, process, sysv};
 use crate::transport::{Role, Sign};
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -200,10 +201,9 @@ fn folders() -> BTreeSet<PathBuf> {
     ["/dev/shm", "/dev/mqueue", "/tmp"].map(PathBuf::from).into_iter().chain([std::env::temp_dir()]).collect()
 }
 
-/// Whether a name has the project's prefix and one of these process ids.
+/// Whether one of these processes invented a name.
 fn is_ours(name: &str, pids: &[u32]) -> bool {
-    let numbers = name.split(|c: char| !c.is_ascii_digit());
-    name.starts_with("ipcost") && numbers.filter_map(|digits| digits.parse::<u32>().ok()).any(|n| pids.contains(&n))
+    Owner::of_name(name).is_some_and(|owner| pids.contains(&owner.pid))
 }
 
 /// What exists outside the launched process, and its descriptors.
@@ -244,11 +244,11 @@ impl Inventory {
         let new = self.queues.iter().filter(|queue| before.queues.iter().all(|old| old.id != queue.id));
         for queue in new.filter(|queue| queue.users.iter().any(|pid| pids.contains(pid))) {
             left.push("a System V queue".into());
-            Thing::SysvQueue(queue.id).remove();
+            let _ = Thing::SysvQueue(queue.id).remove();
         }
         for id in self.segments.difference(&before.segments) {
             left.push("a System V segment".into());
-            Thing::SysvSegment(*id).remove();
+            let _ = Thing::SysvSegment(*id).remove();
         }
         if self.descriptors > before.descriptors {
             left.push(format!("{} descriptors", self.descriptors - before.descriptors));
@@ -260,65 +260,70 @@ impl Inventory {
     }
 }
 
-/// What carries the project's mark on this machine, whoever made it: for whoever launches, whose cell may be killed before it
-/// could clear anything.
+/// The invented names on this machine, whoever made them: for whoever launches, whose cell may be killed before it could clear
+/// anything. Its System V queues are removed by the one that kills it.
 #[derive(Debug)]
-pub struct Marks {
-    names: BTreeSet<PathBuf>,
-    queues: Vec<i32>,
-}
-
-/// How long the members of a killed cell may take to end.
-const ENDING: Duration = Duration::from_secs(2);
+pub struct Marks(BTreeSet<PathBuf>);
 
 impl Marks {
-    /// What is there now.
+    /// Those that are there now.
     pub fn take() -> Self {
-        let marked = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let names = folders().into_iter().flat_map(marked);
-        let names = names.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("ipcost")));
-        let queues = sysv::queues().iter().map(|queue| queue.id).collect();
-        Self { names: names.map(|entry| entry.path()).collect(), queues }
+        let entries =
+            folders().into_iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
+        let invented = entries.filter(|entry| entry.file_name().to_str().and_then(Owner::of_name).is_some());
+        Self(invented.map(|entry| entry.path()).collect())
     }
 
-    /// Removes what came since then and is of processes that have ended.
+    /// Removes what came since then and is of this user's processes that have ended.
     pub fn sweep(&self) {
-        let end = clock::now() + ENDING.as_nanos() as u64;
-        let new = || sysv::queues().into_iter().filter(|queue| !self.queues.contains(&queue.id));
-        while new().any(|queue| !queue.is_abandoned()) && clock::now() < end {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        new().filter(sysv::Found::is_abandoned).for_each(|queue| sysv::remove_queue(queue.id));
-        for path in Self::take().names.difference(&self.names) {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let mut numbers = name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok());
-            // The first long number is the maker's process id ("iox2" has a short one).
-            if numbers.find(|number| *number > 9).is_some_and(process::is_gone) {
+        Self::take().0.difference(&self.0).for_each(|path| {
+            let owner = path.file_name().and_then(|name| name.to_str()).and_then(Owner::of_name);
+            if owner.is_some_and(|owner| owner.state() == State::Dead) {
                 remove(path);
             }
-        }
+        });
     }
 }
 
+/// Removes what is this user's.
 fn remove(path: &Path) {
-    let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    let Ok(meta) = std::fs::symlink_metadata(path) else { return };
+    if meta.uid() != nix::unistd::geteuid().as_raw() {
+        return;
+    }
+    if meta.is_dir() {
+        let _ = std::fs::remove_dir_all(path);
+    } else {
+        let _ = Thing::file(path).remove_this(Identity::of(&meta));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::invent;
 
     #[test]
-    fn a_name_is_ours_by_prefix_and_process_id() {
-        assert!(is_ours("ipcost-iox2-4242-0", &[4242]) && is_ours("ipcost_4242_1_x", &[7, 4242]));
-        assert!(!is_ours("ipcost-4243-0", &[4242]) && !is_ours("other-4242", &[4242]));
-        assert!(!is_ours("ipcost-14242-0", &[4242]));
+    fn a_name_is_ours_if_one_of_the_processes_invented_it() {
+        let (me, name) = (std::process::id(), invent());
+        assert!(is_ours(&name, &[7, me]) && is_ours(&format!("{name}_x"), &[me]));
+        assert!(!is_ours(&name, &[me + 1]) && !is_ours(&format!("ipcost-{me}-0"), &[me]));
+    }
+
+    #[test]
+    fn the_name_of_a_living_process_is_not_swept_away() {
+        let before = Marks::take();
+        let file = std::env::temp_dir().join(invent());
+        std::fs::write(&file, "").unwrap();
+        before.sweep();
+        assert!(file.exists());
+        std::fs::remove_file(&file).unwrap();
     }
 
     #[test]
     fn what_stays_is_named_and_removed() {
         let before = Inventory { children: false, ..Inventory::take(&[u32::MAX]) };
-        let file = std::env::temp_dir().join(format!("ipcost-test-{}", std::process::id()));
+        let file = std::env::temp_dir().join(invent());
         std::fs::write(&file, "").unwrap();
         let names = BTreeSet::from([file.clone()]);
         let after = Inventory { names, children: false, descriptors: 0, ..Inventory::take(&[u32::MAX]) };

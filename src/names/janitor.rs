@@ -139,7 +139,14 @@ fn remove(
 
 /// Goes through the invented names of a folder.
 fn scan(folder: &Path, really: bool, found: &mut Found) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            found.remarks.push(format!("{} was not looked through: {error}", folder.display()));
+            return;
+        }
+    };
+    for entry in entries.flatten() {
         let Some(owner) = entry.file_name().to_str().and_then(Owner::of_name) else { continue };
         let path = entry.path();
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };
@@ -229,11 +236,9 @@ fn system_v(really: bool, found: &mut Found) {
         match reason {
             Some(reason) => found.left_alone.push((reason, name)),
             None => {
-                let owner = format!("process {}", object.users[0]);
-                let act = || {
-                    object.remove();
-                    Ok(true)
-                };
+                let owner =
+                    object.users.iter().find(|pid| **pid != 0).map_or("nobody".into(), |pid| format!("process {pid}"));
+                let act = || object.remove().map(|()| true);
                 found.leftovers.extend(remove(name, object.bytes, owner, really, act));
             }
         }

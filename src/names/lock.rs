@@ -1,7 +1,8 @@
 //! Exclusive locks on what is about to be removed, with an end to waiting.
 //!
 //! Key decision: the lock is on the object itself, which is open for its owner only, so that no other user can hold it. A
-//! socket or a named pipe cannot be opened for that without being mistaken for a peer: there it is on the folder. Everybody
+//! socket or a named pipe cannot be opened for that without being mistaken for a peer: there it is on the folder, which
+//! others may hold locked too; the name then stays for `ipcost clean`. Everybody
 //! in this tool who removes a name locks first and compares identities afterwards, so a name that was given to something new
 //! meanwhile is never removed. Source: flock(2).
 

@@ -41,6 +41,11 @@ pub(super) fn enter(line: &Line) -> Result<()> {
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
         let file = file.context(Phase::Start, format!("cannot keep the register {}", path.display()))?;
         flock(&file, FlockOperation::LockExclusive).context(Phase::Start, "cannot lock the register")?;
+        if file.metadata().is_ok_and(|meta| meta.nlink() == 0) {
+            // A program of another name space, to which this process is nobody, had the lock first and took it for a dead one's.
+            drop(mine);
+            return enter(line);
+        }
         *mine = Some((file, path));
     }
     if let Some((file, path)) = &mut *mine {

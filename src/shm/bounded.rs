@@ -12,13 +12,12 @@
 use super::Line;
 use super::region::{INDICES, Occupants, PAGE, Region, RingShape, Slots, View, occupants};
 use super::ring::Stop;
-use super::wait::Wait;
+use super::wait::{NAP, Wait};
 use crate::sys::process;
 use crate::sys::sync::{Condition, Locked, Mutex, Semaphore};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
 
 /// How one side comes by its next slot and gives it to the other one.
 pub trait Turns: Sized + Send {
@@ -178,10 +177,6 @@ pub struct ByMutex {
     occupants: View<Occupants>,
 }
 
-/// Longest sleep before a side looks whether its peer still lives. A condition variable is not robust: a peer that is
-/// killed, in the middle of a signal or before it, wakes nobody.
-const NAP: Duration = Duration::from_millis(5);
-
 fn books(region: &Arc<Region>) -> View<Books> {
     // SAFETY: `Books` is atomics, a mutex and condition variables.
     unsafe { View::new(region, INDICES) }
@@ -237,6 +232,7 @@ impl ByMutex {
             if self.ready() || self.stop.is_some() {
                 return;
             }
+            // A condition variable is not robust: a peer that is killed, in the middle of a signal or before it, wakes nobody.
             let napped = self.shared.news[self.me].wait(&mut locked, NAP);
             self.shared.remember(&locked);
             gone = napped && self.peer_gone();
@@ -402,6 +398,7 @@ mod tests {
     use super::*;
     use std::os::unix::process::CommandExt;
     use std::process::Command;
+    use std::time::Duration;
 
     /// A buffer of four messages of 8 bytes in memory that a forked child shares.
     fn buffer() -> (Arc<Region>, BoundedTx<ByMutex>, BoundedRx<ByMutex>) {

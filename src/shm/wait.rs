@@ -61,7 +61,7 @@ const LOOKS_PER_CHECK: u32 = 1;
 #[cfg(not(loom))]
 const LOOKS_IN_PLACE: u32 = 256;
 /// Sleep between two checks whether the peer still lives: short enough that a survivor that waits is told within 10 ms.
-const NAP: Duration = Duration::from_millis(5);
+pub(crate) const NAP: Duration = Duration::from_millis(5);
 
 /// Where a side sleeps once the protocol of the [`Bell`] has decided that it must: the futex under the flag itself, or
 /// something beside it. Only whoever saw the flag up wakes, so that nothing is asked of the kernel while nobody sleeps.

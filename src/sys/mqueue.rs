@@ -176,8 +176,11 @@ pub fn held(name: &str) -> io::Result<u64> {
 }
 
 /// Takes the name of a queue away; who has it open keeps it.
-pub fn unlink(name: &str) {
-    let _ = mq_unlink(name);
+///
+/// # Errors
+/// ENOENT when there is none, EACCES when it is another user's.
+pub fn unlink(name: &str) -> io::Result<()> {
+    Ok(mq_unlink(name)?)
 }
 
 /// Device and inode of the queue of that name.
@@ -230,7 +233,7 @@ pub fn is_exempt(limits: &Limits) -> bool {
     let name = format!("/{}", crate::names::invent());
     // The kernel looks at the settings before it looks at the bytes, which may be used up.
     let refused = Queue::create(&name, 1, limits.size + 1).is_err_and(|error| is_over_setting(&error));
-    unlink(&name);
+    let _ = unlink(&name);
     !refused
 }
 

@@ -159,10 +159,13 @@ pub fn set_capacity(id: i32, bytes: usize) -> io::Result<usize> {
     Ok(status(id)?.msg_qbytes as usize)
 }
 
-/// Removes a queue with all that is in it, and wakes whoever waits for it. One that is gone already is no error.
-pub fn remove_queue(id: i32) {
+/// Removes a queue with all that is in it, and wakes whoever waits for it.
+///
+/// # Errors
+/// EINVAL or EIDRM when it is gone already; EPERM when it is another user's.
+pub fn remove_queue(id: i32) -> io::Result<()> {
     // SAFETY: IPC_RMID ignores the structure.
-    unsafe { libc::msgctl(id, libc::IPC_RMID, ptr::null_mut()) };
+    checked(unsafe { libc::msgctl(id, libc::IPC_RMID, ptr::null_mut()) }).map(drop)
 }
 
 /// Which of the two a System V object is.
@@ -198,9 +201,11 @@ pub struct Found {
 
 impl Found {
     /// Whether it is as this tool makes them and nobody who ever used it is left: every user is a process, and each of them
-    /// has ended. Process ids are used again: then it is not.
+    /// has ended. Process ids are used again: then it is not. A process that cannot be seen from here reads as 0, as nobody
+    /// does: a segment always has a maker, and one without is left alone.
     pub fn is_abandoned(&self) -> bool {
-        self.mode & 0o777 == MODE as u32 && self.attached == 0 && self.users != [0, 0] && !self.is_used()
+        let unseen = self.sort == Sort::Segment && self.users[0] == 0;
+        self.mode & 0o777 == MODE as u32 && self.attached == 0 && self.users != [0, 0] && !unseen && !self.is_used()
     }
 
     /// Whether a process that used it still runs.
@@ -209,7 +214,10 @@ impl Found {
     }
 
     /// Removes it.
-    pub fn remove(&self) {
+    ///
+    /// # Errors
+    /// As [`remove_queue`].
+    pub fn remove(&self) -> io::Result<()> {
         match self.sort {
             Sort::Queue => remove_queue(self.id),
             Sort::Segment => remove_segment(self.id),
@@ -300,7 +308,7 @@ pub fn own(sort: Sort, id: i32) -> io::Result<()> {
 /// Removes the queues of this user with one of our keys whose users have all ended: what runs that were killed left behind.
 pub fn remove_abandoned_queues() {
     let me = nix::unistd::geteuid().as_raw();
-    queues().iter().filter(|queue| queue.user == me && queue.is_abandoned()).for_each(Found::remove);
+    queues().iter().filter(|queue| queue.user == me && queue.is_abandoned()).for_each(|queue| drop(queue.remove()));
 }
 
 /// Makes a new segment of `len` zeroed bytes and returns its identifier.
@@ -347,9 +355,12 @@ pub fn attach(id: i32) -> io::Result<Region> {
 }
 
 /// Removes a segment's key; on Linux its memory goes with the last process that has it attached.
-pub fn remove_segment(id: i32) {
+///
+/// # Errors
+/// As [`remove_queue`].
+pub fn remove_segment(id: i32) -> io::Result<()> {
     // SAFETY: IPC_RMID ignores the structure.
-    unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) };
+    checked(unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) }).map(drop)
 }
 
 /// One of the numbers in `/proc/sys/kernel`.

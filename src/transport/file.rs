@@ -14,6 +14,7 @@ use super::{
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{self, Identity, Name, Seen, Thing};
 use crate::plan::Wait;
+use crate::shm::wait::NAP;
 use crate::sys::notify::Watch;
 use crate::sys::process;
 use std::fs::File;
@@ -21,7 +22,6 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{Ordering, fence};
-use std::time::Duration;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -29,8 +29,6 @@ pub struct FileRing;
 
 /// "ipcfile" and a version.
 const MAGIC: u64 = 0x6970_6366_696c_6501;
-/// Sleep between two checks whether the peer still lives, as that of the rings.
-const NAP: Duration = Duration::from_millis(5);
 /// Looks between two checks whether the peer still lives, while not sleeping.
 const LOOKS_PER_CHECK: u32 = 1 << 12;
 

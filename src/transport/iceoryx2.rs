@@ -18,6 +18,7 @@ use super::{
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::Wait;
+use crate::shm::wait::NAP;
 use crate::sys::{process, sample::writable};
 use ::iceoryx2::node::Node;
 use ::iceoryx2::port::LoanError;
@@ -59,8 +60,6 @@ struct Terms {
 
 /// Looks between two checks whether the peer still lives, while looking.
 const LOOKS_PER_CHECK: u32 = 1 << 14;
-/// Sleep between two such checks.
-const NAP: Duration = Duration::from_millis(5);
 
 fn failed<T, E: Debug>(what: &str, result: std::result::Result<T, E>) -> io::Result<T> {
     result.map_err(|error| io::Error::other(format!("iceoryx2 cannot {what}: {error:?}")))

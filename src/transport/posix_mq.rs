@@ -192,7 +192,7 @@ impl Transport for PosixMq {
         let name = format!("/{}", names::invent());
         let queue = make_queue(cfg, &name)?;
         let other = Queue::open(&name, Use::Receive);
-        mqueue::unlink(&name);
+        let _ = mqueue::unlink(&name);
         let other = other.context(Phase::Setup, "cannot open the message queue a second time")?;
         let region = Arc::new(Memfd::region(cfg, PAGE)?);
         let ends = Tx::new(queue, cfg.size, Manners::new(&region, cfg.wait, vec![]))

@@ -53,7 +53,7 @@ impl Drop for Queue {
             pid => pid != me && !process::is_gone(pid),
         };
         if self.maker == me && sysv::users(self.id).is_ok_and(|[_, receiver]| !elsewhere(receiver)) {
-            sysv::remove_queue(self.id);
+            let _ = sysv::remove_queue(self.id);
         }
     }
 }
@@ -203,7 +203,7 @@ impl Transport for SysvMq {
                 let consumer = await_peer(cfg.patience, "consumer", at, consumer)?
                     .ok_or_else(|| nobody("consumer", at, cfg.patience))?;
                 name.hand_over();
-                process::when_gone(consumer, move || sysv::remove_queue(id));
+                process::when_gone(consumer, move || drop(sysv::remove_queue(id)));
                 Ok(Met::Tx(Tx::new(&queue, cfg.size, cfg.wait)))
             }
             Role::Consumer => {
@@ -314,7 +314,7 @@ impl Drop for Tx {
 impl Drop for Rx {
     fn drop(&mut self) {
         if self.attached {
-            sysv::remove_queue(self.queue.id);
+            let _ = sysv::remove_queue(self.queue.id);
         }
     }
 }

@@ -60,7 +60,7 @@ impl Backing for SysvSegment {
             }
         };
         let region = sysv::attach(id).context(Phase::Setup, "cannot attach a System V segment");
-        sysv::remove_segment(id);
+        let _ = sysv::remove_segment(id);
         region
     }
 
@@ -101,7 +101,7 @@ pub(super) fn remove_abandoned(sort: Sort, key: i32, at: &str) {
     let left = |found: &Found| (found.sort, found.key, found.user) == (sort, key, me) && found.is_abandoned();
     for left in sysv::objects().iter().filter(|found| left(found)) {
         eprintln!("removing {at}, left behind by process {}", left.users[0]);
-        left.remove();
+        let _ = left.remove();
     }
 }
 
