@@ -146,7 +146,7 @@ fn whatever_the_umask_only_the_owner_may_open_what_is_made() {
                 }
             }
             kill(child);
-            sysv::objects().iter().for_each(sysv::Found::remove);
+            sysv::objects().iter().for_each(|object| drop(object.remove()));
             mqueue::unlink("/meet");
             let _ = fs::remove_file(path);
         }
@@ -254,7 +254,7 @@ fn what_others_may_open_or_own_is_refused_by_whoever_finds_it() {
             let path = if name == "file" { home.path().join("meet.tail") } else { path };
             if place == Place::Key {
                 assert!(finder(&home, one).contains("0666"), "{name}");
-                sysv::objects().iter().for_each(sysv::Found::remove);
+                sysv::objects().iter().for_each(|object| drop(object.remove()));
                 continue;
             }
             fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
