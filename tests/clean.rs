@@ -186,7 +186,7 @@ fn what_killed_runs_left_goes_and_nothing_else() {
         let ended = living.wait_with_output().unwrap();
         assert!(ended.status.success(), "{ended:?}");
         drop(foreign);
-        mqueue::unlink("/ipcost-queue");
+        let _ = mqueue::unlink("/ipcost-queue");
     });
 }
 
@@ -279,7 +279,7 @@ fn a_producer_that_is_killed_while_it_waits_for_room_for_a_queue_leaves_nothing_
             assert!(!Path::new("/dev/shm/place").exists(), "{way}: {text}");
         }
         drop(holder);
-        mqueue::unlink("/holder");
+        let _ = mqueue::unlink("/holder");
         // A whole meeting place, taken over by another mechanism: the queue goes with its page.
         let waiting = role(&home, (env!("CARGO_BIN_EXE_ipc-posix-mq"), "producer", Some("place")));
         until("it has its queue", || mqueue::identity("/place").is_ok());

@@ -239,7 +239,7 @@ fn an_interrupted_pass_and_a_killed_one_leave_no_process() {
             };
             if signal == Signal::SIGKILL {
                 // Nobody can clear what a SIGKILL leaves but a later run, which recognises it.
-                left().iter().for_each(|queue| ipcost::sys::sysv::remove_queue(queue.id));
+                left().iter().for_each(|queue| drop(ipcost::sys::sysv::remove_queue(queue.id)));
             }
             // Those of the tests beside this one go as well.
             until("the removal of the queues", || left().is_empty());
