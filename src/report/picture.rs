@@ -39,9 +39,18 @@ impl Axis {
     }
 
     fn label(&self, place: f64) -> String {
-        let text = digits(if self.logarithmic { 10_f64.powf(place) } else { place });
+        let value = if self.logarithmic { 10_f64.powf(place) } else { place };
+        let scales = [(1e9, "G"), (1e6, "M"), (1e4, "k")];
+        let scale = scales.into_iter().find(|(least, _)| value.abs() >= *least);
+        let (scaled, suffix) = match scale {
+            Some((_, "k")) => (value / 1e3, "k"),
+            Some((least, suffix)) => (value / least, suffix),
+            None => (value, ""),
+        };
+        let text = digits(scaled);
         // An axis needs no proof of precision.
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
+        let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+        format!("{text}{suffix}")
     }
 
     /// The places of all values, with room at the ends; a linear axis begins at zero if nothing lies below.
@@ -55,7 +64,10 @@ impl Axis {
     }
 }
 
-const SIZE: (u32, u32) = (860, 520);
+/// Width of the lines' part, and height, in pixels.
+const SIZE: (u32, u32) = (760, 520);
+/// Height of a line of the key, and what is about the width of a letter.
+const KEY: (i32, u32) = (22, 7);
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -89,9 +101,12 @@ impl Picture {
         let ends = |estimate: &Estimate| estimate.interval.unwrap_or((estimate.median, estimate.median));
         let x = self.x.range(points().map(|(x, _)| *x));
         let y = self.y.range(points().flat_map(|(_, e)| [ends(e).0, ends(e).1]));
-        let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
+        // The key stands beside the lines, where it hides none of them.
+        let longest = self.series.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0) as u32;
+        let area = SVGBackend::with_string(text, (SIZE.0 + 40 + KEY.1 * longest, SIZE.1)).into_drawing_area();
         area.fill(&WHITE)?;
-        let mut chart = ChartBuilder::on(&area)
+        let (lines, key) = area.split_horizontally(SIZE.0);
+        let mut chart = ChartBuilder::on(&lines)
             .caption(&self.title, ("sans-serif", 20))
             .margin(12)
             .x_label_area_size(46)
@@ -105,23 +120,19 @@ impl Picture {
             .x_label_formatter(&|place| self.x.label(*place))
             .y_label_formatter(&|place| self.y.label(*place))
             .draw()?;
-        for ((name, points), colour) in self.series.iter().zip(COLOURS.iter().cycle()) {
+        for (number, ((name, points), colour)) in self.series.iter().zip(COLOURS.iter().cycle()).enumerate() {
             let place = |(x, e): &(f64, Estimate)| (self.x.place(*x), self.y.place(e.median));
             let line = LineSeries::new(points.iter().map(place), colour.stroke_width(2));
-            let key = |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2));
-            chart.draw_series(line)?.label(name).legend(key);
+            let y = 60 + KEY.0 * number as i32;
+            key.draw(&PathElement::new(vec![(0, y), (18, y)], colour.stroke_width(2)))?;
+            key.draw(&Text::new(name.as_str(), (24, y - 7), ("sans-serif", 14)))?;
+            chart.draw_series(line)?;
             chart.draw_series(points.iter().map(|(x, e)| {
                 let (low, high) = ends(e);
                 let [low, middle, high] = [low, e.median, high].map(|value| self.y.place(value));
                 ErrorBar::new_vertical(self.x.place(*x), low, middle, high, colour.filled(), 8)
             }))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.8))
-            .border_style(RGBColor(200, 200, 200))
-            .draw()?;
         area.present()?;
         Ok(())
     }
@@ -151,6 +162,12 @@ mod tests {
             assert!(svg.contains(word), "{word:?} is missing");
         }
         assert_eq!(svg, picture.svg().unwrap());
+    }
+
+    #[test]
+    fn labels_are_short() {
+        let axis = Axis { name: "", logarithmic: true };
+        assert_eq!([1.0, 3.5, 4.0, 7.5].map(|place| axis.label(place)), ["10", "3162", "10k", "31.6M"]);
     }
 
     #[test]
