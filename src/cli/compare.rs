@@ -5,7 +5,7 @@ use super::print;
 use super::signals::{Duty, watch};
 use crate::campaign::journal::{Campaign, Done, Journal, Terms, read};
 use crate::campaign::launch::{INTERRUPTED, deadline_for, launch};
-use crate::campaign::matrix::{Profile, Request, add_controls, require_cells};
+use crate::campaign::matrix::{Matrix, Profile, Request, add_controls, require_cells};
 use crate::campaign::runner::{Budget, FEWEST_ROUNDS, Progress, Runner, Tally};
 use crate::campaign::trace;
 use crate::cell::{Outcome, Status};
@@ -174,9 +174,8 @@ pub fn compare(args: &Compare) -> Result<ExitCode> {
     Ok(if tally.bad > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn begin(args: &Compare) -> Result<Sitting> {
-    let allowed = cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?;
-    let request = Request {
+fn request(args: &Compare) -> Result<Request> {
+    Ok(Request {
         profile: args.profile,
         mechanisms: args.mechanism.clone(),
         workloads: args.workload.clone(),
@@ -191,16 +190,19 @@ fn begin(args: &Compare) -> Result<Sitting> {
         pages: args.pages.pages(),
         // What goes on from another folder means the same place.
         dir: args.dir.as_ref().map(|dir| std::path::absolute(dir).unwrap_or_else(|_| dir.clone())),
-    };
+    })
+}
+
+fn begin(args: &Compare) -> Result<Sitting> {
+    let allowed = cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?;
+    let mut request = request(args)?;
     request.require_pages()?;
-    let mut matrix = request.matrix(allowed.len())?;
-    require_cells(&matrix)?;
+    let full = args.profile == Profile::Full;
+    let rounds = args.rounds.unwrap_or(if full { 20 } else { 6 });
+    let matrix = matrix(&mut request, allowed.len(), args.budget, rounds)?;
     if let Some(dir) = &args.dir {
         writable_dir(dir)?;
     }
-    add_controls(&mut matrix.cells);
-    let full = args.profile == Profile::Full;
-    let rounds = args.rounds.unwrap_or(if full { 20 } else { 6 });
     let most_rounds = if full && args.rounds.is_none() { 2 * rounds } else { rounds };
     let budget_ms = args.budget.unwrap_or(if full { 20 * 60_000 } else { 70_000 });
     require_time(args.budget, budget_ms, matrix.cells.len(), rounds)?;
@@ -214,6 +216,41 @@ fn begin(args: &Compare) -> Result<Sitting> {
     let campaign = Campaign { seed, rounds, terms: Some(terms), cells: matrix.cells, unsupported: matrix.unsupported };
     let journal = Journal::create(&out, &host, &campaign)?;
     Ok(Sitting { campaign, terms, journal, done: Done::default() })
+}
+
+/// The cells with their controls. Of a full profile with a budget that does not hold all of them, what nobody named is left
+/// out and said, in a fixed order.
+fn matrix(request: &mut Request, cpus: usize, asked: Option<u64>, rounds: u32) -> Result<Matrix> {
+    let build = |request: &Request| {
+        let mut matrix = request.matrix(cpus)?;
+        require_cells(&matrix)?;
+        add_controls(&mut matrix.cells);
+        Ok(matrix)
+    };
+    let mut matrix = build(request)?;
+    let all = least_ms(matrix.cells.len(), rounds);
+    let Some(budget) = asked.filter(|_| request.profile == Profile::Full) else { return Ok(matrix) };
+    let mut left_out = Vec::new();
+    if all > budget && request.sizes.is_empty() {
+        request.sizes = vec![64, 64 << 10];
+        left_out.push("the sizes 4 KiB and 1 MiB");
+        matrix = build(request)?;
+    }
+    if least_ms(matrix.cells.len(), rounds) > budget && request.waits.is_empty() {
+        request.waits = vec![Wait::Block, Wait::Spin];
+        left_out.push("the waits hybrid and yield");
+        matrix = build(request)?;
+    }
+    if !left_out.is_empty() {
+        let (what, about) = (left_out.join(" and "), all.div_ceil(1000));
+        eprintln!("remark: the budget does not hold {what}, which are left out: everything takes at least {about} s");
+    }
+    Ok(matrix)
+}
+
+/// The least that a campaign of so many cells takes, in ms.
+fn least_ms(cells: usize, rounds: u32) -> u64 {
+    cells as u64 * u64::from(rounds.min(FEWEST_ROUNDS)) * (SHORTEST_MS + LAUNCH_MS)
 }
 
 fn resume(dir: &Path) -> Result<Sitting> {
@@ -327,7 +364,7 @@ fn run_span(total_ms: u64, cells: usize, rounds: u32) -> Span {
 /// Refuses a budget that was asked for and that the fewest rounds would overrun to twice its length.
 fn require_time(asked: Option<u64>, budget_ms: u64, cells: usize, rounds: u32) -> Result<()> {
     let fewest = rounds.min(FEWEST_ROUNDS);
-    let least = cells as u64 * u64::from(fewest) * (SHORTEST_MS + LAUNCH_MS);
+    let least = least_ms(cells, rounds);
     let about = least.div_ceil(1000);
     if asked.is_some() && least > 2 * budget_ms {
         return Err(Error::usage(format!(
@@ -396,7 +433,8 @@ impl Progress for Bar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
+    use std::collections::BTreeSet;
 
     #[derive(Debug, clap::Parser)]
     struct Cli {
@@ -415,6 +453,23 @@ mod tests {
             command.get_arguments().filter(|arg| DECIDED.contains(&arg.get_id().as_str())).count(),
             DECIDED.len()
         );
+    }
+
+    #[test]
+    fn a_full_profile_leaves_out_what_its_budget_does_not_hold_and_nobody_named() {
+        let cells = |budget_s: Option<u64>, named: &[&str]| {
+            let args = ["compare", "--profile", "full"].iter().chain(named);
+            let mut request = request(&Cli::parse_from(args).compare).unwrap();
+            let matrix = matrix(&mut request, 2, budget_s.map(|s| s * 1000), 20).unwrap();
+            let sizes: BTreeSet<usize> = matrix.cells.iter().map(|plan| plan.size).collect();
+            let waits: BTreeSet<&str> = matrix.cells.iter().map(|plan| plan.wait.kind().word()).collect();
+            (sizes.len(), waits.len())
+        };
+        assert_eq!(cells(None, &[]), (4, 4));
+        assert_eq!(cells(Some(3000), &[]), (4, 4));
+        assert_eq!(cells(Some(300), &[]), (2, 4));
+        assert_eq!(cells(Some(120), &[]), (2, 2));
+        assert_eq!(cells(Some(120), &["--size", "4KiB,1MiB,64"]), (3, 2), "what is named stays");
     }
 
     #[test]
