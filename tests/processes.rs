@@ -100,20 +100,28 @@ fn can_spin(spec: &Spec) -> bool {
 
 // ---------------------------------------------------------------------------------------------------- measured runs
 
-/// A measured run, which must succeed; its outcome.
+/// A measured run, which must succeed; its outcome. One whose harness was given more of a CPU than the audit allows, as
+/// happens once in thousands of short runs on a virtual machine, says nothing about the mechanism and is made again.
 fn measure(name: &str, workload: &str, n: u64, options: &[&str]) -> Value {
     let _turn = turn();
     let count = n.to_string();
-    let mut command = assert_cmd::Command::new(program(name));
-    command.args([workload, "--format", "json", "--messages", &count]).args(options).timeout(SOON);
-    let output = command.output().unwrap();
     let label = format!("{name} {workload} {options:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    let outcome: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{label}: {e}: {text:?} {complaint}"));
-    assert_eq!(outcome["status"], "ok", "{label}: {outcome} {complaint}");
-    assert!(output.status.success(), "{label}: {}", output.status);
-    outcome
+    for attempt in 1.. {
+        let mut command = assert_cmd::Command::new(program(name));
+        command.args([workload, "--format", "json", "--messages", &count]).args(options).timeout(SOON);
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        let outcome: Value =
+            serde_json::from_str(&text).unwrap_or_else(|e| panic!("{label}: {e}: {text:?} {complaint}"));
+        if attempt < 3 && outcome["invalid"].as_str().is_some_and(|why| why.starts_with("the harness took")) {
+            continue;
+        }
+        assert_eq!(outcome["status"], "ok", "{label}: {outcome} {complaint}");
+        assert!(output.status.success(), "{label}: {}", output.status);
+        return outcome;
+    }
+    unreachable!("the last attempt is judged")
 }
 
 /// That the outcome accounts for every byte and for the parties.
