@@ -141,6 +141,8 @@ fn remove(
 fn scan(folder: &Path, really: bool, found: &mut Found) {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
+        // A folder that a dead run's register names may be gone by now; one that was asked for was looked for before.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
         Err(error) => {
             found.remarks.push(format!("{} was not looked through: {error}", folder.display()));
             return;
