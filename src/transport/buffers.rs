@@ -87,6 +87,10 @@ pub trait Channel: Sized + 'static {
 /// Takes a buffer as `wait` says; `None` when the other end is gone and nothing is left.
 #[inline(always)]
 fn take<C: Channel>(rx: &mut C::Rx, wait: Wait) -> Option<Buffer> {
+    // The call that sleeps looks first, each crate in its own way: a look before it would be a second one.
+    if wait == Wait::Block {
+        return C::sleep(rx);
+    }
     let mut looks = 0_u32;
     loop {
         match C::look(rx) {
@@ -95,10 +99,9 @@ fn take<C: Channel>(rx: &mut C::Rx, wait: Wait) -> Option<Buffer> {
             Err(TryRecvError::Empty) => {}
         }
         match wait {
-            Wait::Block => return C::sleep(rx),
             Wait::Hybrid(most) if looks >= most => return C::sleep(rx),
             Wait::Yield => std::thread::yield_now(),
-            Wait::Hybrid(_) | Wait::Spin | Wait::Poll | Wait::Epoll => std::hint::spin_loop(),
+            Wait::Hybrid(_) | Wait::Block | Wait::Spin | Wait::Poll | Wait::Epoll => std::hint::spin_loop(),
         }
         looks = looks.saturating_add(1);
     }

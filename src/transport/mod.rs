@@ -425,6 +425,16 @@ pub trait Sender: Send {
     /// `BrokenPipe` (or `ConnectionReset`) when the receiver is gone, and what the system says.
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()>;
 
+    /// Sends `n` messages one by one, each published before the next is begun; `fill` also gets how many came before it.
+    /// For ends that can keep in registers, over the run, what they know of the ring.
+    ///
+    /// # Errors
+    /// As [`send_with`](Self::send_with); the messages before it were sent.
+    #[inline(always)]
+    fn send_each(&mut self, n: u64, mut fill: impl FnMut(u64, &mut [u8])) -> io::Result<()> {
+        (0..n).try_for_each(|k| self.send_with(|place| fill(k, place)))
+    }
+
     /// Runs `then` while this end holds the lock that the other end needs, if the mechanism has such a lock; says whether
     /// it does. For `ipcost faults`, which kills a party there.
     fn holding(&mut self, then: &mut dyn FnMut()) -> bool {
@@ -459,6 +469,24 @@ pub trait Receiver: Send {
     /// # Errors
     /// `UnexpectedEof` when the sender is gone and everything it sent was received, and what the system says.
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R>;
+
+    /// Receives `n` messages one by one, each given back before the next is awaited; as [`Sender::send_each`].
+    ///
+    /// # Errors
+    /// As [`recv_with`](Self::recv_with), and, inside, what `read` says, after which nothing more is received.
+    #[inline(always)]
+    fn recv_each<E>(
+        &mut self,
+        n: u64,
+        mut read: impl FnMut(u64, &[u8]) -> std::result::Result<(), E>,
+    ) -> io::Result<std::result::Result<(), E>> {
+        for k in 0..n {
+            if let Err(wrong) = self.recv_with(|message| read(k, message))? {
+                return Ok(Err(wrong));
+            }
+        }
+        Ok(Ok(()))
+    }
 
     /// As [`Sender::holding`].
     fn holding(&mut self, then: &mut dyn FnMut()) -> bool {

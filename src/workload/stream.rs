@@ -16,9 +16,7 @@ use crate::transport::{Receiver, Sender, Side};
 #[inline(never)]
 pub fn lead<S: Sender, R: Receiver>(side: &mut Side<S, R>, load: &mut Load, n: u64) -> Result<(), Fault> {
     let (payload, first) = (load.payload, load.next);
-    for seq in first..first + n {
-        side.tx.send_with(|message| payload.fill(Way::Out, seq, message))?;
-    }
+    side.tx.send_each(n, |k, message| payload.fill(Way::Out, first + k, message))?;
     load.book(n, 0, 0);
     Ok(())
 }
@@ -31,9 +29,13 @@ pub fn lead<S: Sender, R: Receiver>(side: &mut Side<S, R>, load: &mut Load, n: u
 pub fn follow<S: Sender, R: Receiver>(side: &mut Side<S, R>, load: &mut Load, n: u64) -> Result<(), Fault> {
     let (payload, first, wait) = (load.payload, load.next, load.delay_ns);
     let mut bytes = 0;
-    for seq in first..first + n {
-        bytes += side.rx.recv_with(|message| payload.check(Way::Out, seq, message))??;
-        delay(wait);
+    if wait == 0 {
+        side.rx.recv_each(n, |k, message| payload.check(Way::Out, first + k, message).map(|len| bytes += len))??;
+    } else {
+        for seq in first..first + n {
+            bytes += side.rx.recv_with(|message| payload.check(Way::Out, seq, message))??;
+            delay(wait);
+        }
     }
     load.book(n, n, bytes as u64);
     Ok(())
