@@ -11,6 +11,7 @@
 
 use crate::campaign::surroundings::Disturbance;
 use crate::error::{Context, Error, Kind, Phase, Result};
+use crate::lines::Unknown;
 use crate::measure::load::LoadPoint;
 use crate::measure::{Histogram, floor};
 use crate::party::{among, beside};
@@ -49,6 +50,7 @@ pub enum Status {
 
 /// Where the parties were meant to be and were.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Placed {
     /// The word on the command line.
     pub requested: crate::plan::Placement,
@@ -65,6 +67,7 @@ pub struct Placed {
 /// Round trips in nanoseconds: the mean of the batch window, the rest of the stamped one. With several requests under
 /// way the mean is that of one request by Little's law: the time per round trip times the requests under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rtt {
     /// Batch mean.
     pub mean: f64,
@@ -96,6 +99,7 @@ pub struct Rtt {
 
 /// Rates of the batch window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Throughput {
     /// Messages (round trips) per second.
     pub messages_per_s: f64,
@@ -105,6 +109,7 @@ pub struct Throughput {
 
 /// CPU time in ns per message.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CpuCost {
     /// In user mode.
     pub user: f64,
@@ -114,6 +119,7 @@ pub struct CpuCost {
 
 /// Context switches per message.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Switches {
     /// The party waited.
     pub voluntary: f64,
@@ -123,6 +129,7 @@ pub struct Switches {
 
 /// Page faults in the batch window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Faults {
     /// Without a device.
     pub minor: u64,
@@ -132,6 +139,7 @@ pub struct Faults {
 
 /// What the receiving parties checked in the batch window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Verified {
     /// Messages, each with the right sequence number, length and content.
     pub messages: u64,
@@ -141,6 +149,7 @@ pub struct Verified {
 
 /// The bare hand-over between the same parties right before and after.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Floor {
     /// Cache-line round trip before and after, ns; absent where both parties share a CPU.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -283,6 +292,9 @@ pub struct Outcome {
     /// Why it has no result.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+    /// What a line of a journal says besides.
+    #[serde(flatten, skip_serializing)]
+    pub unknown: Unknown,
 }
 
 fn is_zero(value: &u64) -> bool {
@@ -339,6 +351,7 @@ impl Outcome {
             flags: vec![],
             invalid: None,
             reason: None,
+            unknown: Unknown::new(),
         }
     }
 
@@ -674,7 +687,9 @@ fn many(
     )?;
     // Who was ended because another one was lost is not to blame.
     let first = muster.lost().or_else(|| endings.iter().position(Result::is_err));
-    let ending = first.and_then(|index| Some(format!("{} {}", plan.name_of(index), endings[index].as_ref().err()?)));
+    // The number of who was lost comes from the shared page.
+    let ending =
+        first.and_then(|index| Some(format!("{} {}", plan.name_of(index), endings.get(index)?.as_ref().err()?)));
     let (numbers, teardown_ns) = result.map_err(|error: Error| match (&ending, error.kind()) {
         (Some(how), Kind::Failed) => error.because_also(how),
         _ => error,
@@ -740,8 +755,11 @@ fn enter(outcome: &mut Outcome, plan: &Plan, numbers: Numbers, timer: clock::Tim
     }
     // The receiver's check is the one that counts; in a ping-pong the leader's replies must agree with it.
     let checks = books.iter().filter(|b| b.verified > 0).map(|b| (b.verified, b.bytes));
-    let verified =
-        if plan.workload.has_peers() { checks.reduce(|all, one| (all.0 + one.0, all.1 + one.1)) } else { checks.min() };
+    let verified = if plan.workload.has_peers() {
+        checks.reduce(|all, one| (all.0.saturating_add(one.0), all.1.saturating_add(one.1)))
+    } else {
+        checks.min()
+    };
     outcome.verified = verified.map(|(messages, bytes)| Verified { messages, bytes });
     // Little's law: with one request under way, a round trip lasts as long as the time between two of them.
     let window = plan.several.outstanding() as f64;

@@ -12,6 +12,7 @@
 //! - [`sys`]: the only place that talks to the kernel beyond `std`
 //! - [`party`], [`session`]: who runs the other end, and how both stay in step
 //! - [`workload`]: the timed loops and the payload that they write and verify
+//! - [`lines`]: files of JSON that people keep, and where they are wrong
 //! - [`check`]: the instrument checks itself, with planted faults and known answers
 //! - [`faults`]: what each mechanism does when its peer dies, held against what it states
 //! - [`measure`]: histogram, floors, the machine's limits, statistics over runs
@@ -76,6 +77,8 @@ pub mod faults;
 #[cfg(not(loom))]
 pub mod host;
 #[cfg(not(loom))]
+pub mod lines;
+#[cfg(not(loom))]
 pub mod measure;
 #[cfg(not(loom))]
 pub mod names;
@@ -94,6 +97,9 @@ pub mod shm;
 pub mod sys;
 #[cfg(not(loom))]
 pub mod transport;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod trial;
 #[cfg(not(loom))]
 pub mod workload;
 

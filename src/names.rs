@@ -21,7 +21,7 @@ use std::time::UNIX_EPOCH;
 
 pub mod janitor;
 mod lock;
-mod owner;
+pub(crate) mod owner;
 pub mod private;
 mod register;
 

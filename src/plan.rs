@@ -133,6 +133,7 @@ words! {
 
 /// What [`Workload::OfferedLoad`] offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Offered {
     /// Messages per second; absent means a sweep over shares of the saturation, which the run finds first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -294,6 +295,7 @@ impl WaitKind {
 
 /// What the pages of a ring in shared memory are to be, beyond the usual. Part of a row's class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Pages {
     /// Huge pages from the system's pool (`MFD_HUGETLB`).
     #[serde(default)]
@@ -428,6 +430,7 @@ impl Span {
 
 /// Where the run stands in its campaign.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RunId {
     /// Which complete block, from 0.
     pub round: u32,
@@ -609,7 +612,7 @@ pub fn parse_placement(text: &str) -> Result<Placement> {
     }
 }
 
-/// Reads a size such as `64`, `4KiB` or `1MiB`; always whole bytes, at least one.
+/// Reads a size such as `64`, `4KiB` or `1 MiB`; always whole bytes, at least one.
 ///
 /// # Errors
 /// A usage error that says what is accepted.
@@ -624,6 +627,8 @@ pub fn parse_size(text: &str) -> Result<usize> {
         "MB" => 1_000_000,
         _ => return Err(bad_size(text)),
     };
+    // As `show_size` writes it, with a space before the unit.
+    let digits = digits.strip_suffix(' ').filter(|_| factor > 1 || text.ends_with('B')).unwrap_or(digits);
     let size = digits.parse::<usize>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(|| bad_size(text))?;
     if size == 0 {
         return Err(Error::usage("a message of size 0 carries nothing").hint("the smallest size is 1"));

@@ -14,8 +14,9 @@ use crate::measure::{Histogram, floor};
 use crate::party::Alive;
 use crate::plan::{Parties, Plan, Workload};
 use crate::shm::ledger::{Ledger, REPORT_WORDS};
+use crate::shm::nonsense::Nonsense;
 use crate::shm::region::View;
-use crate::shm::stamps::Stamps;
+use crate::shm::stamps::{self, Stamps};
 use crate::sys::clock;
 use crate::sys::cpu;
 use crate::sys::usage::Usage;
@@ -362,7 +363,10 @@ impl<'a> Leader<'a> {
     fn lost(&self, phase: Phase) -> Error {
         match self.ledger.complaint() {
             Some(complaint) => complained(&complaint, "the follower").during(phase),
-            None => Error::failed(phase, "the peer died"),
+            None => match self.ledger.impossible(self.step) {
+                Some(nonsense) => Error::failed(phase, "the parties' books cannot be read").because(nonsense),
+                None => Error::failed(phase, "the peer died"),
+            },
         }
     }
 
@@ -519,12 +523,17 @@ fn obey(
         // A leader that dies takes a forked follower along (parent-death signal), and a thread's leader demolishes the
         // gate when it is dropped: nobody waits here for ever.
         if !ledger.go.pass(step, || true) {
-            return 0;
+            return ledger.unordered(step).map_or(0, |nonsense| complain(&nonsense.to_string()));
         }
         let n = ledger.count.load(Ordering::Relaxed);
         match ledger.command.load(Ordering::Relaxed) {
             command @ (MESSAGES | STAMPED | OFFER | FLOOD) => {
-                let received = stamps.filter(|_| matches!(command, OFFER | FLOOD)).map(|stamps| stamps.of(n as usize));
+                let stamps = stamps.filter(|_| matches!(command, OFFER | FLOOD));
+                let room = if stamps.is_some() { stamps::MOST as u64 } else { u64::MAX };
+                if let Some(nonsense) = Nonsense::unless_within("the messages of a window", n, 0, room) {
+                    return complain(&nonsense.to_string());
+                }
+                let received = stamps.map(|stamps| stamps.of(n as usize));
                 let clerk = Clerk::open(&load, witness);
                 ledger.ready.open(step + 1);
                 let stall_ms = if matches!(command, STAMPED | OFFER) { plan.stall_ms } else { 0 };
@@ -543,7 +552,10 @@ fn obey(
             FLOOR_LINES => probe(floor::Kind::Lines, step, ledger),
             FLOOR_YIELD => probe(floor::Kind::Yield, step, ledger),
             FLOOR_FUTEX => probe(floor::Kind::Futex, step, ledger),
-            _ => return 0,
+            other => {
+                let (word, low, high) = ("the order", u64::from(MESSAGES), u64::from(FLOOD));
+                return complain(&Nonsense { word, value: u64::from(other), low, high }.to_string());
+            }
         }
         ledger.done.open(step);
     }

@@ -10,9 +10,11 @@
 
 use super::launch::deadline_for;
 use super::matrix::Profile;
+use super::sound::{self, Positions};
 use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
 use crate::host::{Host, timestamp};
+use crate::lines;
 use crate::plan::{Plan, Span};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,7 @@ use std::time::Duration;
 
 /// What a campaign was meant to be: enough to continue it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Campaign {
     /// Seed of the order.
     pub seed: u64,
@@ -40,6 +43,7 @@ pub struct Campaign {
 
 /// How long the runs and the whole are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Terms {
     /// Quick or full.
     pub profile: Profile,
@@ -245,13 +249,21 @@ fn missing(dir: &Path, name: &str, error: &dyn std::fmt::Display) -> Error {
 
 fn saved(dir: &Path) -> Result<Saved> {
     let text = |name: &str| std::fs::read_to_string(dir.join(name)).map_err(|e| missing(dir, name, &e));
-    let host: Host = serde_json::from_str(&text(HOST)?).map_err(|e| missing(dir, HOST, &e))?;
-    let campaign = serde_json::from_str(&text(CAMPAIGN)?).map_err(|e| missing(dir, CAMPAIGN, &e))?;
+    let host: Host = lines::read_whole(&text(HOST)?, HOST, &Host::default())?;
+    let campaign: Campaign = lines::read_whole(&text(CAMPAIGN)?, CAMPAIGN, &Campaign::default())?;
+    if let Some(why) = sound::impossible(&campaign) {
+        let damaged = Error::failed(Phase::Report, format!("{CAMPAIGN} is damaged"));
+        return Err(damaged.because(why).hint("restore it from a copy"));
+    }
     let sittings = std::fs::read_to_string(dir.join(SITTINGS)).unwrap_or_default();
-    let remarks = sittings.lines().filter_map(|line| serde_json::from_str(line).ok()).map(|sitting: Sitting| {
-        let other = host.build.get(REVISION) != Some(&sitting.revision);
-        let build = if other { format!(" with build {}", sitting.revision) } else { String::new() };
-        format!("continued on {} after {} launches{build}", sitting.at, sitting.runs)
+    let remarks = sittings.lines().zip(1..).map(|(line, number)| match serde_json::from_str::<Sitting>(line) {
+        Ok(sitting) => {
+            let other = host.build.get(REVISION) != Some(&sitting.revision);
+            let build = if other { format!(" with build {}", sitting.revision) } else { String::new() };
+            format!("continued on {} after {} launches{build}", sitting.at, sitting.runs)
+        }
+        // It tells of the runs and is not needed for them.
+        Err(error) => format!("line {number} of {SITTINGS} is damaged and was ignored: {error}"),
     });
     let remarks = remarks.collect();
     Ok(Saved { host, campaign, remarks })
@@ -271,28 +283,24 @@ struct Ending {
 fn scan(file: &File, each: &mut dyn FnMut(Outcome)) -> Result<Ending> {
     let cannot = || format!("cannot read {CELLS}");
     let mut reader = BufReader::with_capacity(1 << 16, file);
-    let (mut line, mut ending) = (Vec::new(), Ending::default());
+    let (mut line, mut ending, mut positions) = (Vec::new(), Ending::default(), Positions::default());
     for number in 1.. {
         line.clear();
         let length = reader.read_until(b'\n', &mut line).context(Phase::Report, cannot())?;
         if length == 0 {
             break;
         }
-        match serde_json::from_slice::<Outcome>(&line) {
-            Ok(outcome) if outcome.schema == crate::cell::SCHEMA => each(outcome),
-            Ok(outcome) => {
-                let what = format!("line {number} of {CELLS} has schema {}", outcome.schema);
-                return Err(Error::failed(Phase::Report, what).hint("read it with the version that wrote it"));
-            }
-            // A whole line that cannot be read was not cut by a kill, wherever it stands.
-            Err(_) if line.last() != Some(&b'\n') => {
-                ending.cut = true;
-                break;
-            }
-            Err(error) => {
-                return Err(Error::failed(Phase::Report, format!("line {number} of {CELLS} is damaged")).because(error));
-            }
+        // A whole line that cannot be read was not cut by a kill, wherever it stands.
+        let Some(outcome) = lines::read::<Outcome>(&line, number, CELLS)? else {
+            ending.cut = true;
+            break;
+        };
+        if let Some(why) = positions.take(outcome.run.order, number) {
+            return Err(Error::failed(Phase::Report, format!("line {number} of {CELLS} is damaged"))
+                .because(why)
+                .hint("remove the copy"));
         }
+        each(outcome);
         ending.good += length as u64;
         ending.open = line.last() != Some(&b'\n');
     }
@@ -305,8 +313,9 @@ mod tests {
     use crate::plan::RunId;
 
     fn outcome(round: u32) -> Outcome {
-        let plan = Plan { mechanism: "pipe".into(), run: RunId { round, ..RunId::default() }, ..Plan::default() };
-        Outcome::empty(&plan, Status::Ok)
+        let run = RunId { round, order: round, ..RunId::default() };
+        let plan = Plan { mechanism: "pipe".into(), run, ..Plan::default() };
+        Outcome { messages: 1, elapsed_ns: 1, ..Outcome::empty(&plan, Status::Ok) }
     }
 
     fn folder() -> (tempfile::TempDir, Journal) {
@@ -370,7 +379,7 @@ mod tests {
         journal.cells.write_all(b"{\"schema\":1,\"mech").unwrap();
         let (mut journal, saved, done) = resumed(journal, &Host::default()).unwrap();
         assert!(saved.remarks.iter().any(|r| r.contains("has been removed")), "{:?}", saved.remarks);
-        assert_eq!(done.runs.len(), 1, "both runs have position 0 here");
+        assert_eq!(done.runs.len(), 2);
         journal.append(&outcome(2)).unwrap();
         let (saved, runs) = read_all(journal.dir()).unwrap();
         assert_eq!(runs.iter().map(|run| run.run.round).collect::<Vec<_>>(), [0, 1, 2]);

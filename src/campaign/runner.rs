@@ -213,7 +213,7 @@ mod tests {
         let launched = Cell::new(0);
         let mut launch = |plan: &Plan| {
             launched.set(launched.get() + 1);
-            Outcome::empty(plan, (script.status)(plan))
+            Outcome { messages: 1, elapsed_ns: 1, ..Outcome::empty(plan, (script.status)(plan)) }
         };
         let mut runner = Runner {
             campaign,

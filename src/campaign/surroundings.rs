@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// What others took while a run was under way.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Disturbance {
     /// CPU time that the hypervisor gave to others, on the CPUs of the run, ns; absent where the kernel does not tell.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -12,6 +12,7 @@
 use super::launch::{cell_command, finish, start};
 use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
+use crate::lines::{self, Line, Unknown};
 use crate::plan::{Pages, Parties, Placement, Plan, Several, Touch, Wait, Workload};
 use crate::sys::trace::{self, Call, Stop, Way};
 use crate::sys::{cpu, process};
@@ -33,6 +34,7 @@ const TRACES: &str = "traces.jsonl";
 
 /// Bytes per message that a party's system calls moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Moved {
     /// From the party to the kernel.
     pub out: f64,
@@ -103,6 +105,31 @@ pub struct Trace {
     /// What the transport said of itself.
     #[serde(skip)]
     pub notes: BTreeMap<String, String>,
+    /// What a line says besides.
+    #[serde(flatten, skip_serializing)]
+    pub unknown: Unknown,
+}
+
+impl Line for Trace {
+    const SCHEMA: Option<u32> = None;
+
+    fn schema(&self) -> Option<u32> {
+        None
+    }
+
+    fn sample() -> Self {
+        Self::empty(&Plan::default(), 0)
+    }
+
+    fn unknown(&self) -> &Unknown {
+        &self.unknown
+    }
+
+    fn impossible(&self) -> Option<String> {
+        let per_message = self.calls.iter().flatten().map(|(_, count)| *count);
+        let negative = per_message.into_iter().find(|count| *count < 0.0);
+        negative.map(|count| format!("field \"calls\" holds {count}, and nobody makes less than no calls"))
+    }
 }
 
 impl Trace {
@@ -133,6 +160,7 @@ impl Trace {
             maps: vec![],
             one_memory: None,
             notes: BTreeMap::new(),
+            unknown: Unknown::new(),
         }
     }
 
@@ -436,9 +464,8 @@ pub fn append(dir: &Path, trace: &Trace) -> Result<()> {
 pub fn read(dir: &Path) -> Result<Vec<Trace>> {
     let path = dir.join(TRACES);
     let Ok(text) = std::fs::read_to_string(&path) else { return Ok(vec![]) };
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let damaged = || format!("{} is damaged", path.display());
-    whole.lines().map(|line| serde_json::from_str(line).context(Phase::Report, damaged())).collect()
+    let read = |(line, number): (&str, usize)| lines::read::<Trace>(line.as_bytes(), number, TRACES).transpose();
+    text.split_inclusive('\n').zip(1..).filter_map(read).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::campaign::schedule;
 use crate::campaign::surroundings::{Surroundings, foreign};
 use crate::error::{Context, Error, Phase, Result};
 use crate::host;
+use crate::lines::Unknown;
 use crate::shm::region::Region;
 use crate::sys::map::{self, Sharing};
 use crate::sys::memory::Account;
@@ -120,7 +121,8 @@ impl Lab<'_> {
             Err(error) => (Answer::from_error(&error), None),
         };
         let flags = disturbance.map(|seen| foreign(&seen)).unwrap_or_default();
-        Line { schema: SCHEMA, cell: cell.clone(), round, order, seed: self.seed, started, answer, flags, disturbance }
+        let (cell, unknown) = (cell.clone(), Unknown::new());
+        Line { schema: SCHEMA, cell, round, order, seed: self.seed, started, answer, flags, disturbance, unknown }
     }
 }
 

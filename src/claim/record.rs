@@ -7,6 +7,7 @@
 use super::{AGAIN, Cell, Values};
 use crate::campaign::surroundings::Disturbance;
 use crate::error::{Context, Error, Phase, Result};
+use crate::lines::{self, Unknown};
 use crate::measure::stats::Estimate;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -69,6 +70,42 @@ pub struct Line {
     /// What others took meanwhile.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub disturbance: Option<Disturbance>,
+    /// What a line of a journal says besides.
+    #[serde(flatten, skip_serializing)]
+    pub unknown: Unknown,
+}
+
+impl lines::Line for Line {
+    const SCHEMA: Option<u32> = Some(SCHEMA);
+
+    fn schema(&self) -> Option<u32> {
+        Some(self.schema)
+    }
+
+    fn sample() -> Self {
+        let (claim, case, with) = (String::new(), String::new(), serde_json::Value::Null);
+        let answer = Answer { status: Status::Ok, reason: None, values: Values::new() };
+        Self {
+            schema: SCHEMA,
+            cell: Cell { claim, case, with, millis: 0, label: None, plant: None },
+            round: 0,
+            order: 0,
+            seed: 0,
+            started: String::new(),
+            answer,
+            flags: vec![],
+            disturbance: None,
+            unknown: Unknown::new(),
+        }
+    }
+
+    fn unknown(&self) -> &Unknown {
+        &self.unknown
+    }
+
+    fn impossible(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The launches of one claim.
@@ -211,27 +248,22 @@ pub fn read(dir: &Path) -> Result<(BTreeMap<String, Record>, Vec<String>)> {
     })?;
     let cannot = || format!("cannot read {}", path.display());
     let (mut records, mut remarks): (BTreeMap<String, Record>, _) = (BTreeMap::new(), Vec::new());
-    let (mut reader, mut text) = (BufReader::new(file), Vec::new());
+    let (mut reader, mut text, mut places) = (BufReader::new(file), Vec::new(), BTreeMap::new());
     for number in 1.. {
         text.clear();
         if reader.read_until(b'\n', &mut text).context(Phase::Report, cannot())? == 0 {
             break;
         }
-        match serde_json::from_slice::<Line>(&text) {
-            Ok(line) if line.schema == SCHEMA => records.entry(line.cell.claim.clone()).or_default().push(line),
-            Ok(line) => {
-                let what = format!("line {number} of {CLAIMS_FILE} has schema {}", line.schema);
-                return Err(Error::failed(Phase::Report, what).hint("read it with the version that wrote it"));
-            }
-            Err(_) if text.last() != Some(&b'\n') => {
-                remarks.push(format!("the last line of {CLAIMS_FILE} is cut and was ignored"));
-            }
-            Err(error) => {
-                return Err(
-                    Error::failed(Phase::Report, format!("line {number} of {CLAIMS_FILE} is damaged")).because(error)
-                );
-            }
+        let Some(line) = lines::read::<Line>(&text, number, CLAIMS_FILE)? else {
+            remarks.push(format!("the last line of {CLAIMS_FILE} is cut and was ignored"));
+            break;
+        };
+        if let Some(before) = places.insert((line.cell.claim.clone(), line.order), number) {
+            let why = format!("field \"order\" is {}, as in line {before}: one of the two was copied", line.order);
+            let damaged = Error::failed(Phase::Report, format!("line {number} of {CLAIMS_FILE} is damaged"));
+            return Err(damaged.because(why).hint("remove the copy"));
         }
+        records.entry(line.cell.claim.clone()).or_default().push(line);
     }
     Ok((records, remarks))
 }
@@ -264,6 +296,7 @@ pub mod tests {
             },
             flags: vec![],
             disturbance: None,
+            unknown: Unknown::new(),
         }
     }
 

@@ -270,7 +270,7 @@ fn run(sitting: &mut Sitting, total: Duration) -> Result<(Tally, usize)> {
     watch(Duty::StopCampaign);
     let Sitting { campaign, terms, journal, done } = sitting;
     let dir = journal.dir().to_path_buf();
-    if Limits::read(&dir).is_none() {
+    if !matches!(Limits::read(&dir), Ok(Some(_))) {
         let allowed = cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?;
         super::limits::record(&campaign.cells, &allowed, &dir);
     }

@@ -7,6 +7,8 @@ use super::injection::{Answer, Reply};
 use super::{Cell, Order};
 use crate::claim::record::Status;
 use crate::error::{Context, Error, Phase, Result};
+use crate::lines::{self, Line, Unknown};
+use crate::plan::Parties;
 use crate::transport::{Role, Sign};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ pub const SCHEMA: u32 = 1;
 
 /// How long it took until survivors were told, ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct After {
     /// The middle one of the injections in which somebody was.
     pub median: u64,
@@ -71,22 +74,59 @@ pub struct Row {
     /// CPUs that other programs used meanwhile, on average, where the kernel tells.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub others: Option<f64>,
+    /// What a line says besides.
+    #[serde(flatten, skip_serializing)]
+    pub unknown: Unknown,
+}
+
+impl Line for Row {
+    const SCHEMA: Option<u32> = Some(SCHEMA);
+
+    fn schema(&self) -> Option<u32> {
+        Some(self.schema)
+    }
+
+    fn sample() -> Self {
+        let (mechanism, parties, victim) = (String::new(), Parties::Process, Role::Producer);
+        let cell = Cell { mechanism, parties, victim, harm: super::Harm::Kill, moment: super::Moment::Idle };
+        Self::empty(cell, 0, 0, None)
+    }
+
+    fn unknown(&self) -> &Unknown {
+        &self.unknown
+    }
+
+    fn impossible(&self) -> Option<String> {
+        let seen: usize = self.signs.values().fold(0, |sum, n| sum.saturating_add(*n));
+        let counted = [("signs", seen), ("fresh", self.fresh), ("ended", self.ended)];
+        let more = counted.into_iter().find(|(_, n)| *n > self.n);
+        more.map(|(field, n)| format!("field {field:?} counts {n} of {} injections, which field \"n\" says", self.n))
+    }
 }
 
 impl Row {
     /// What a launch answered, or why it did not.
     pub fn new(order: &Order, reply: Reply, others: Option<f64>) -> Self {
-        let mut row = Self {
+        let mut row = Self::empty(order.cell.clone(), order.seed, order.patience_ms, others);
+        match reply {
+            Reply::Seen(answer) => row.enter(answer),
+            Reply::Not(status, reason) => (row.status, row.reason) = (status, Some(reason)),
+        }
+        row
+    }
+
+    fn empty(cell: Cell, seed: u64, patience_ms: u64, others: Option<f64>) -> Self {
+        Self {
             schema: SCHEMA,
-            cell: order.cell.clone(),
-            seed: order.seed,
+            cell,
+            seed,
             status: Status::Ok,
             reason: None,
             size: 0,
             n: 0,
             signs: BTreeMap::new(),
             after_ns: None,
-            patience_ms: order.patience_ms,
+            patience_ms,
             sent: 0,
             right: 0,
             lost: 0,
@@ -96,12 +136,8 @@ impl Row {
             ended: 0,
             // Whole percents: the rest is noise.
             others: others.map(|cpus| (100.0 * cpus).round() / 100.0),
-        };
-        match reply {
-            Reply::Seen(answer) => row.enter(answer),
-            Reply::Not(status, reason) => (row.status, row.reason) = (status, Some(reason)),
+            unknown: Unknown::new(),
         }
-        row
     }
 
     fn enter(&mut self, Answer { size, seen, left }: Answer) {
@@ -162,15 +198,8 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::usage(format!("cannot read {}", path.display())).because(error))?;
     let mut rows = Vec::new();
-    for (number, line) in text.split_inclusive('\n').enumerate() {
-        match serde_json::from_str::<Row>(line) {
-            Ok(row) if row.schema == SCHEMA => rows.push(row),
-            Err(_) if !line.ends_with('\n') => {}
-            Ok(_) | Err(_) => {
-                let what = format!("line {} of {} is not of this version", number + 1, path.display());
-                return Err(Error::failed(Phase::Report, what));
-            }
-        }
+    for (line, number) in text.split_inclusive('\n').zip(1..) {
+        rows.extend(lines::read::<Row>(line.as_bytes(), number, FAULTS_FILE)?);
     }
     Ok(rows)
 }

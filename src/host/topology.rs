@@ -62,12 +62,19 @@ pub fn facts(root: &Path) -> Vec<(String, String)> {
     .into()
 }
 
+/// More CPUs than any kernel counts (CONFIG_NR_CPUS): a list that names one beyond is none.
+const MOST_CPUS: usize = 1 << 16;
+
 /// The CPUs that a list such as `0-3,8` names; `None` when it is no list.
 pub fn cpus_of(list: &str) -> Option<Vec<usize>> {
     let mut cpus = Vec::new();
     for part in list.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        cpus.extend(first.parse::<usize>().ok()?..=last.parse().ok()?);
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        if first > last || last >= MOST_CPUS {
+            return None;
+        }
+        cpus.extend(first..=last);
     }
     Some(cpus)
 }
@@ -102,7 +109,9 @@ pub(crate) mod tests {
         assert_eq!(cpus_of("0-3,8"), Some(vec![0, 1, 2, 3, 8]));
         assert_eq!(cpus_of("5\n"), Some(vec![5]));
         assert_eq!(cpus_of(""), None);
-        assert_eq!(cpus_of("x"), None);
+        for none in ["x", "3-1", "0-99999999", "0-18446744073709551615", "1,,2", "-1", "1-"] {
+            assert_eq!(cpus_of(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub use copies::{CopyRate, Level};
 pub use probe::measure;
 
 use super::stats::Estimate;
-use crate::error::{Context, Phase, Result};
+use crate::error::{Context, Error, Phase, Result};
 use place::Place;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -222,11 +222,32 @@ impl Limits {
         std::fs::write(dir.join(FILE), text).context(Phase::Report, format!("cannot write {FILE}"))
     }
 
-    /// Reads `limits.json` of a results folder; `None` when there is none that this version understands. Folders of
-    /// earlier versions have none, and tables then print no multiples.
-    pub fn read(dir: &Path) -> Option<Self> {
-        let limits: Self = serde_json::from_str(&std::fs::read_to_string(dir.join(FILE)).ok()?).ok()?;
-        (limits.schema == SCHEMA).then_some(limits)
+    /// Reads `limits.json` of a results folder; `None` when there is none. Folders of earlier versions have none, and tables
+    /// then print no multiples.
+    ///
+    /// # Errors
+    /// When it is damaged, of another version, or holds a rate or a time that cannot be.
+    pub fn read(dir: &Path) -> Result<Option<Self>> {
+        let text = match std::fs::read_to_string(dir.join(FILE)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::failed(Phase::Report, format!("cannot read {FILE}")).because(error)),
+        };
+        let damaged = |why: &dyn std::fmt::Display| {
+            let damaged = Error::failed(Phase::Report, format!("{FILE} is damaged"));
+            damaged.because(why).hint("restore it from a copy, or remove it to do without")
+        };
+        let limits: Self = serde_json::from_str(&text).map_err(|error| damaged(&error))?;
+        if limits.schema != SCHEMA {
+            let what = format!("{FILE} has schema {}, and this version reads {SCHEMA}", limits.schema);
+            return Err(Error::failed(Phase::Report, what).hint("read it with the version that wrote it"));
+        }
+        let figures = limits.figures.values().map(|figure| ("figures", figure.estimate.median));
+        let copies = limits.memcpy.iter().map(|copy| ("memcpy", copy.rate.estimate.median));
+        match figures.chain(copies).find(|(_, median)| *median <= 0.0) {
+            Some((field, median)) => Err(damaged(&format!("field {field:?} holds a median of {median}"))),
+            None => Ok(Some(limits)),
+        }
     }
 }
 
@@ -261,16 +282,24 @@ mod tests {
     #[test]
     fn limits_read_back_as_they_were_written() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Limits::read(dir.path()), None);
+        assert_eq!(Limits::read(dir.path()).unwrap(), None);
         limits().write(dir.path()).unwrap();
-        assert_eq!(Limits::read(dir.path()), Some(limits()));
+        assert_eq!(Limits::read(dir.path()).unwrap(), Some(limits()));
     }
 
     #[test]
-    fn limits_of_another_version_are_none() {
+    fn limits_of_another_version_or_damaged_ones_are_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        Limits { schema: SCHEMA + 1, ..limits() }.write(dir.path()).unwrap();
-        assert_eq!(Limits::read(dir.path()), None);
+        let refused = |limits: Limits| {
+            limits.write(dir.path()).unwrap();
+            Limits::read(dir.path()).unwrap_err().to_string()
+        };
+        let newer = refused(Limits { schema: SCHEMA + 1, ..limits() });
+        assert!(newer.contains("limits.json has schema"), "{newer}");
+        let none = refused(Limits { memcpy: vec![rate(Level::L1, None, 0.0)], ..limits() });
+        assert!(none.contains("field \"memcpy\" holds a median of 0"), "{none}");
+        std::fs::write(dir.path().join(FILE), "{").unwrap();
+        assert!(Limits::read(dir.path()).unwrap_err().to_string().contains("limits.json is damaged"));
     }
 
     #[test]

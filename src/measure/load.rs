@@ -17,6 +17,7 @@ pub const LATE_NS: u64 = 10_000;
 
 /// Latencies in ns. A percentile is absent with fewer than ten samples beyond it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Latencies {
     /// Median.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -54,6 +55,7 @@ impl Latencies {
 
 /// One rate, offered for one window.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LoadPoint {
     /// Messages per second that were due.
     pub offered_per_s: f64,

@@ -194,16 +194,21 @@ impl Beside {
     /// Reads a results folder; what is not there is absent, and what is damaged leaves a remark: the runs tell enough
     /// without it.
     pub fn read(dir: &Path) -> Self {
-        let (traces, remarks) = match trace::read(dir) {
-            Ok(traces) => (traces, vec![]),
-            Err(error) => (vec![], vec![format!("system calls are not shown: {error}")]),
-        };
+        let mut remarks = Vec::new();
+        let traces = trace::read(dir).unwrap_or_else(|error| {
+            remarks.push(format!("system calls are not shown: {error}"));
+            vec![]
+        });
+        let limits = Limits::read(dir).unwrap_or_else(|error| {
+            remarks.push(format!("what rests on the machine's limits is not shown: {error}"));
+            None
+        });
         let calls = traces.into_iter().filter_map(|trace| {
             let Trace { workload, several, size, wait, placement, touch, nagle, pages, .. } = trace;
             let class = Class { workload, offered: None, several, size, wait, placement, touch, nagle, pages };
             Some(((class, trace.mechanism.clone(), trace.parties, None), trace.calls_per_message()?))
         });
-        Self { limits: Limits::read(dir), remarks, calls: calls.collect() }
+        Self { limits, remarks, calls: calls.collect() }
     }
 }
 
@@ -320,7 +325,7 @@ impl Gathered {
     /// Takes one run, in the order of the journal.
     pub fn add(&mut self, run: Outcome) {
         self.launches += 1;
-        self.rounds = self.rounds.max(run.run.round + 1);
+        self.rounds = self.rounds.max(run.run.round.saturating_add(1));
         if run.status == Status::Unsupported {
             self.unsupported.push(run);
         } else {

@@ -145,7 +145,10 @@ impl<'a> Hub<'a> {
 
     fn lost(&self, phase: Phase) -> Error {
         let complaint = self.complaint().map(|error| error.during(phase));
-        complaint.unwrap_or_else(|| Error::failed(phase, "a peer died"))
+        complaint.unwrap_or_else(|| match self.ledgers().find_map(|(_, ledger)| ledger.impossible(self.step)) {
+            Some(nonsense) => Error::failed(phase, "the parties' books cannot be read").because(nonsense),
+            None => Error::failed(phase, "a peer died"),
+        })
     }
 
     /// A fault of the hub: if a peer complained, its complaint is the cause and the hub's is the symptom.
@@ -287,7 +290,7 @@ fn serve(
         // As between two parties, nobody waits here for ever: a hub that leaves demolishes the gate, one that dies takes
         // its processes along.
         if !ledger.go.pass(step, || true) {
-            break;
+            return ledger.unordered(step).map_or(Ok(()), |nonsense| Err(nonsense.to_string()));
         }
         let n = ledger.count.load(Ordering::Relaxed);
         let clerk = Clerk::open(&part.load, witness);

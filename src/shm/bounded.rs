@@ -10,8 +10,10 @@
 //! of the lock.
 
 use super::Line;
+use super::nonsense::Nonsense;
 use super::region::{INDICES, Occupants, PAGE, Region, RingShape, Slots, View, occupants};
 use super::ring::Stop;
+use super::scribble::Word;
 use super::wait::{NAP, Wait};
 use crate::sys::process;
 use crate::sys::sync::{Condition, Locked, Mutex, Semaphore};
@@ -36,6 +38,9 @@ pub trait Turns: Sized + Send {
     /// [`Stop::Gone`] when the other side left and there is nothing more to do; [`Stop::Died`], [`Stop::Corrupt`].
     fn reserve(&mut self) -> Result<u64, Stop>;
 
+    /// Which word made [`Stop::Corrupt`] of the last call.
+    fn nonsense(&self) -> Option<Nonsense>;
+
     /// Gives the slot to the other side.
     fn commit(&mut self);
 
@@ -54,7 +59,7 @@ const PRODUCER: usize = 0;
 /// What the semaphores' sides share. Side `i` posts `tokens[i]`: messages, then free slots.
 #[derive(Debug)]
 #[repr(C)]
-struct Tokens {
+pub(super) struct Tokens {
     tokens: [Line<Semaphore>; 2],
     /// Messages ever sent; stored by the producer, read once it has left.
     sent: Line<AtomicU64>,
@@ -62,6 +67,13 @@ struct Tokens {
 }
 
 const _: () = assert!(INDICES + size_of::<Tokens>() <= PAGE);
+
+impl Tokens {
+    pub(super) fn words(&self) -> Vec<Word<'_>> {
+        let [producer, consumer] = &self.left.0;
+        vec![Word::full("sent", &self.sent.0), Word::half("left", producer), Word::half("left", consumer)]
+    }
+}
 
 /// One side of a buffer with two semaphores: one counts messages, the other free slots.
 ///
@@ -75,9 +87,42 @@ pub struct BySemaphores {
     count: u64,
     slots: u64,
     peer_left: bool,
+    nonsense: Option<Nonsense>,
 }
 
-fn tokens(region: &Arc<Region>) -> View<Tokens> {
+impl BySemaphores {
+    #[cold]
+    fn broken(&mut self) -> Stop {
+        let value = io::Error::last_os_error().raw_os_error().unwrap_or_default() as u64;
+        self.nonsense = Some(Nonsense { word: "the answer of the semaphore (errno)", value, low: 0, high: 0 });
+        Stop::Corrupt
+    }
+
+    /// What is there to do once the peer's farewell, which says `left`, is up: nothing for a producer; what was sent for a
+    /// consumer.
+    #[cold]
+    fn finish(&mut self, left: u32) -> Result<(), Stop> {
+        // Acquire: the producer may have been killed between a message and its token.
+        let sent = self.shared.sent.0.load(Ordering::Acquire);
+        let due = self.count.wrapping_add(self.slots);
+        self.nonsense = farewell(left).or_else(|| {
+            let sent = || Nonsense::unless_within("the number of messages sent", sent, self.count, due);
+            (self.me != PRODUCER).then(sent).flatten()
+        });
+        match self.nonsense {
+            Some(_) => Err(Stop::Corrupt),
+            None if self.me == PRODUCER || self.count == sent => Err(Stop::Gone),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is impossible of a farewell.
+fn farewell(left: u32) -> Option<Nonsense> {
+    Nonsense::unless_within("the peer's farewell", u64::from(left), 0, 1)
+}
+
+pub(super) fn tokens(region: &Arc<Region>) -> View<Tokens> {
     // SAFETY: `Tokens` is atomics and semaphores.
     unsafe { View::new(region, INDICES) }
 }
@@ -90,20 +135,19 @@ impl Turns for BySemaphores {
     }
 
     fn side(region: &Arc<Region>, slots: usize, me: usize, wait: Wait) -> Self {
-        Self { shared: tokens(region), me, wait, count: 0, slots: slots as u64, peer_left: false }
+        Self { shared: tokens(region), me, wait, count: 0, slots: slots as u64, peer_left: false, nonsense: None }
     }
 
     #[inline(always)]
     fn reserve(&mut self) -> Result<u64, Stop> {
-        let shared = &*self.shared;
-        if !self.peer_left {
-            take(&shared.tokens[1 - self.me].0, self.wait);
-            // Acquire: pairs with `leave`, so that the count of messages sent is the last one.
-            self.peer_left = shared.left.0[1 - self.me].load(Ordering::Acquire) != 0;
+        if !self.peer_left && !take(&self.shared.tokens[1 - self.me].0, self.wait) {
+            return Err(self.broken());
         }
-        // Acquire: the producer may have been killed between a message and its token.
-        if self.peer_left && (self.me == PRODUCER || self.count == shared.sent.0.load(Ordering::Acquire)) {
-            return Err(Stop::Gone);
+        // Acquire: pairs with `leave`, so that the count of messages sent is the last one.
+        let left = self.shared.left.0[1 - self.me].load(Ordering::Acquire);
+        if left != 0 || self.peer_left {
+            self.peer_left = true;
+            self.finish(left)?;
         }
         Ok(self.count & (self.slots - 1))
     }
@@ -123,17 +167,21 @@ impl Turns for BySemaphores {
         self.shared.left.0[who].store(1, Ordering::Release);
         self.shared.tokens[who].0.post();
     }
+
+    fn nonsense(&self) -> Option<Nonsense> {
+        self.nonsense
+    }
 }
 
-/// Takes a token as `wait` says.
+/// Takes a token as `wait` says; false when there is no semaphore any more.
 #[inline(always)]
-fn take(semaphore: &Semaphore, wait: Wait) {
+fn take(semaphore: &Semaphore, wait: Wait) -> bool {
     let mut looks = 0;
     loop {
         match wait {
             Wait::Block => return semaphore.wait(),
             Wait::Hybrid(most) if looks == most => return semaphore.wait(),
-            _ if semaphore.try_wait() => return,
+            _ if semaphore.try_wait() => return true,
             Wait::Yield => std::thread::yield_now(),
             Wait::Hybrid(_) => {
                 looks += 1;
@@ -147,7 +195,7 @@ fn take(semaphore: &Semaphore, wait: Wait) {
 /// What the sides share under a mutex. The atomics are read and written under the lock only, hence all `Relaxed`.
 #[derive(Debug)]
 #[repr(C)]
-struct Books {
+pub(super) struct Books {
     lock: Mutex,
     /// Side `i` sleeps on `news[i]`.
     news: [Condition; 2],
@@ -159,6 +207,19 @@ struct Books {
 }
 
 const _: () = assert!(INDICES + size_of::<Books>() <= PAGE);
+
+impl Books {
+    pub(super) fn words(&self) -> Vec<Word<'_>> {
+        let ([sent, taken], [producer, consumer]) = (&self.counts, &self.left);
+        vec![
+            Word::full("sent", sent),
+            Word::full("taken", taken),
+            Word::half("left", producer),
+            Word::half("left", consumer),
+            Word::half("orphaned", &self.orphaned),
+        ]
+    }
+}
 
 /// One side of a buffer with a robust mutex and two condition variables.
 ///
@@ -174,22 +235,23 @@ pub struct ByMutex {
     seen: u64,
     /// What the last look said about the peer.
     stop: Option<Stop>,
+    nonsense: Option<Nonsense>,
     occupants: View<Occupants>,
 }
 
-fn books(region: &Arc<Region>) -> View<Books> {
+pub(super) fn books(region: &Arc<Region>) -> View<Books> {
     // SAFETY: `Books` is atomics, a mutex and condition variables.
     unsafe { View::new(region, INDICES) }
 }
 
 impl Books {
     /// Locks; a dead owner is remembered for both sides. What it may have left undone is one count, which is whole either
-    /// way.
+    /// way. The error is what the C library says of a mutex that is none any more.
     #[inline(always)]
-    fn lock(&self) -> Locked<'_> {
-        let locked = self.lock.lock();
+    fn lock(&self) -> Result<Locked<'_>, Nonsense> {
+        let locked = self.lock.lock().map_err(broken)?;
         self.remember(&locked);
-        locked
+        Ok(locked)
     }
 
     #[inline(always)]
@@ -209,6 +271,23 @@ impl Books {
         };
         (self.counts[1 - me].load(Ordering::Relaxed), stop)
     }
+
+    /// What of the flags, and of the count of side `me`, which is `count`, is impossible. The lock must be held.
+    fn impossible(&self, me: usize, count: u64) -> Option<Nonsense> {
+        let left = |who: usize| self.left[who].load(Ordering::Relaxed);
+        let orphaned = u64::from(self.orphaned.load(Ordering::Relaxed));
+        Nonsense::unless_within("the mark of a dead owner", orphaned, 0, 1)
+            .or_else(|| farewell(left(1 - me)))
+            .or_else(|| Nonsense::unless("one's own farewell", u64::from(left(me)), 0))
+            .or_else(|| Nonsense::unless("one's own count", self.counts[me].load(Ordering::Relaxed), count))
+    }
+}
+
+/// The C library's number of the error with which it refused a lock.
+#[cold]
+fn broken(error: io::Error) -> Nonsense {
+    let value = error.raw_os_error().unwrap_or_default() as u64;
+    Nonsense { word: "the answer of the mutex (errno)", value, low: 0, high: 0 }
 }
 
 impl ByMutex {
@@ -221,22 +300,39 @@ impl ByMutex {
 
     #[cold]
     #[inline(never)]
-    fn wait(&mut self) {
-        let (mut locked, mut gone) = (self.shared.lock(), false);
+    fn wait(&mut self) -> Result<(), Nonsense> {
+        let (mut locked, mut gone) = (self.shared.lock()?, false);
         loop {
             (self.seen, self.stop) = self.shared.look(self.me);
             if gone {
                 // What it published before it died is there: its end was seen before this look.
                 self.stop = self.stop.or(Some(Stop::Gone));
             }
-            if self.ready() || self.stop.is_some() {
-                return;
+            self.nonsense = self.shared.impossible(self.me, self.count).or_else(|| self.impossible());
+            if self.ready() || self.stop.is_some() || self.nonsense.is_some() {
+                return Ok(());
             }
             // A condition variable is not robust: a peer that is killed, in the middle of a signal or before it, wakes nobody.
-            let napped = self.shared.news[self.me].wait(&mut locked, NAP);
+            let napped = self.shared.news[self.me].wait(&mut locked, NAP).map_err(broken)?;
             self.shared.remember(&locked);
             gone = napped && self.peer_gone();
         }
+    }
+
+    /// What is impossible of the peer's count.
+    fn impossible(&self) -> Option<Nonsense> {
+        let (count, seen, slots) = (self.count, self.seen, self.slots);
+        match self.me {
+            PRODUCER => Nonsense::unless_within("the peer's count", seen, count.saturating_sub(slots), count),
+            _ => Nonsense::unless_within("the peer's count", seen, count, count + slots),
+        }
+    }
+
+    #[cold]
+    fn corrupt(&mut self, nonsense: Option<Nonsense>) -> Stop {
+        self.nonsense = nonsense;
+        self.stop = Some(Stop::Corrupt);
+        Stop::Corrupt
     }
 
     /// Whether the process at the other end has ended. One that has not taken up its post is not gone.
@@ -255,13 +351,16 @@ impl Turns for ByMutex {
 
     fn side(region: &Arc<Region>, slots: usize, me: usize, _: Wait) -> Self {
         let (shared, occupants) = (books(region), occupants(region));
-        Self { shared, me, slots: slots as u64, count: 0, seen: 0, stop: None, occupants }
+        Self { shared, me, slots: slots as u64, count: 0, seen: 0, stop: None, nonsense: None, occupants }
     }
 
     #[inline(always)]
     fn reserve(&mut self) -> Result<u64, Stop> {
         if !self.ready() && self.stop.is_none() {
-            self.wait();
+            self.nonsense = self.wait().err().or(self.nonsense);
+            if self.nonsense.is_some() {
+                return Err(self.corrupt(self.nonsense));
+            }
         }
         match self.stop {
             // What a producer sent before it left is still to be received.
@@ -271,7 +370,7 @@ impl Turns for ByMutex {
         }
         let (ahead, behind) = if self.me == PRODUCER { (self.count, self.seen) } else { (self.seen, self.count) };
         if ahead.wrapping_sub(behind) > self.slots {
-            return Err(Stop::Corrupt);
+            return Err(self.corrupt(self.impossible()));
         }
         Ok(self.count & (self.slots - 1))
     }
@@ -279,25 +378,37 @@ impl Turns for ByMutex {
     #[inline(always)]
     fn commit(&mut self) {
         self.count += 1;
-        let shared = &*self.shared;
-        let locked = shared.lock();
-        shared.counts[self.me].store(self.count, Ordering::Relaxed);
-        (self.seen, self.stop) = shared.look(self.me);
-        drop(locked);
-        shared.news[1 - self.me].signal();
+        let (shared, me, count) = (&*self.shared, self.me, self.count);
+        let published = shared.lock().map(|locked| {
+            shared.counts[me].store(count, Ordering::Relaxed);
+            let seen = shared.look(me);
+            drop(locked);
+            shared.news[1 - me].signal();
+            seen
+        });
+        match published {
+            Ok(seen) => (self.seen, self.stop) = seen,
+            // The message was not published; the next call says so.
+            Err(nonsense) => _ = self.corrupt(Some(nonsense)),
+        }
     }
 
     fn holding(&self, then: &mut dyn FnMut()) -> bool {
-        let _locked = self.shared.lock();
+        let locked = self.shared.lock();
         then();
-        true
+        locked.is_ok()
     }
 
     fn leave(&self, who: usize) {
-        let locked = self.shared.lock();
-        self.shared.left[who].store(1, Ordering::Relaxed);
-        drop(locked);
-        self.shared.news[1 - who].signal();
+        if let Ok(locked) = self.shared.lock() {
+            self.shared.left[who].store(1, Ordering::Relaxed);
+            drop(locked);
+            self.shared.news[1 - who].signal();
+        }
+    }
+
+    fn nonsense(&self) -> Option<Nonsense> {
+        self.nonsense
     }
 }
 
@@ -340,6 +451,11 @@ pub(crate) fn ends<T: Turns>(region: &Arc<Region>, shape: RingShape, wait: Wait)
 }
 
 impl<T: Turns> BoundedTx<T> {
+    /// As [`Turns::nonsense`].
+    pub fn nonsense(&self) -> Option<Nonsense> {
+        self.0.turns.nonsense()
+    }
+
     /// As [`Turns::holding`].
     pub fn holding(&self, then: &mut dyn FnMut()) -> bool {
         self.0.turns.holding(then)
@@ -367,6 +483,11 @@ impl<T: Turns> BoundedTx<T> {
 }
 
 impl<T: Turns> BoundedRx<T> {
+    /// As [`Turns::nonsense`].
+    pub fn nonsense(&self) -> Option<Nonsense> {
+        self.0.turns.nonsense()
+    }
+
     /// As [`Turns::holding`].
     pub fn holding(&self, then: &mut dyn FnMut()) -> bool {
         self.0.turns.holding(then)
@@ -416,7 +537,7 @@ mod tests {
         let shared = books(region);
         let mut child = Command::new("true");
         let die = move || {
-            std::mem::forget(shared.lock());
+            std::mem::forget(shared.lock().unwrap());
             nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL)?;
             unreachable!("nothing survives SIGKILL")
         };

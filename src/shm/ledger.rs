@@ -7,6 +7,7 @@
 
 use super::Line;
 use super::futex::{Futex, Scope};
+use super::nonsense::Nonsense;
 use super::region::{Region, View};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -31,14 +32,15 @@ impl Gate {
         self.0.wake(Scope::Shared);
     }
 
-    /// Waits until the gate reached `step`; false if it was demolished, or if `alive` said no before that.
+    /// Waits until the gate reached `step`; false if it was demolished, if `alive` said no before that, or if it stands where
+    /// nobody can have moved it: whoever opens a gate waits elsewhere until this step is over.
     pub fn pass(&self, step: u32, mut alive: impl FnMut() -> bool) -> bool {
         let mut looks = 0;
         loop {
             // Acquire: pairs with `open`.
             let now = self.0.word().load(Ordering::Acquire);
             if now >= step {
-                return now != DEMOLISHED;
+                return now == step;
             }
             looks += 1;
             if looks < LOOKS {
@@ -47,10 +49,16 @@ impl Gate {
                 self.0.wait(now, Scope::Shared, NAP);
                 if !alive() {
                     let now = self.0.word().load(Ordering::Acquire);
-                    return now >= step && now != DEMOLISHED;
+                    return now == step;
                 }
             }
         }
+    }
+
+    /// What is impossible of the gate while nobody may have opened it beyond `step`.
+    pub fn impossible(&self, name: &'static str, step: u32) -> Option<Nonsense> {
+        let now = self.0.word().load(Ordering::Acquire);
+        Nonsense::unless_within(name, u64::from(now), 0, u64::from(step)).filter(|_| now != DEMOLISHED)
     }
 
     /// Moves beyond every step: nobody waits here any more, and who comes learns that it is over.
@@ -106,6 +114,17 @@ impl Ledger {
         unsafe { View::new(region, 0) }
     }
 
+    /// What is impossible of the gates while both parties are in window `step`: a word that neither of them wrote.
+    pub fn impossible(&self, step: u32) -> Option<Nonsense> {
+        let ready = self.ready.impossible("the gate \"ready\"", step.saturating_add(1));
+        ready.or_else(|| self.done.impossible("the gate \"done\"", step)).or_else(|| self.unordered(step))
+    }
+
+    /// What is impossible of the leader's gate before it ordered window `step`, or once it has.
+    pub fn unordered(&self, step: u32) -> Option<Nonsense> {
+        self.go.impossible("the gate \"go\"", step)
+    }
+
     /// From here on the parties are threads of one process: their futexes may have the cheaper key. Before any probe.
     pub fn within_one_process(&self) {
         // Relaxed: the gate that orders the first probe publishes it.
@@ -137,5 +156,23 @@ impl Ledger {
         let len = (self.message_len.load(Ordering::Acquire) as usize).min(MESSAGE_BYTES);
         let bytes: Vec<u8> = self.message.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect();
         (len > 0).then(|| String::from_utf8_lossy(&bytes[..len]).into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_that_stands_where_nobody_moved_it_lets_nobody_through() {
+        let ledger = Ledger::lay(&Arc::new(Region::heap(Ledger::region_len())));
+        ledger.done.open(1);
+        assert!(ledger.done.pass(1, || true) && ledger.impossible(1).is_none());
+        ledger.done.open(7);
+        assert!(!ledger.done.pass(2, || true));
+        let nonsense = ledger.impossible(2).unwrap();
+        assert_eq!((nonsense.value, nonsense.low, nonsense.high), (7, 0, 2));
+        ledger.done.demolish();
+        assert!(!ledger.done.pass(2, || true) && ledger.impossible(2).is_none());
     }
 }

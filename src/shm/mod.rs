@@ -4,7 +4,9 @@
 //! The peer *cooperates*: it runs this code, so it writes a slot only inside the window in which the protocol makes
 //! the slot its own. Under that assumption the slices handed to closures are exclusive and Rust's rules hold. A peer
 //! that *crashes* is survivable: indices are private to their owner, and what is read from the other side's index is
-//! bounded before it is used, so a scribbled header gives an error, never an access out of range. A *hostile* peer
+//! bounded before it is used, so a scribbled header gives an error, never an access out of range. It gives no endless wait
+//! either: a side that waits looks now and then whether the words that it alone writes still hold what it wrote. Both end
+//! with [`Stop::Corrupt`](ring::Stop), and the end says which word it was ([`nonsense`]). A *hostile* peer
 //! that rewrites a payload while it is being read can make the reader see any bytes; that is a data race which no
 //! layout can exclude, and `docs/METHOD.md` says so.
 //!
@@ -13,6 +15,7 @@
 //! - [`futex`], [`wait`]: sleeping and waking without losing a wake-up
 //! - [`ring`]: single-producer single-consumer indices, without memory
 //! - `exchange`: a ring of places in which two threads swap values
+//! - [`nonsense`]: what is said of a word that cannot be
 //! - [`slot`]: a mailbox that both sides write in turn, without memory
 //! - `region`: the memory itself; everything that turns an index into a slice
 //! - `bounded`: the textbook's buffer under semaphores or a mutex
@@ -22,6 +25,7 @@
 //! - `pool`: buffers that change hands
 //! - `board`, `lock`: what the workers of an experiment share
 //! - `stamps`: when each message of an open-loop window was there
+//! - `scribble`: the words of the headers, for tests that damage them
 //! - `tally`: any number of counters that an experiment's workers share
 
 #![allow(unsafe_code)]
@@ -39,6 +43,7 @@ pub mod ledger;
 pub mod lock;
 #[cfg(not(loom))]
 pub mod muster;
+pub mod nonsense;
 #[cfg(not(loom))]
 pub mod pool;
 #[cfg(not(loom))]
@@ -46,6 +51,9 @@ pub mod region;
 pub mod ring;
 #[cfg(not(loom))]
 pub mod scratch;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod scribble;
 #[cfg(not(loom))]
 pub mod seats;
 pub mod slot;

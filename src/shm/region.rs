@@ -5,7 +5,9 @@
 //! `memmap2::MmapMut`, whose `Deref` makes a `&mut [u8]` of the whole mapping, which is wrong as soon as the peer runs.
 
 use super::futex::Scope;
+use super::nonsense::Nonsense;
 use super::ring::{Consumer, Indices, Manner, Producer, Stop};
+use super::scribble::Word;
 use super::slot::{Lobby, Place, Side, Stamp, Words};
 use super::wait::Berth;
 use std::alloc::Layout;
@@ -198,6 +200,14 @@ pub struct Occupants {
     pub pids: [AtomicU32; 2],
 }
 
+impl Occupants {
+    /// Those that are read while messages flow.
+    pub(super) fn words(&self) -> Vec<Word<'_>> {
+        let [producer, consumer] = &self.pids;
+        vec![Word::half("process id of the producer", producer), Word::half("process id of the consumer", consumer)]
+    }
+}
+
 /// Which of the two parties said that it left: for mechanisms whose kernel objects do not tell. All zero is nobody.
 #[derive(Debug, Default)]
 #[repr(C, align(128))]
@@ -219,10 +229,17 @@ impl Farewell {
     }
 
     /// Whether the party left.
+    ///
+    /// # Errors
+    /// When its flag holds neither "no" nor "yes".
     #[inline(always)]
-    pub fn said(&self, who: usize) -> bool {
+    pub fn said(&self, who: usize) -> Result<bool, Nonsense> {
         // Acquire: pairs with `say`.
-        self.left[who].load(Ordering::Acquire) != 0
+        match self.left[who].load(Ordering::Acquire) {
+            0 => Ok(false),
+            1 => Ok(true),
+            value => Err(Nonsense { word: "a farewell", value: u64::from(value), low: 0, high: 1 }),
+        }
     }
 }
 
@@ -325,6 +342,11 @@ pub struct RingTx<B: Berth = Scope> {
 }
 
 impl<B: Berth> RingTx<B> {
+    /// As [`Producer::nonsense`].
+    pub fn nonsense(&self) -> Option<Nonsense> {
+        self.producer.nonsense()
+    }
+
     /// As [`Producer::attach`].
     pub fn attach(&mut self) {
         self.producer.attach();
@@ -355,7 +377,7 @@ impl<B: Berth> RingTx<B> {
     ///
     /// # Errors
     /// As [`Producer::drain`].
-    pub fn drain(&mut self, gone: impl FnMut() -> bool) -> Result<(), super::ring::Stop> {
+    pub fn drain(&mut self, gone: impl FnMut() -> bool) -> Result<(), Stop> {
         self.producer.drain(gone)
     }
 }
@@ -392,6 +414,11 @@ pub struct RingRx<B: Berth = Scope> {
 }
 
 impl<B: Berth> RingRx<B> {
+    /// As [`Consumer::nonsense`].
+    pub fn nonsense(&self) -> Option<Nonsense> {
+        self.consumer.nonsense()
+    }
+
     /// As [`Consumer::attach`].
     pub fn attach(&mut self) {
         self.consumer.attach();
@@ -455,6 +482,14 @@ impl LaneShape {
     fn lane(self, index: usize) -> usize {
         PAGE + (1 + index) * self.place_len()
     }
+
+    /// The words of the pair: for both, of the shared slot, and of the two lanes.
+    pub(super) fn views(self, region: &Arc<Region>) -> (View<Lobby>, View<Stamp>, [View<Words>; 2]) {
+        // SAFETY: `Words` is all atomics.
+        let lanes = [0, 1].map(|lane| unsafe { View::new(region, self.lane(lane)) });
+        // SAFETY: `Stamp` is an atomic, `Lobby` all atomics.
+        unsafe { (View::new(region, Self::LOBBY), View::new(region, self.shared()), lanes) }
+    }
 }
 
 /// One side of a mailbox pair over a region; its sender and receiver share it.
@@ -478,16 +513,12 @@ impl Mailbox {
     pub(crate) fn open(region: &Arc<Region>, shape: LaneShape, index: usize, manner: Manner) -> (MailTx, MailRx) {
         assert!(shape.region_len() <= region.len, "the mailbox does not fit its region");
         assert!(index < 2, "a mailbox has sides 0 and 1");
-        // SAFETY: `Words` is all atomics.
-        let words = [index, 1 - index].map(|lane| unsafe { View::new(region, shape.lane(lane)) });
-        // SAFETY: `Stamp` is an atomic.
-        let stamp = unsafe { View::new(region, shape.shared()) };
+        let (lobby, stamp, lanes) = shape.views(region);
+        let words = [&lanes[index], &lanes[1 - index]].map(View::clone);
         let payload = |offset| {
             // SAFETY: the payloads lie within the region by the first assertion.
             unsafe { region.base.add(offset) }
         };
-        // SAFETY: `Lobby` is all atomics.
-        let lobby = unsafe { View::new(region, LaneShape::LOBBY) };
         let side = Side::new(index, stamp, words, lobby, manner);
         let mailbox = Arc::new(Self {
             side: if shape.shares() { side } else { side.lanes_only() },
@@ -508,6 +539,11 @@ pub struct MailTx {
 }
 
 impl MailTx {
+    /// As [`Side::nonsense`].
+    pub fn nonsense(&self) -> Option<Nonsense> {
+        self.mailbox.side.nonsense()
+    }
+
     /// Says that this half is in use: only then does dropping it close it for the peer.
     pub fn attach(&mut self) {
         self.attached = true;
@@ -548,6 +584,11 @@ pub struct MailRx {
 }
 
 impl MailRx {
+    /// As [`Side::nonsense`].
+    pub fn nonsense(&self) -> Option<Nonsense> {
+        self.mailbox.side.nonsense()
+    }
+
     /// Says that this half is in use: only then does dropping it close it for the peer.
     pub fn attach(&mut self) {
         self.attached = true;

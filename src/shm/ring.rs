@@ -10,6 +10,9 @@
 
 use super::Line;
 use super::futex::Scope;
+use super::nonsense::Nonsense;
+#[cfg(not(loom))]
+use super::scribble::Word;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::wait::{Bell, Berth, Wait};
 use std::ops::Deref;
@@ -62,6 +65,7 @@ pub struct Producer<C: Deref<Target = Indices>, B: Berth = Scope> {
     tail: u64,
     head_seen: u64,
     attached: bool,
+    nonsense: Option<Nonsense>,
 }
 
 /// The consumer's private half.
@@ -73,19 +77,23 @@ pub struct Consumer<C: Deref<Target = Indices>, B: Berth = Scope> {
     head: u64,
     tail_seen: u64,
     attached: bool,
+    nonsense: Option<Nonsense>,
 }
 
 impl<C: Deref<Target = Indices>, B: Berth> Producer<C, B> {
-    /// The producer of a ring of `slots` slots. There must be one producer per ring.
+    /// The producer of a ring of `slots` slots that nobody has used yet. There must be one producer per ring. It does not
+    /// look at the shared words: who made the ring left zeroes there, and what else there is the first wait finds.
     ///
     /// # Panics
     /// If `slots` is not a power of two.
     pub fn new(shared: C, slots: u64, manner: Manner<B>) -> Self {
         assert!(slots.is_power_of_two(), "a ring needs a power of two of slots, not {slots}");
-        // Relaxed: nobody else writes the tail; the head is only a hint until it is read again with acquire.
-        let tail = shared.tail.0.load(Ordering::Relaxed);
-        let head_seen = shared.head.0.load(Ordering::Acquire);
-        Self { shared, slots, manner, tail, head_seen, attached: false }
+        Self { shared, slots, manner, tail: 0, head_seen: 0, attached: false, nonsense: None }
+    }
+
+    /// Which word made [`Stop::Corrupt`] of the last call.
+    pub fn nonsense(&self) -> Option<Nonsense> {
+        self.nonsense
     }
 
     /// Says that this end is in use from now on: only then does dropping it tell the other side that it left. A fork
@@ -97,12 +105,12 @@ impl<C: Deref<Target = Indices>, B: Berth> Producer<C, B> {
     /// Waits for a free slot and returns its number; the slot is the producer's until [`commit`](Self::commit).
     ///
     /// # Errors
-    /// [`Stop::Gone`] when the consumer left, [`Stop::Corrupt`] when its index is impossible.
+    /// [`Stop::Gone`] when the consumer left, [`Stop::Corrupt`] when its index is impossible or somebody else wrote ours.
     #[inline(always)]
     pub fn reserve(&mut self, gone: impl FnMut() -> bool) -> Result<u64, Stop> {
         // Relaxed: a hint to stop early; nothing is read that the consumer wrote before it left.
         if self.shared.left.0.load(Ordering::Relaxed) & CONSUMER_LEFT != 0 {
-            return Err(Stop::Gone);
+            return Err(self.ended());
         }
         if self.tail.wrapping_sub(self.head_seen) >= self.slots {
             self.await_space(gone)?;
@@ -111,19 +119,38 @@ impl<C: Deref<Target = Indices>, B: Berth> Producer<C, B> {
     }
 
     #[inline(always)]
-    fn await_space(&mut self, gone: impl FnMut() -> bool) -> Result<(), Stop> {
-        let (shared, slots, tail) = (&self.shared, self.slots, self.tail);
+    fn await_space(&mut self, mut gone: impl FnMut() -> bool) -> Result<(), Stop> {
+        let Self { shared, slots, manner, tail, nonsense, .. } = self;
+        let (shared, slots, tail) = (&**shared, *slots, *tail);
         // Acquire: pairs with the consumer's release in `release`, so that its reads of the slot are over before we
         // write into it again.
         let space = || Some(shared.head.0.load(Ordering::Acquire)).filter(|head| tail.wrapping_sub(*head) != slots);
         let left = || shared.left.0.load(Ordering::Acquire) & CONSUMER_LEFT != 0;
-        let head =
-            shared.freed.wait(self.manner.wait, &self.manner.berth, space, left, gone).map_err(|_| Stop::Gone)?;
+        let gone = || {
+            *nonsense = shared.producer_sees(tail, slots);
+            nonsense.is_some() || gone()
+        };
+        let Ok(head) = shared.freed.wait(manner.wait, &manner.berth, space, left, gone) else {
+            return Err(self.ended());
+        };
         if tail.wrapping_sub(head) > slots {
-            return Err(Stop::Corrupt);
+            return Err(self.impossible(head));
         }
         self.head_seen = head;
         Ok(())
+    }
+
+    /// Why there is nothing more to wait for: the consumer left, unless a word says otherwise.
+    #[cold]
+    fn ended(&mut self) -> Stop {
+        self.nonsense = self.nonsense.or_else(|| self.shared.producer_sees(self.tail, self.slots));
+        if self.nonsense.is_some() { Stop::Corrupt } else { Stop::Gone }
+    }
+
+    #[cold]
+    fn impossible(&mut self, head: u64) -> Stop {
+        self.nonsense = head_in(head, self.tail, self.slots);
+        Stop::Corrupt
     }
 
     /// Hands the reserved slot to the consumer, and wakes it if it sleeps.
@@ -139,12 +166,17 @@ impl<C: Deref<Target = Indices>, B: Berth> Producer<C, B> {
     ///
     /// # Errors
     /// [`Stop::Gone`] when the consumer left before that, or `gone` says that there is nothing to wait for.
-    pub fn drain(&mut self, gone: impl FnMut() -> bool) -> Result<(), Stop> {
-        let (shared, tail) = (&self.shared, self.tail);
+    pub fn drain(&mut self, mut gone: impl FnMut() -> bool) -> Result<(), Stop> {
+        let Self { shared, slots, manner, tail, nonsense, .. } = self;
+        let (shared, slots, tail) = (&**shared, *slots, *tail);
         // Acquire: the consumer's reads of the last slot are over before its memory is given to somebody else.
         let drained = || (shared.head.0.load(Ordering::Acquire) == tail).then_some(());
         let left = || shared.left.0.load(Ordering::Acquire) & CONSUMER_LEFT != 0;
-        shared.freed.wait(self.manner.wait, &self.manner.berth, drained, left, gone).map_err(|_| Stop::Gone)
+        let gone = || {
+            *nonsense = shared.producer_sees(tail, slots);
+            nonsense.is_some() || gone()
+        };
+        shared.freed.wait(manner.wait, &manner.berth, drained, left, gone).map_err(|_| self.ended())
     }
 }
 
@@ -157,15 +189,20 @@ impl<C: Deref<Target = Indices>, B: Berth> Drop for Producer<C, B> {
 }
 
 impl<C: Deref<Target = Indices>, B: Berth> Consumer<C, B> {
-    /// The consumer of a ring of `slots` slots. There must be one consumer per ring.
+    /// The consumer of a ring of `slots` slots from which nobody has taken anything yet; there may be messages. There must
+    /// be one consumer per ring. As with [`Producer::new`] the shared words are not looked at.
     ///
     /// # Panics
     /// If `slots` is not a power of two.
     pub fn new(shared: C, slots: u64, manner: Manner<B>) -> Self {
         assert!(slots.is_power_of_two(), "a ring needs a power of two of slots, not {slots}");
-        let head = shared.head.0.load(Ordering::Relaxed);
-        // A stale tail would do; "empty" makes the first `peek` read it with acquire.
-        Self { shared, slots, manner, head, tail_seen: head, attached: false }
+        // "Empty" makes the first `peek` read the tail with acquire.
+        Self { shared, slots, manner, head: 0, tail_seen: 0, attached: false, nonsense: None }
+    }
+
+    /// As [`Producer::nonsense`].
+    pub fn nonsense(&self) -> Option<Nonsense> {
+        self.nonsense
     }
 
     /// Says that this end is in use from now on: only then does dropping it tell the other side that it left. A fork
@@ -178,7 +215,7 @@ impl<C: Deref<Target = Indices>, B: Berth> Consumer<C, B> {
     ///
     /// # Errors
     /// [`Stop::Gone`] when the producer left and everything it committed was consumed, [`Stop::Corrupt`] when its
-    /// index is impossible.
+    /// index is impossible or somebody else wrote ours.
     #[inline(always)]
     pub fn peek(&mut self, gone: impl FnMut() -> bool) -> Result<u64, Stop> {
         if self.head == self.tail_seen {
@@ -188,19 +225,38 @@ impl<C: Deref<Target = Indices>, B: Berth> Consumer<C, B> {
     }
 
     #[inline(always)]
-    fn await_message(&mut self, gone: impl FnMut() -> bool) -> Result<(), Stop> {
-        let (shared, head) = (&self.shared, self.head);
+    fn await_message(&mut self, mut gone: impl FnMut() -> bool) -> Result<(), Stop> {
+        let Self { shared, slots, manner, head, nonsense, .. } = self;
+        let (shared, slots, head) = (&**shared, *slots, *head);
         // Acquire: pairs with the producer's release in `commit`, so that the slot's bytes are there to be read.
         let message = || Some(shared.tail.0.load(Ordering::Acquire)).filter(|tail| *tail != head);
         // Acquire: pairs with the release in `leave`; the tail is looked at once more after this says yes.
         let left = || shared.left.0.load(Ordering::Acquire) & PRODUCER_LEFT != 0;
-        let tail =
-            shared.filled.wait(self.manner.wait, &self.manner.berth, message, left, gone).map_err(|_| Stop::Gone)?;
-        if tail.wrapping_sub(head) > self.slots {
-            return Err(Stop::Corrupt);
+        let gone = || {
+            *nonsense = shared.consumer_sees(head, slots);
+            nonsense.is_some() || gone()
+        };
+        let Ok(tail) = shared.filled.wait(manner.wait, &manner.berth, message, left, gone) else {
+            return Err(self.ended());
+        };
+        if tail.wrapping_sub(head) > slots {
+            return Err(self.impossible(tail));
         }
         self.tail_seen = tail;
         Ok(())
+    }
+
+    /// Why there is nothing more to wait for: the producer left, unless a word says otherwise.
+    #[cold]
+    fn ended(&mut self) -> Stop {
+        self.nonsense = self.nonsense.or_else(|| self.shared.consumer_sees(self.head, self.slots));
+        if self.nonsense.is_some() { Stop::Corrupt } else { Stop::Gone }
+    }
+
+    #[cold]
+    fn impossible(&mut self, tail: u64) -> Stop {
+        self.nonsense = tail_in(tail, self.head, self.slots);
+        Stop::Corrupt
     }
 
     /// Gives the slot back to the producer, and wakes it if it sleeps.
@@ -225,5 +281,52 @@ impl<C: Deref<Target = Indices>, B: Berth> Drop for Consumer<C, B> {
 fn leave(shared: &Indices, who: u32, bell: &Bell, manner: &Manner<impl Berth>) {
     // Release: what we committed or released before is visible to whoever sees that we left.
     shared.left.0.fetch_or(who, Ordering::Release);
-    bell.ring(manner.wait, &manner.berth);
+    bell.toll(manner.wait, &manner.berth);
+}
+
+fn head_in(head: u64, tail: u64, slots: u64) -> Option<Nonsense> {
+    Nonsense::unless_within("the consumer's index", head, tail.wrapping_sub(slots), tail)
+}
+
+fn tail_in(tail: u64, head: u64, slots: u64) -> Option<Nonsense> {
+    Nonsense::unless_within("the producer's index", tail, head, head.wrapping_add(slots))
+}
+
+#[cfg(not(loom))]
+impl Indices {
+    pub(super) fn words(&self) -> Vec<Word<'_>> {
+        vec![
+            Word::full("tail", &self.tail.0),
+            Word::full("head", &self.head.0),
+            Word::half("the consumer's bell", self.filled.word()),
+            Word::half("the producer's bell", self.freed.word()),
+            Word::half("left", &self.left.0),
+        ]
+    }
+}
+
+/// What a side that waits looks at as seldom as it asks whether its peer lives. Everything is `Relaxed`: the numbers are
+/// judged and not used, and a side always sees at least what it wrote or read before.
+impl Indices {
+    /// What the producer, whose index is `tail`, finds impossible.
+    fn producer_sees(&self, tail: u64, slots: u64) -> Option<Nonsense> {
+        Nonsense::unless("the producer's index", self.tail.0.load(Ordering::Relaxed), tail)
+            .or_else(|| head_in(self.head.0.load(Ordering::Relaxed), tail, slots))
+            .or_else(|| self.left_without(PRODUCER_LEFT))
+    }
+
+    /// What the consumer, whose index is `head`, finds impossible.
+    fn consumer_sees(&self, head: u64, slots: u64) -> Option<Nonsense> {
+        Nonsense::unless("the consumer's index", self.head.0.load(Ordering::Relaxed), head)
+            .or_else(|| tail_in(self.tail.0.load(Ordering::Relaxed), head, slots))
+            .or_else(|| self.left_without(CONSUMER_LEFT))
+    }
+
+    /// What is impossible of the farewells as long as `me` is here.
+    fn left_without(&self, me: u32) -> Option<Nonsense> {
+        let left = self.left.0.load(Ordering::Relaxed);
+        Nonsense::unless("one's own farewell", u64::from(left & me), 0).or_else(|| {
+            Nonsense::unless("a farewell of neither side", u64::from(left & !(PRODUCER_LEFT | CONSUMER_LEFT)), 0)
+        })
+    }
 }

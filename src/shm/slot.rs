@@ -24,10 +24,14 @@
 //! slot only (both sides sending at once would wait for each other for ever).
 
 use super::Line;
+use super::nonsense::Nonsense;
 use super::ring::{Manner, Stop};
+#[cfg(not(loom))]
+use super::scribble::Word;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::wait::Bell;
 use std::ops::Deref;
+use std::sync::OnceLock;
 
 /// The word at the start of the shared slot, before the payload. Written by its owner only. Zero is no message.
 #[derive(Debug, Default)]
@@ -66,8 +70,32 @@ pub struct Lobby {
     left: Line<AtomicU32>,
 }
 
+#[cfg(not(loom))]
+impl Stamp {
+    pub(super) fn words(&self) -> Vec<Word<'_>> {
+        vec![Word::full("stamp", &self.stamp)]
+    }
+}
+
+#[cfg(not(loom))]
+impl Words {
+    pub(super) fn words(&self) -> Vec<Word<'_>> {
+        vec![Word::full("put", &self.put), Word::half("took", &self.took)]
+    }
+}
+
+#[cfg(not(loom))]
+impl Lobby {
+    pub(super) fn words(&self) -> Vec<Word<'_>> {
+        let [near, far] = [0, 1].map(|side: usize| Word::half("bell", self.bells[side].word()));
+        vec![near, far, Word::half("left", &self.left.0)]
+    }
+}
+
 const SENDING: u32 = 1;
 const RECEIVING: u32 = 4;
+/// What both sides can say in [`Lobby::left`].
+const FAREWELLS: u32 = (3 * SENDING) | (3 * RECEIVING);
 
 /// What side `side` writes over message `number`. Without the side, its own message would look like the peer's.
 #[inline(always)]
@@ -79,8 +107,8 @@ fn stamp(number: u64, side: usize) -> u64 {
 ///
 /// The private counters are atomics only so that both halves may hold a reference: every access is a plain load or
 /// store. The halves of one side are meant to stay with one thread. Used from two threads at once they may publish the
-/// acknowledgement late or forget it, and may sleep through a bell, which can stall the peer for good, but cannot make
-/// a place look free that is not.
+/// acknowledgement late or forget it, may sleep through a bell, which can stall the peer for good, and may take what the
+/// other half is about to publish for a word that was scribbled over, but cannot make a place look free that is not.
 #[derive(Debug)]
 pub struct Side<S, C, L> {
     /// 0 or 1.
@@ -103,6 +131,11 @@ pub struct Side<S, C, L> {
     shares: bool,
     /// 1 while the shared slot is ours.
     owner: AtomicU32,
+    /// What we last wrote over a message in our lane and in the shared slot: what a wait expects to find there still.
+    lane_number: AtomicU64,
+    shared_stamp: AtomicU64,
+    /// The first word that was found impossible.
+    nonsense: OnceLock<Nonsense>,
 }
 
 impl<S, C, L> Side<S, C, L>
@@ -127,7 +160,15 @@ where
             told: AtomicU32::new(0),
             shares: true,
             owner: AtomicU32::new(u32::from(index == 0)),
+            lane_number: AtomicU64::new(0),
+            shared_stamp: AtomicU64::new(0),
+            nonsense: OnceLock::new(),
         }
+    }
+
+    /// The first word that made [`Stop::Corrupt`].
+    pub fn nonsense(&self) -> Option<Nonsense> {
+        self.nonsense.get().copied()
     }
 
     /// The same side without the shared slot: nobody owns it, so everything goes through the lanes. For both sides alike.
@@ -140,12 +181,12 @@ where
     /// it, else our lane, as soon as the peer took the last message from there.
     ///
     /// # Errors
-    /// [`Stop::Gone`] when the peer closed its receiving half.
+    /// [`Stop::Gone`] when the peer closed its receiving half, [`Stop::Corrupt`] when a word is impossible.
     #[inline(always)]
     pub fn reserve(&self, gone: impl FnMut() -> bool) -> Result<Place, Stop> {
         let left = || self.peer_left(RECEIVING);
         if left() {
-            return Err(Stop::Gone);
+            return Err(self.ended(SENDING));
         }
         // Acquire: pairs with the release in `take`: the receiving half, in whichever thread, is done with the message
         // that we are about to overwrite, and with it everything that the peer did before it gave us the slot.
@@ -159,7 +200,7 @@ where
             return Ok(place);
         }
         self.tell();
-        self.wait(taken, left, gone)
+        self.wait(SENDING, taken, left, gone)
     }
 
     /// Publishes the message at `place`, where [`reserve`](Self::reserve) said, together with what we took so far. The
@@ -174,11 +215,14 @@ where
                 // Relaxed, and before the stamp: whoever makes us the owner again has seen the stamp, so this store
                 // cannot come behind that one.
                 self.owner.store(0, Ordering::Relaxed);
+                let stamp = stamp(number, self.index);
+                self.shared_stamp.store(stamp, Ordering::Relaxed);
                 // Release: the payload, and that we read the message before it, come before the stamp.
-                self.shared.stamp.store(stamp(number, self.index), Ordering::Release);
+                self.shared.stamp.store(stamp, Ordering::Release);
             }
             Place::Lane => {
                 self.lane_put.store(self.lane_put.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+                self.lane_number.store(number, Ordering::Relaxed);
                 // Release: payload (and `took`) are visible before the number.
                 self.mine.put.store(number, Ordering::Release);
             }
@@ -189,7 +233,8 @@ where
     /// Waits for the peer's next message and says where it lies; it is ours to read until [`take`](Self::take).
     ///
     /// # Errors
-    /// [`Stop::Gone`] when the peer closed its sending half and everything was taken.
+    /// [`Stop::Gone`] when the peer closed its sending half and everything was taken, [`Stop::Corrupt`] when a word is
+    /// impossible.
     #[inline(always)]
     pub fn peek(&self, gone: impl FnMut() -> bool) -> Result<Place, Stop> {
         let next = self.taken.load(Ordering::Relaxed) + 1;
@@ -211,7 +256,7 @@ where
             return Ok(place);
         }
         self.tell();
-        self.wait(message, || self.peer_left(SENDING), gone)
+        self.wait(RECEIVING, message, || self.peer_left(SENDING), gone)
     }
 
     /// Ends the reading of the message at `place`, where [`peek`](Self::peek) said. The shared slot is ours from here on;
@@ -231,16 +276,79 @@ where
         }
     }
 
+    /// The wait of one half.
     #[inline(always)]
     fn wait(
         &self,
+        half: u32,
         ready: impl FnMut() -> Option<Place>,
         left: impl FnMut() -> bool,
-        gone: impl FnMut() -> bool,
+        mut gone: impl FnMut() -> bool,
     ) -> Result<Place, Stop> {
+        let gone = || self.sees(half) || gone();
         self.lobby.bells[self.index]
             .wait(self.manner.wait, self.manner.berth, ready, left, gone)
-            .map_err(|_| Stop::Gone)
+            .map_err(|_| self.ended(half))
+    }
+
+    /// Why a half has nothing more to wait for: its peer left, unless a word says otherwise.
+    #[cold]
+    fn ended(&self, half: u32) -> Stop {
+        if self.sees(half) { Stop::Corrupt } else { Stop::Gone }
+    }
+
+    /// Whether a word was found impossible, now or before. Looked for as seldom as whether the peer lives, and with
+    /// `Relaxed`: the numbers are judged and not used.
+    fn sees(&self, half: u32) -> bool {
+        let Some(found) = self.impossible(half) else { return self.nonsense.get().is_some() };
+        self.nonsense.get_or_init(|| found);
+        true
+    }
+
+    fn impossible(&self, half: u32) -> Option<Nonsense> {
+        let (left, own) = (self.lobby.left.0.load(Ordering::Relaxed), half << self.index);
+        Nonsense::unless("one's own farewell", u64::from(left & own), 0)
+            .or_else(|| Nonsense::unless("a farewell of neither side", u64::from(left & !FAREWELLS), 0))
+            .or_else(|| self.impossible_lanes())
+            .or_else(|| self.impossible_stamp())
+    }
+
+    /// In our lane stands what we wrote; in the peer's at most one message beyond those that we await, and it took all of
+    /// ours but the last.
+    fn impossible_lanes(&self) -> Option<Nonsense> {
+        let next = self.taken.load(Ordering::Relaxed) + 1;
+        let put = self.lane_put.load(Ordering::Relaxed);
+        let number = |words: &Words| words.put.load(Ordering::Relaxed);
+        let took = |words: &Words| words.took.load(Ordering::Relaxed);
+        Nonsense::unless("the number in one's own lane", number(&self.mine), self.lane_number.load(Ordering::Relaxed))
+            .or_else(|| {
+                let told = self.told.load(Ordering::Relaxed);
+                Nonsense::unless("one's own acknowledgement", u64::from(took(&self.mine)), u64::from(told))
+            })
+            .or_else(|| {
+                Nonsense::unless_within(
+                    "the number in the peer's lane",
+                    number(&self.theirs),
+                    0,
+                    next + u64::from(self.shares),
+                )
+            })
+            .or_else(|| {
+                let (took, low) = (took(&self.theirs), put.wrapping_sub(1));
+                let word = "the peer's acknowledgement";
+                let odd = took.wrapping_sub(low) > 1;
+                odd.then_some(Nonsense { word, value: u64::from(took), low: u64::from(low), high: u64::from(put) })
+            })
+    }
+
+    /// In the shared slot stands what we wrote when we gave it away, or one of the peer's next two messages.
+    fn impossible_stamp(&self) -> Option<Nonsense> {
+        let awaited = |ahead| stamp(self.taken.load(Ordering::Relaxed) + ahead, 1 - self.index);
+        let (now, wrote) = (self.shared.stamp.load(Ordering::Relaxed), self.shared_stamp.load(Ordering::Relaxed));
+        // While the slot is ours its stamp tells nobody anything.
+        let ours = !self.shares || self.owner.load(Ordering::Relaxed) != 0;
+        let possible = ours || [wrote, awaited(1), awaited(2)].contains(&now);
+        (!possible).then_some(Nonsense { word: "the stamp of the shared slot", value: now, low: wrote, high: wrote })
     }
 
     #[inline(always)]
@@ -289,6 +397,6 @@ where
 
     fn leave(&self, half: u32) {
         self.lobby.left.0.fetch_or(half << self.index, Ordering::Release);
-        self.ring();
+        self.lobby.bells[1 - self.index].toll(self.manner.wait, self.manner.berth);
     }
 }

@@ -200,6 +200,12 @@ impl Bell {
         found || ready()
     }
 
+    /// The flag, for those who damage it.
+    #[cfg(not(loom))]
+    pub(super) fn word(&self) -> &super::sync::AtomicU32 {
+        self.asleep.word()
+    }
+
     /// Wakes the waiter if it sleeps. To be called after publishing, by a side whose peer may sleep.
     #[inline(always)]
     pub fn ring(&self, how: Wait, berth: impl Berth) {
@@ -210,6 +216,16 @@ impl Bell {
             if self.asleep.peek() != 0 {
                 self.rouse(&berth);
             }
+        }
+    }
+
+    /// Wakes the waiter whether or not its flag is up. To be called by a side that leaves: it comes by once, so a flag that
+    /// was wiped must not keep its news from a sleeper without a limit.
+    pub(super) fn toll(&self, how: Wait, berth: impl Berth) {
+        if how.sleeps() {
+            // As in `ring`.
+            fence(Ordering::SeqCst);
+            self.rouse(&berth);
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 ///
 /// A wake-up is counted until somebody reads it, so one that comes before the sleep is not lost, and one that comes after
 /// its reason is gone makes the next sleep return at once, which the waiter takes for a look that found nothing.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Events {
     mine: Arc<EventFd>,
     theirs: Arc<EventFd>,

@@ -80,6 +80,14 @@ impl Queue {
         Ok(queue)
     }
 
+    /// Bytes of the largest message that it takes. Source: mq_getattr(3).
+    ///
+    /// # Errors
+    /// What mq_getattr(3) says.
+    pub fn message_size(&self) -> io::Result<usize> {
+        Ok(nix::mqueue::mq_getattr(&self.0)?.msgsize() as usize)
+    }
+
     /// Sends one message, of priority 0 as all of them.
     ///
     /// # Errors

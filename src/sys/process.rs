@@ -140,13 +140,20 @@ impl Drop for Child {
     }
 }
 
-/// Whether process `pid` has ended (a zombie has). An unknown answer counts as "still there".
+/// The largest process id that the kernel gives on any machine: `PID_MAX_LIMIT`. Source: proc_sys_kernel(5), pid_max.
+pub const LARGEST_ID: u32 = 1 << 22;
+
+/// Whether process `pid` has ended (a zombie has). An unknown answer counts as "still there", a number that no process can
+/// have as "ended".
 pub fn is_gone(pid: u32) -> bool {
     wait_gone(pid, Duration::ZERO)
 }
 
 /// Waits until process `pid` has ended, at most for `limit`; true when it has.
 pub fn wait_gone(pid: u32, limit: Duration) -> bool {
+    if pid > LARGEST_ID {
+        return true;
+    }
     let Some(pid) = RawPid::from_raw(pid as i32) else { return false };
     let deadline = Instant::now() + limit;
     match pidfd_open(pid, PidfdFlags::empty()) {
@@ -213,8 +220,11 @@ pub fn let_read(reader: u32) {
 }
 
 /// Calls `then` in a thread of its own when process `pid` has ended: for programs that a person starts, whose mechanism tells
-/// nobody that the peer was killed. Never in a cell, which must stay single-threaded.
+/// nobody that the peer was killed. Never in a cell, which must stay single-threaded. Number 0 is no process, and never ends.
 pub fn when_gone(pid: u32, then: impl FnOnce() + Send + 'static) {
+    if pid == 0 {
+        return;
+    }
     let watch = move || {
         while !wait_gone(pid, Duration::from_secs(3600)) {}
         then();

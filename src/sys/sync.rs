@@ -38,11 +38,19 @@ impl Semaphore {
         if unsafe { libc::sem_init(self.0.get(), 1, value) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Takes one, sleeping until there is one.
+    /// Takes one, sleeping until there is one; false when the C library says that this is no semaphore any more.
     #[inline(always)]
-    pub fn wait(&self) {
-        // SAFETY: initialised. The one error that can be is EINTR.
-        while unsafe { libc::sem_wait(self.0.get()) } < 0 {}
+    pub fn wait(&self) -> bool {
+        loop {
+            // SAFETY: initialised.
+            if unsafe { libc::sem_wait(self.0.get()) } == 0 {
+                return true;
+            }
+            // Of an intact semaphore the one error is EINTR.
+            if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+                return false;
+            }
+        }
     }
 
     /// Takes one if there is one; says whether there was.
@@ -90,25 +98,28 @@ impl Mutex {
     }
 
     /// Locks it, sleeping until it is free.
+    ///
+    /// # Errors
+    /// Of an intact mutex none. What the C library says where a peer scribbled over it and it notices: EINVAL,
+    /// ENOTRECOVERABLE, EDEADLK, EAGAIN.
     #[inline(always)]
-    pub fn lock(&self) -> Locked<'_> {
+    pub fn lock(&self) -> io::Result<Locked<'_>> {
         // SAFETY: initialised, and not held by this thread: a `Locked` borrows the only way to it.
         let code = unsafe { libc::pthread_mutex_lock(self.0.get()) };
-        Locked { mutex: self, orphaned: self.adopt(code), _here: std::marker::PhantomData }
+        Ok(Locked { mutex: self, orphaned: self.adopt(code)?, _here: std::marker::PhantomData })
     }
 
     /// Whether the last owner died while it held the lock, which is ours now. The mutex is declared usable again.
     #[inline(always)]
-    fn adopt(&self, code: i32) -> bool {
+    fn adopt(&self, code: i32) -> io::Result<bool> {
         match code {
-            0 => false,
+            0 => Ok(false),
             libc::EOWNERDEAD => {
                 // SAFETY: EOWNERDEAD says that this thread holds the lock.
                 unsafe { libc::pthread_mutex_consistent(self.0.get()) };
-                true
+                Ok(true)
             }
-            // ENOTRECOVERABLE cannot be, because nobody unlocks before the line above; the rest are misuse.
-            _ => panic!("a shared mutex cannot be locked: {}", io::Error::from_raw_os_error(code)),
+            _ => Err(io::Error::from_raw_os_error(code)),
         }
     }
 }
@@ -160,16 +171,20 @@ impl Condition {
 
     /// Lets go of the lock, sleeps until somebody [signals](Self::signal), for no reason, or for `limit`, and locks again.
     /// Says whether it was for that long.
+    ///
+    /// # Errors
+    /// As [`Mutex::lock`].
     #[inline(always)]
-    pub fn wait(&self, locked: &mut Locked<'_>, limit: Duration) -> bool {
+    pub fn wait(&self, locked: &mut Locked<'_>, limit: Duration) -> io::Result<bool> {
         // The clock of every process; it cannot fail where the condition was initialised with it.
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap_or(TimeSpec::new(0, 0));
         let until = now + TimeSpec::from_duration(limit);
         // SAFETY: initialised, and this thread holds the lock, before and after, also when the time is over.
         let code = unsafe { libc::pthread_cond_timedwait(self.0.get(), locked.mutex.0.get(), until.as_ref()) };
         let late = code == libc::ETIMEDOUT;
-        locked.orphaned |= !late && locked.mutex.adopt(code);
-        late
+        // A lock that is not ours any more is refused when `locked` gives it back.
+        locked.orphaned |= !late && locked.mutex.adopt(code)?;
+        Ok(late)
     }
 
     /// Wakes one sleeper.

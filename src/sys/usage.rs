@@ -81,6 +81,6 @@ impl Usage {
 
     /// User and system time together, ns.
     pub fn cpu_ns(&self) -> u64 {
-        self.user_ns + self.system_ns
+        self.user_ns.saturating_add(self.system_ns)
     }
 }

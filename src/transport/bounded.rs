@@ -5,7 +5,8 @@
 //! is under the lock and why. Rejected: named semaphores, which would be found and left behind by name. Source:
 //! sem_overview(7), pthread_mutexattr_setrobust(3), pthread_cond_init(3).
 
-use super::ring::{Backing, Memfd, Post, find_as, host_as, join, ring_shape, stopped};
+use super::ring::{Backing, Memfd, Post, find_as, host_as, join, ring_shape};
+use super::scribble::{Damaged, Scene, erased};
 use super::{
     ALL_WAITS, BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Sign, Spec, Transport, UNLIMITED,
     buffer_for,
@@ -15,6 +16,7 @@ use crate::names::Name;
 use crate::plan::WaitKind;
 use crate::shm::bounded::{BoundedRx, BoundedTx, ByMutex, BySemaphores, Turns, ends};
 use crate::shm::region::{Region, RingShape};
+use crate::shm::scribble::Header;
 use crate::sys::process;
 use std::io;
 use std::marker::PhantomData;
@@ -28,6 +30,8 @@ pub trait Guard: 'static {
     type Turns: Turns + 'static;
     /// Tag of its memory: what another guard laid out must never be locked as if it were this one's.
     const MAGIC: u32;
+    /// The words that both sides share, but for the C library's objects.
+    fn header(region: &Arc<Region>) -> Header;
 }
 
 /// Two semaphores.
@@ -49,6 +53,10 @@ impl Guard for Semaphores {
         sources: &["sem_overview(7)", "sem_init(3)", "sem_wait(3)", "sem_post(3)", "memfd_create(2)"],
     };
     type Turns = BySemaphores;
+
+    fn header(region: &Arc<Region>) -> Header {
+        Header::semaphores(region)
+    }
 }
 
 /// A robust mutex and two condition variables.
@@ -81,6 +89,10 @@ impl Guard for RobustMutex {
         ],
     };
     type Turns = ByMutex;
+
+    fn header(region: &Arc<Region>) -> Header {
+        Header::mutex(region)
+    }
 }
 
 /// A bounded buffer under some guard. See the [module](self).
@@ -106,6 +118,14 @@ pub struct Tx<T: Turns> {
 pub struct Rx<T: Turns> {
     buffer: BoundedRx<T>,
     post: Post,
+}
+
+impl<G: Guard> Damaged for Bounded<G> {
+    fn scene(cfg: &Config) -> Result<Scene> {
+        let (tx, rx) = Self::one_way(cfg)?;
+        let header = G::header(&tx.post.region);
+        Ok(Scene::over(erased(tx, rx), header))
+    }
 }
 
 impl<G: Guard> Transport for Bounded<G> {
@@ -171,7 +191,8 @@ impl<T: Turns> Sender for Tx<T> {
 
     #[inline(always)]
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
-        self.buffer.send_with(fill).map_err(|stop| stopped(stop, Role::Producer))
+        let sent = self.buffer.send_with(fill);
+        sent.map_err(|stop| self.post.stopped(stop, Role::Producer, self.buffer.nonsense()))
     }
 
     fn holding(&mut self, then: &mut dyn FnMut()) -> bool {
@@ -188,7 +209,8 @@ impl<T: Turns> Receiver for Rx<T> {
 
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        self.buffer.recv_with(read).map_err(|stop| stopped(stop, Role::Consumer))
+        let received = self.buffer.recv_with(read);
+        received.map_err(|stop| self.post.stopped(stop, Role::Consumer, self.buffer.nonsense()))
     }
 
     fn holding(&mut self, then: &mut dyn FnMut()) -> bool {

@@ -4,19 +4,44 @@
 //! the difference to `shm-ring` is the wake-up and nothing else. The eventfd is touched only when the other side said
 //! that it sleeps. Waits that never sleep would never touch it: they would be rows of `shm-ring` under another name, and
 //! are left out. Rejected: a write per message, as the textbook shows it, which is the cost of a pipe without its
-//! payload. Source: eventfd(2).
+//! payload; a poll(2) with a limit before each sleep, which is a second call, so a sleeper whose flag somebody wiped sleeps
+//! until its peer rings again or leaves, or the run's deadline. Source: eventfd(2).
 
 use super::ring::{Backing, Memfd, Rx, Tx, ends};
+use super::scribble::{Damaged, Scene, erased};
 use super::{BOTH, Config, Family, Meeting, PeerDeath, Spec, Transport, UNLIMITED, buffer_for};
 use crate::error::{Context, Phase, Result};
 use crate::plan::WaitKind;
+use crate::shm::futex::Futex;
 use crate::shm::region::RingShape;
 use crate::shm::ring::Manner;
+use crate::shm::scribble::Header;
+use crate::shm::wait::Berth;
 use crate::sys::event::Events;
 
 /// See the [module](self).
 #[derive(Debug)]
 pub struct EventFd;
+
+impl Damaged for EventFd {
+    /// A sleeper whose flag was wiped sleeps until its peer rings again or leaves: the nudge stands for that.
+    fn scene(cfg: &Config) -> Result<Scene> {
+        let events = Events::pair().context(Phase::Setup, "cannot create an eventfd")?;
+        let (tx, rx) = over(cfg, events.clone())?;
+        let header = Header::ring(tx.region());
+        let nudge = Box::new(move || events.iter().for_each(|berth| berth.wake(&Futex::new(0))));
+        Ok(Scene { nudge, ..Scene::over(erased(tx, rx), header) })
+    }
+}
+
+/// Both ends of a ring whose sides sleep in these.
+fn over(cfg: &Config, events: [Events; 2]) -> Result<(Tx<Events>, Rx<Events>)> {
+    let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
+    cfg.note(super::SLOTS_NOTE, shape.slots);
+    cfg.holds(shape.region_len());
+    let region = Memfd::region(cfg, shape.region_len())?;
+    Ok(ends(region, shape, events.map(|berth| Manner { wait: cfg.wait, berth })))
+}
 
 impl Transport for EventFd {
     const SPEC: &'static Spec = &Spec {
@@ -39,11 +64,6 @@ impl Transport for EventFd {
     type Rx = Rx<Events>;
 
     fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
-        let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
-        cfg.note(super::SLOTS_NOTE, shape.slots);
-        cfg.holds(shape.region_len());
-        let events = Events::pair().context(Phase::Setup, "cannot create an eventfd")?;
-        let region = Memfd::region(cfg, shape.region_len())?;
-        Ok(ends(region, shape, events.map(|berth| Manner { wait: cfg.wait, berth })))
+        over(cfg, Events::pair().context(Phase::Setup, "cannot create an eventfd")?)
     }
 }

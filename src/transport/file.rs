@@ -6,7 +6,8 @@
 //! Rejected: one file (two wake-ups per message); an append-only log (grows without bound); file locks (a second
 //! mechanism under test). Source: pread(2), inotify(7).
 
-use super::ring::{await_peer, create_new, nobody, open_existing};
+use super::ring::{await_peer, create_new, foreign, nobody, open_existing};
+use super::scribble::{Damaged, Scene, erased};
 use super::{
     ALL_WAITS, BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec, Transport, UNLIMITED,
     buffer_for,
@@ -14,6 +15,7 @@ use super::{
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{self, Identity, Name, Seen, Thing};
 use crate::plan::Wait;
+use crate::shm::nonsense::Nonsense;
 use crate::shm::wait::NAP;
 use crate::sys::notify::Watch;
 use crate::sys::process;
@@ -56,7 +58,7 @@ impl Index {
 
     fn get(&self, word: u64) -> io::Result<u64> {
         let mut raw = [0; 8];
-        self.0.read_exact_at(&mut raw, word)?;
+        self.0.read_exact_at(&mut raw, word).map_err(whole)?;
         Ok(u64::from_le_bytes(raw))
     }
 
@@ -64,9 +66,18 @@ impl Index {
     #[inline(always)]
     fn look(&self) -> io::Result<(u64, bool)> {
         let mut raw = [0; 16];
-        self.0.read_exact_at(&mut raw, word::COUNT)?;
+        self.0.read_exact_at(&mut raw, word::COUNT).map_err(whole)?;
         let (count, left) = raw.split_at(8);
         Ok((u64::from_le_bytes(count.try_into().expect("eight bytes")), left != [0; 8]))
+    }
+}
+
+/// A file that ends too early was cut by somebody: not to be taken for the end of the messages.
+#[cold]
+fn whole(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => io::Error::new(ErrorKind::InvalidData, "a file of the ring is shorter than it was"),
+        _ => error,
     }
 }
 
@@ -102,7 +113,8 @@ impl End {
         (self.count % self.slots) * self.message.len() as u64
     }
 
-    /// Waits until the other side's count satisfies `ready`; `None` when it left and will never.
+    /// Waits until the other side's count satisfies `ready`, which a count that cannot be does, too; `None` when it left and
+    /// will never.
     ///
     /// A side that left is looked at once more: it may have published between our look and its leaving, and the kernel
     /// does not promise that a read sees two writes in their order.
@@ -117,6 +129,7 @@ impl End {
                 return Ok(Some(count));
             }
             if left || gone {
+                self.sound()?;
                 let (count, _) = self.theirs.look()?;
                 fence(Ordering::Acquire);
                 return Ok(ready(count).then_some(count));
@@ -135,9 +148,22 @@ impl End {
         }
     }
 
+    /// Whether the other side has ended; asked as seldom as that is whether our own file holds what we wrote, without which
+    /// the other side may wait for us as we for it.
     fn peer_gone(&self) -> io::Result<bool> {
-        let pid = self.theirs.get(word::PID)? as u32;
-        Ok(pid != 0 && pid != std::process::id() && process::is_gone(pid))
+        self.sound()?;
+        let pid = self.theirs.get(word::PID)?;
+        impossible(Nonsense::unless_within("the peer's process id", pid, 0, u64::from(process::LARGEST_ID)))?;
+        Ok(pid != 0 && pid != u64::from(std::process::id()) && process::is_gone(pid as u32))
+    }
+
+    /// # Errors
+    /// When a word of either file cannot be.
+    #[cold]
+    fn sound(&self) -> io::Result<()> {
+        impossible(Nonsense::unless("one's own count", self.mine.get(word::COUNT)?, self.count))?;
+        impossible(Nonsense::unless("one's own farewell", self.mine.get(word::LEFT)?, 0))?;
+        impossible(Nonsense::unless_within("the peer's farewell", self.theirs.get(word::LEFT)?, 0, 1))
     }
 
     /// Publishes that this side is done with one more message.
@@ -156,6 +182,11 @@ impl Drop for End {
             let _ = self.mine.put(word::LEFT, 1);
         }
     }
+}
+
+/// What was found to be impossible, as an error.
+fn impossible(nonsense: Option<Nonsense>) -> io::Result<()> {
+    nonsense.map_or(Ok(()), |nonsense| Err(nonsense.into()))
 }
 
 /// The sending end.
@@ -200,6 +231,25 @@ fn lay_out(files: &[File; 3], size: usize) -> io::Result<()> {
         index.write_all_at(&[0; 64], 0)?;
     }
     Ok(())
+}
+
+impl Damaged for FileRing {
+    /// The words of both index files, and the lengths of all three.
+    fn scene(cfg: &Config) -> Result<Scene> {
+        let (tx, rx) = Self::one_way(cfg)?;
+        let again = |file: &File| file.try_clone().context(Phase::Setup, "cannot have a file twice");
+        let files = [again(&tx.0.mine.0)?, again(&rx.0.mine.0)?, again(&tx.0.data)?];
+        let words = [word::COUNT, word::LEFT, word::PID];
+        let strike = move |at: usize, value: u64| {
+            // What cannot be written was not struck.
+            let _ = match at / words.len() {
+                side @ (0 | 1) => files[side].write_all_at(&value.to_le_bytes(), words[at % words.len()]),
+                _ => files[at % words.len()].set_len(value % 64),
+            };
+        };
+        let words = 3 * words.len();
+        Ok(Scene { pair: erased(tx, rx), words, strike: Box::new(strike), nudge: Box::new(|| ()) })
+    }
 }
 
 impl Transport for FileRing {
@@ -290,15 +340,16 @@ fn consume(cfg: &Config, at: &str, paths: &[PathBuf; 3]) -> Result<Met<FileRing>
         };
         // A producer waits for its consumer before it sends: one that is gone left nothing but the names, which the
         // next producer takes over.
-        if tail.get(word::MAGIC).unwrap_or(0) != MAGIC || process::is_gone(tail.get(word::PID).unwrap_or(0) as u32) {
+        let pid = u32::try_from(tail.get(word::PID).unwrap_or(0)).unwrap_or(u32::MAX);
+        if tail.get(word::MAGIC).unwrap_or(0) != MAGIC || process::is_gone(pid) {
             return Ok(None);
         }
         fence(Ordering::Acquire);
         Ok(tail.get(word::SIZE).ok())
     };
     let size = await_peer(cfg.patience, "producer", at, look)?.ok_or_else(|| nobody("producer", at, cfg.patience))?;
-    if size == 0 || size > UNLIMITED as u64 {
-        return Err(Error::failed(Phase::Start, format!("{at} holds no ring of this version")));
+    if let Some(nonsense) = Nonsense::unless_within("the message size", size, 1, UNLIMITED as u64) {
+        return Err(foreign(at, &nonsense));
     }
     let open = |i: usize| open_existing(&paths[i]);
     let cannot = format!("cannot open {at}");
@@ -330,7 +381,9 @@ impl Sender for Tx {
         let end = &mut self.0;
         if end.count - end.seen >= end.slots {
             let (count, slots) = (end.count, end.slots);
-            end.seen = end.wait_for(|head| count.wrapping_sub(head) < slots)?.ok_or(ErrorKind::BrokenPipe)?;
+            let head = end.wait_for(|head| count.wrapping_sub(head) != slots)?.ok_or(ErrorKind::BrokenPipe)?;
+            impossible(Nonsense::unless_within("the consumer's count", head, count - slots, count))?;
+            end.seen = head;
         }
         fill(&mut end.message);
         end.data.write_all_at(&end.message, end.offset())?;
@@ -347,11 +400,13 @@ impl Receiver for Rx {
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         let end = &mut self.0;
         if end.count == end.seen {
-            let count = end.count;
-            end.seen = end.wait_for(|tail| tail > count)?.ok_or(ErrorKind::UnexpectedEof)?;
+            let (count, slots) = (end.count, end.slots);
+            let tail = end.wait_for(|tail| tail != count)?.ok_or(ErrorKind::UnexpectedEof)?;
+            impossible(Nonsense::unless_within("the producer's count", tail, count, count + slots))?;
+            end.seen = tail;
         }
         let at = end.offset();
-        end.data.read_exact_at(&mut end.message, at)?;
+        end.data.read_exact_at(&mut end.message, at).map_err(whole)?;
         let result = read(&end.message);
         end.advance()?;
         Ok(result)

@@ -40,6 +40,8 @@ pub mod posix_mq;
 pub mod process_vm;
 pub mod ring;
 pub mod rtrb;
+#[doc(hidden)]
+pub mod scribble;
 pub mod shm_slot;
 pub mod sysv_mq;
 pub mod sysv_shm;

@@ -8,7 +8,7 @@
 //! for every message; a message of higher priority, which overtakes those before it. Source: mq_overview(7).
 
 use super::bytes::pause;
-use super::ring::{Backing, Memfd, await_peer, find_as, host_as, join_all, message_size, posix_name};
+use super::ring::{Backing, Memfd, announced, await_peer, find_as, fits, host_as, join_all, posix_name};
 use super::{
     ALL_WAITS, BOTH, Bound, Config, Family, IN_FLIGHT, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec, Transport,
 };
@@ -226,7 +226,15 @@ impl Transport for PosixMq {
             Role::Consumer => {
                 let (region, page) = find_as::<Memfd>(cfg, at, MAGIC)?;
                 let (queue, theirs) = (open(Use::Receive)?, open(Use::Send)?);
-                let size = message_size(&region);
+                let (size, slots) = announced(&region, at)?;
+                let empty = RingShape { size, stride: 0, slots: 0 };
+                fits(&region, slots, empty, empty.region_len(), at)?;
+                // The kernel's word for it: a buffer for more would be filled with nothing, one for less with an error.
+                let largest = queue.message_size().context(Phase::Start, &cannot)?;
+                if size != largest {
+                    let what = format!("{at} announces messages of {size} bytes beside a queue of {largest}");
+                    return Err(Error::failed(Phase::Start, what).hint("start the producer anew"));
+                }
                 let rx =
                     Rx::new(queue, size, Manners::new(&region, cfg.wait, vec![])).context(Phase::Start, &cannot)?;
                 let identity = thing.identity().ok_or(ErrorKind::NotFound).context(Phase::Start, &cannot)?;
@@ -273,7 +281,7 @@ impl Sender for Tx {
         fill(&mut self.message);
         let mut tries = 0;
         loop {
-            if self.manners.farewell.said(RECEIVER) {
+            if self.manners.farewell.said(RECEIVER)? {
                 return Err(ErrorKind::BrokenPipe.into());
             }
             match self.queue.send(&self.message) {
@@ -298,7 +306,7 @@ impl Receiver for Rx {
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         let mut tries = 0;
         loop {
-            if !self.over && self.manners.farewell.said(SENDER) {
+            if !self.over && self.manners.farewell.said(SENDER)? {
                 set_nonblocking(&self.queue, true)?;
                 self.over = true;
             }

@@ -9,7 +9,8 @@
 //! A sender that lets go waits, for at most two seconds, until its messages were fetched: they end with its memory.
 //! Source: process_vm_readv(2), ptrace(2) on access modes, prctl(2) PR_SET_PTRACER, Yama in the kernel's documentation.
 
-use super::ring::{Memfd, Post, announced, find_as, host_as, join, manner, stopped};
+use super::ring::{Memfd, Post, announced, find_as, fits, host_as, join, manner};
+use super::scribble::{Damaged, Scene, erased};
 use super::{
     ALL_WAITS, BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Sign, Spec, Transport, UNLIMITED,
     buffer_for,
@@ -17,7 +18,9 @@ use super::{
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::Name;
 use crate::plan::{Plan, Wait};
+use crate::shm::nonsense::Nonsense;
 use crate::shm::region::{Places, Region, RingRx, RingShape, RingTx};
+use crate::shm::scribble::Header;
 use crate::sys::{map, process};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -112,6 +115,14 @@ fn permitted(processes: bool) -> Result<()> {
     }
 }
 
+impl Damaged for ProcessVm {
+    fn scene(cfg: &Config) -> Result<Scene> {
+        let (tx, rx) = Self::one_way(cfg)?;
+        let header = Header::ring(&tx.post.region);
+        Ok(Scene::over(erased(tx, rx), header))
+    }
+}
+
 impl Transport for ProcessVm {
     const SPEC: &'static Spec = &Spec {
         name: "process-vm",
@@ -177,11 +188,9 @@ impl Transport for ProcessVm {
             }
             Role::Consumer => {
                 let (region, thing) = find_as::<Memfd>(cfg, at, MAGIC)?;
-                let (size, slots) = announced(&region);
-                let fits = || shapes(size).0.slots == slots && shapes(size).1.region_len() <= region.len();
-                if size == 0 || !fits() {
-                    return Err(Error::failed(Phase::Start, format!("{at} holds no ring of this version")));
-                }
+                let (size, slots) = announced(&region, at)?;
+                let (places, notices) = shapes(size);
+                fits(&region, slots, places, notices.region_len(), at)?;
                 let rx = receiver(&region, None, size, cfg.wait, true);
                 Ok(Met::Rx(Rx { post: join(&region, &thing)?, ..rx }, size))
             }
@@ -214,7 +223,8 @@ impl Sender for Tx {
             address.copy_from_slice(&(place.as_ptr().expose_provenance() as u64).to_ne_bytes());
             len.copy_from_slice(&(place.len() as u64).to_ne_bytes());
         };
-        notices.send_with(|| post.peer_gone(), announce).map_err(|stop| stopped(stop, Role::Producer))?;
+        let sent = notices.send_with(|| post.peer_gone(), announce);
+        sent.map_err(|stop| post.stopped(stop, Role::Producer, notices.nonsense()))?;
         self.count += 1;
         Ok(())
     }
@@ -241,15 +251,17 @@ impl Receiver for Rx {
         let Self { notices, message, post, .. } = self;
         let fetch = |notice: &[u8]| {
             let word = |at: usize| u64::from_ne_bytes(notice[at..at + 8].try_into().expect("eight bytes")) as usize;
-            if word(8) != message.len() {
-                return Err(io::Error::new(ErrorKind::InvalidData, "the shared header holds impossible values"));
+            let (at, len) = (word(0), word(8));
+            if let Some(nonsense) = Nonsense::unless("the announced length", len as u64, message.len() as u64) {
+                return Err(nonsense.into());
             }
-            match process::read_memory(post.peer(), word(0), message) {
+            match process::read_memory(post.peer(), at, message) {
                 Ok(came) if came == message.len() => Ok(()),
                 other => Err(unfetched(other)),
             }
         };
-        notices.recv_with(|| post.peer_gone(), fetch).map_err(|stop| stopped(stop, Role::Consumer))??;
+        let fetched = notices.recv_with(|| post.peer_gone(), fetch);
+        fetched.map_err(|stop| post.stopped(stop, Role::Consumer, notices.nonsense()))??;
         Ok(read(message))
     }
 }

@@ -4,6 +4,7 @@
 //! rows can only come from the memory itself: its page table, its file system, its names. This is the experiment behind
 //! "threads communicate cheaply because they share the heap". Rejected: a ring per mechanism, which drift apart.
 
+use super::scribble::{Damaged, Scene, erased};
 use super::{
     ALL_WAITS, BOTH, Bound, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec, Transport,
     UNLIMITED, buffer_for,
@@ -12,11 +13,14 @@ use crate::error::{Context, Error, Phase, Result};
 use crate::names::{self, Identity, Name, Seen, Thing};
 use crate::plan::{Parties, Wait};
 use crate::shm::futex::Scope;
+use crate::shm::nonsense::Nonsense;
 use crate::shm::region::{Occupants, PAGE, Region, RingRx, RingShape, RingTx, View, occupants};
 use crate::shm::ring::{Manner, Stop};
+use crate::shm::scribble::Header;
 use crate::shm::wait::Berth;
 use crate::sys::trust::{self, Kind};
 use crate::sys::{map, process};
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::marker::PhantomData;
@@ -98,11 +102,13 @@ pub(super) struct Post {
     /// 0: producer (or side 0); 1: consumer (or side 1).
     me: usize,
     my_pid: u32,
+    /// The peer's process id, once it was seen: what is written over it afterwards is not looked at.
+    peer: Cell<u32>,
 }
 
 impl Post {
     pub(super) fn new(region: &Arc<Region>, me: usize) -> Self {
-        Self { region: Arc::clone(region), occupants: occupants(region), me, my_pid: 0 }
+        Self { region: Arc::clone(region), occupants: occupants(region), me, my_pid: 0, peer: Cell::new(0) }
     }
 
     /// Leaves this process's id for the peer and touches every page.
@@ -112,10 +118,13 @@ impl Post {
         self.region.prefault();
     }
 
-    /// Process id of the party at the other end; 0 while it has not taken up its post.
+    /// Process id of the party at the other end; 0 while it has not taken up its post. May be one that no process has.
     #[inline(always)]
     pub(super) fn peer(&self) -> u32 {
-        self.occupants.pids[1 - self.me].load(Ordering::Acquire)
+        if self.peer.get() == 0 {
+            self.peer.set(self.occupants.pids[1 - self.me].load(Ordering::Acquire));
+        }
+        self.peer.get()
     }
 
     /// Whether the process at the other end has ended. Slow: it asks the kernel. A peer that has not taken up its post
@@ -124,21 +133,62 @@ impl Post {
         let pid = self.peer();
         pid != 0 && pid != self.my_pid && process::is_gone(pid)
     }
+
+    /// What the stopped protocol of an end at this post means, given the word that the end found impossible, if one.
+    #[cold]
+    pub(super) fn stopped(&self, stop: Stop, role: Role, nonsense: Option<Nonsense>) -> io::Error {
+        // "Gone" may rest on a process id that cannot be.
+        match nonsense.filter(|_| stop == Stop::Corrupt).or_else(|| self.impossible()) {
+            Some(nonsense) => nonsense.into(),
+            None => stopped(stop, role),
+        }
+    }
+
+    fn impossible(&self) -> Option<Nonsense> {
+        let word = if self.me == 0 { "the consumer's process id" } else { "the producer's process id" };
+        Nonsense::unless_within(word, u64::from(self.peer()), 0, u64::from(process::LARGEST_ID))
+    }
 }
 
-/// What a producer said in [`host_as`]: message size and number of slots.
-pub(super) fn announced(region: &Arc<Region>) -> (usize, usize) {
+/// What a producer said in [`host_as`], which of it cannot be, and how large it may be. Each word is read once.
+///
+/// # Errors
+/// When a word cannot be: which, and what was allowed.
+pub(super) fn announced(region: &Arc<Region>, at: &str) -> Result<(usize, usize)> {
     let header = occupants(region);
-    (header.size.load(Ordering::Relaxed) as usize, header.slots.load(Ordering::Relaxed) as usize)
+    let (size, slots) = (header.size.load(Ordering::Relaxed), header.slots.load(Ordering::Relaxed));
+    match Nonsense::unless_within("the message size", u64::from(size), 1, UNLIMITED as u64) {
+        Some(nonsense) => Err(foreign(at, &nonsense)),
+        None => Ok((size as usize, slots as usize)),
+    }
+}
+
+/// That what lies at `at` was not laid out by this version of this program, or was scribbled over since.
+pub(super) fn foreign(at: &str, why: &dyn std::fmt::Display) -> Error {
+    Error::failed(Phase::Start, format!("{at} holds no ring of this version"))
+        .because(why)
+        .hint("start both programs from the same build, or choose another --at")
+}
+
+/// Refuses a ring of `slots` slots in this region that is not exactly `shape` in a region of its size: what is longer would
+/// be touched page by page.
+///
+/// # Errors
+/// Which of both it is.
+pub(super) fn fits(region: &Region, slots: usize, shape: RingShape, len: usize, at: &str) -> Result<()> {
+    Nonsense::unless("the number of slots", slots as u64, shape.slots as u64)
+        .or_else(|| Nonsense::unless("the length of the memory", region.len() as u64, len as u64))
+        .map_or(Ok(()), |nonsense| Err(foreign(at, &nonsense)))
 }
 
 /// What a stopped protocol means to a sender or a receiver.
+#[cold]
 pub(super) fn stopped(stop: Stop, role: Role) -> io::Error {
     match (stop, role) {
         (Stop::Gone, Role::Producer) => ErrorKind::BrokenPipe.into(),
         (Stop::Gone, Role::Consumer) => ErrorKind::UnexpectedEof.into(),
         (Stop::Died, _) => io::Error::new(ErrorKind::ConnectionReset, "the peer died while it held the lock"),
-        (Stop::Corrupt, _) => io::Error::new(ErrorKind::InvalidData, "the shared header holds impossible values"),
+        (Stop::Corrupt, _) => io::Error::new(ErrorKind::InvalidData, "the shared header holds an impossible value"),
     }
 }
 
@@ -162,6 +212,13 @@ pub struct Rx<B: Berth = Scope> {
     post: Post,
 }
 
+impl<B: Berth> Tx<B> {
+    /// The memory under the ring.
+    pub(super) fn region(&self) -> &Arc<Region> {
+        &self.post.region
+    }
+}
+
 /// Both ends of a ring in `region`, the producer's and the consumer's way of waiting given.
 pub(super) fn ends<B: Berth>(region: Region, shape: RingShape, manners: [Manner<B>; 2]) -> (Tx<B>, Rx<B>) {
     let region = Arc::new(region);
@@ -169,6 +226,14 @@ pub(super) fn ends<B: Berth>(region: Region, shape: RingShape, manners: [Manner<
     let tx = RingTx::new(&region, shape, producer);
     let tx = Tx { ring: tx, post: Post::new(&region, 0), size: shape.size, _name: None };
     (tx, Rx { ring: RingRx::new(&region, shape, consumer), post: Post::new(&region, 1) })
+}
+
+impl<B: Backing> Damaged for Ring<B> {
+    fn scene(cfg: &Config) -> Result<Scene> {
+        let (tx, rx) = Self::one_way(cfg)?;
+        let header = Header::ring(&tx.post.region);
+        Ok(Scene::over(erased(tx, rx), header))
+    }
 }
 
 impl<B: Backing> Transport for Ring<B> {
@@ -253,27 +318,26 @@ pub(super) fn find_as<B: Backing>(cfg: &Config, at: &str, magic: u32) -> Result<
         let header = occupants(&region);
         // Acquire: pairs with the producer's release, so that the shape is there to be read.
         let laid_out = header.magic.load(Ordering::Acquire) == magic;
+        if !laid_out {
+            return Ok(None);
+        }
+        let pid = header.pids[0].load(Ordering::Acquire);
+        let largest = u64::from(process::LARGEST_ID);
+        if let Some(nonsense) = Nonsense::unless_within("the producer's process id", u64::from(pid), 1, largest) {
+            return Err(foreign(at, &nonsense));
+        }
         // A producer waits for its consumer before it sends: one that is gone left nothing but the name, which the next
         // producer takes over.
-        let alive = || !process::is_gone(header.pids[0].load(Ordering::Acquire));
-        Ok((laid_out && alive()).then_some((region, thing)))
+        Ok((!process::is_gone(pid)).then_some((region, thing)))
     })?;
     found.ok_or_else(|| nobody("producer", at, cfg.patience))
 }
 
-/// The size of the messages that the producer announced.
-pub(super) fn message_size(region: &Arc<Region>) -> usize {
-    occupants(region).size.load(Ordering::Relaxed) as usize
-}
-
 /// The shape of the ring that a producer of this version laid out.
 pub(super) fn ring_shape(region: &Arc<Region>, at: &str) -> Result<RingShape> {
-    let size = message_size(region);
+    let (size, slots) = announced(region, at)?;
     let shape = RingShape::new(size, buffer_for(size));
-    let slots = occupants(region).slots.load(Ordering::Relaxed) as usize;
-    if size == 0 || shape.slots != slots || shape.region_len() > region.len() {
-        return Err(Error::failed(Phase::Start, format!("{at} holds no ring of this version")));
-    }
+    fits(region, slots, shape, shape.region_len(), at)?;
     Ok(shape)
 }
 
@@ -342,8 +406,9 @@ impl<B: Berth + Send> Sender for Tx<B> {
 
     #[inline(always)]
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
-        let post = &self.post;
-        self.ring.send_with(|| post.peer_gone(), fill).map_err(|stop| stopped(stop, Role::Producer))
+        let Self { ring, post, .. } = self;
+        let sent = ring.send_with(|| post.peer_gone(), fill);
+        sent.map_err(|stop| post.stopped(stop, Role::Producer, ring.nonsense()))
     }
 }
 
@@ -356,8 +421,9 @@ impl<B: Berth + Send> Receiver for Rx<B> {
 
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let post = &self.post;
-        self.ring.recv_with(|| post.peer_gone(), read).map_err(|stop| stopped(stop, Role::Consumer))
+        let Self { ring, post } = self;
+        let received = ring.recv_with(|| post.peer_gone(), read);
+        received.map_err(|stop| post.stopped(stop, Role::Consumer, ring.nonsense()))
     }
 }
 
@@ -566,9 +632,9 @@ fn no_file(what: String, error: &io::Error) -> Error {
 }
 
 /// The POSIX name and the path that `at` means.
-pub(super) fn posix_name(at: &str) -> Result<(String, PathBuf)> {
+pub(crate) fn posix_name(at: &str) -> Result<(String, PathBuf)> {
     let name = at.trim_start_matches("/dev/shm/").trim_start_matches('/');
-    if name.is_empty() || name.contains('/') || name.len() > 254 {
+    if name.is_empty() || name.contains(['/', '\0']) || name.len() > 254 || matches!(name, "." | "..") {
         return Err(Error::usage(format!("{at:?} is no shared memory name")).hint("use a plain name such as ipcost-x"));
     }
     Ok((format!("/{name}"), Path::new("/dev/shm").join(name)))
@@ -610,9 +676,7 @@ fn opened(file: io::Result<File>, path: &Path) -> Result<Option<(File, Seen)>> {
 /// Maps what was opened; nothing there yet, or too short to be laid out, is `None`.
 fn open_mapped(file: io::Result<File>, path: PathBuf) -> Result<Option<(Region, Seen)>> {
     let Some((file, seen)) = opened(file, &path)? else { return Ok(None) };
-    let cannot = || format!("cannot map {}", path.display());
-    if file.metadata().context(Phase::Start, cannot())?.len() < PAGE as u64 {
-        return Ok(None);
-    }
-    Ok(Some((map::map_file(&file).context(Phase::Start, cannot())?, seen)))
+    let region = map::map_file(&file).context(Phase::Start, format!("cannot map {}", path.display()))?;
+    // The length of the mapping, not of the file, which may have another one a moment later.
+    Ok((region.len() >= PAGE).then_some((region, seen)))
 }

@@ -4,13 +4,15 @@
 //! write in turn, so that a reply overwrites the request in the line that was just read; longer ones in a lane per
 //! direction. See [`crate::shm::slot`] for the protocol and the measurement behind that boundary.
 
-use super::ring::{Post, manner, stopped};
+use super::ring::{Post, manner};
+use super::scribble::{Damaged, Scene, erased};
 use super::{
     ALL_WAITS, BOTH, Config, Family, Meeting, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport,
     UNLIMITED,
 };
 use crate::error::{Context, Phase, Result};
 use crate::shm::region::{LaneShape, MailRx, MailTx, Mailbox};
+use crate::shm::scribble::Header;
 use crate::sys::map;
 use std::io;
 use std::sync::Arc;
@@ -32,6 +34,14 @@ pub struct Tx {
 pub struct Rx {
     mail: MailRx,
     post: Post,
+}
+
+impl Damaged for ShmSlot {
+    fn scene(cfg: &Config) -> Result<Scene> {
+        let (tx, rx) = Self::one_way(cfg)?;
+        let header = Header::slot(&tx.post.region, LaneShape { size: cfg.size });
+        Ok(Scene::over(erased(tx, rx), header))
+    }
 }
 
 impl Transport for ShmSlot {
@@ -81,8 +91,9 @@ impl Sender for Tx {
 
     #[inline(always)]
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
-        let post = &self.post;
-        self.mail.send_with(|| post.peer_gone(), fill).map_err(|stop| stopped(stop, Role::Producer))
+        let Self { mail, post, .. } = self;
+        let sent = mail.send_with(|| post.peer_gone(), fill);
+        sent.map_err(|stop| post.stopped(stop, Role::Producer, mail.nonsense()))
     }
 }
 
@@ -95,7 +106,8 @@ impl Receiver for Rx {
 
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let post = &self.post;
-        self.mail.recv_with(|| post.peer_gone(), read).map_err(|stop| stopped(stop, Role::Consumer))
+        let Self { mail, post } = self;
+        let received = mail.recv_with(|| post.peer_gone(), read);
+        received.map_err(|stop| post.stopped(stop, Role::Consumer, mail.nonsense()))
     }
 }

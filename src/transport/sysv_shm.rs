@@ -124,7 +124,7 @@ pub(super) fn taken(at: &str, what: &str, error: &io::Error) -> Error {
 }
 
 /// The System V key that `at` means: a number, as ipcs(1) writes it or decimal.
-pub(super) fn parse_key(at: &str) -> Result<i32> {
+pub(crate) fn parse_key(at: &str) -> Result<i32> {
     let key = match at.strip_prefix("0x") {
         Some(hex) => i32::from_str_radix(hex, 16).ok(),
         None => at.parse().ok(),

@@ -77,7 +77,7 @@ pub(super) fn no_loopback(protocol: &str, error: &io::Error) -> Error {
 }
 
 /// The address that `at` means; only this machine's own, since nothing else is compared here.
-pub(super) fn loopback_address(at: &str) -> Result<SocketAddr> {
+pub(crate) fn loopback_address(at: &str) -> Result<SocketAddr> {
     match at.parse::<SocketAddr>() {
         Ok(address) if address.ip().is_loopback() && address.port() != 0 => Ok(address),
         _ => Err(Error::usage(format!("{at:?} is no address of this machine")).hint("write it as 127.0.0.1:20000")),

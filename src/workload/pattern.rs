@@ -93,7 +93,7 @@ impl Sums {
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
-            count: self.count + other.count,
+            count: self.count.saturating_add(other.count),
             sum: self.sum.wrapping_add(other.sum),
             squares: self.squares.wrapping_add(other.squares),
         }

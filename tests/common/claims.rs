@@ -66,6 +66,7 @@ pub fn rounds(claim: &Claim, plant: Option<&str>, rounds: u32, millis: u64, want
                 answer,
                 flags: vec![],
                 disturbance: None,
+                unknown: Default::default(),
             });
         }
     }

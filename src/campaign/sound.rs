@@ -1,0 +1,165 @@
+//! Whether a line of the journal, or the description of a campaign, can be what this program wrote.
+//!
+//! Key decision: only what would make a table wrong without a word is looked at: numbers that no run can have, fields that
+//! contradict each other, positions that are there twice. Everything that parses and is possible is believed: an edit that
+//! keeps to that cannot be told from a measurement. Rejected: a check sum per line, which an honest edit would break too.
+
+use super::journal::Campaign;
+use crate::cell::{Outcome, SCHEMA, Status};
+use crate::lines::{Line, Unknown};
+use crate::plan::{MOST_PEERS, Plan, Several};
+use std::collections::{HashMap, HashSet};
+
+/// Longest time and largest count that a figure may be: they are added up over runs.
+const MOST: u64 = 1 << 53;
+
+impl Line for Outcome {
+    const SCHEMA: Option<u32> = Some(SCHEMA);
+
+    fn schema(&self) -> Option<u32> {
+        Some(self.schema)
+    }
+
+    fn sample() -> Self {
+        Self::empty(&Plan::default(), Status::Ok)
+    }
+
+    fn unknown(&self) -> &Unknown {
+        &self.unknown
+    }
+
+    fn impossible(&self) -> Option<String> {
+        size(self.size)
+            .or_else(|| several(self.several))
+            .or_else(|| position(self))
+            .or_else(|| counts(self))
+            .or_else(|| figures(self))
+            .or_else(|| samples(self))
+    }
+}
+
+/// That a field holds what it cannot.
+fn odd(field: &str, value: impl std::fmt::Display, allowed: &str) -> String {
+    format!("field {field:?} is {value}, {allowed}")
+}
+
+fn size(size: usize) -> Option<String> {
+    let possible = 1..=MOST as usize;
+    (!possible.contains(&size)).then(|| odd("size", size, "and a message has 1 byte at least and less than 2^53"))
+}
+
+fn several(several: Several) -> Option<String> {
+    let Several { outstanding, batch, peers } = several;
+    let most = [("outstanding", outstanding, u32::MAX), ("batch", batch, u32::MAX), ("peers", peers, MOST_PEERS)];
+    let wrong =
+        most.into_iter().find_map(|(field, n, most)| Some((field, n?, most)).filter(|(_, n, _)| *n == 0 || n > &most));
+    wrong.map(|(field, n, most)| odd(field, n, &format!("allowed is 1 to {most}")))
+}
+
+fn position(run: &Outcome) -> Option<String> {
+    let id = &run.run;
+    if id.round == u32::MAX {
+        return Some(odd("run.round", id.round, "and rounds count from 0"));
+    }
+    let dated = id.started.is_empty() || id.started.parse::<jiff::Timestamp>().is_ok();
+    (!dated)
+        .then(|| odd("run.started", format!("{:?}", id.started), "and should be a time as 2026-01-31T12:00:00.000Z"))
+}
+
+fn counts(run: &Outcome) -> Option<String> {
+    let Outcome { messages, elapsed_ns, bytes, .. } = *run;
+    let large = [("messages", messages), ("elapsed_ns", elapsed_ns), ("delay_ns", run.delay_ns)];
+    if let Some((field, value)) = large.into_iter().find(|(_, value)| *value > MOST) {
+        return Some(odd(field, value, "and no run takes that long"));
+    }
+    // The rest holds of a run with a result only.
+    if run.status != Status::Ok {
+        return None;
+    }
+    if let Some((field, _)) = [("messages", messages), ("elapsed_ns", elapsed_ns)].into_iter().find(|(_, n)| *n == 0) {
+        return Some(odd(field, "missing or 0", "and field \"status\" is \"ok\""));
+    }
+    if let Some(why) = &run.invalid {
+        return Some(odd("invalid", format!("{why:?}"), "and field \"status\" is \"ok\""));
+    }
+    let due = messages.checked_mul(run.size as u64);
+    let contradicts = bytes != 0 && due != Some(bytes);
+    contradicts
+        .then(|| odd("bytes", bytes, &format!("and {messages} messages of {} bytes are not that many", run.size)))
+}
+
+/// No figure is negative, and none is so large that a sum over runs is none any more; JSON has no other impossible ones.
+fn figures(run: &Outcome) -> Option<String> {
+    let rtt = run.rtt_ns.iter().flat_map(|rtt| [Some(rtt.mean), rtt.stamped_mean]).flatten();
+    let rates = run.throughput.iter().flat_map(|rate| [rate.messages_per_s, rate.bytes_per_s]);
+    let cpu = run.cpu_ns_per_message.iter().flat_map(|cost| [cost.user, cost.system]);
+    let switches = run.switches_per_message.iter().flat_map(|switches| [switches.voluntary, switches.involuntary]);
+    let floor = run
+        .floor
+        .iter()
+        .flat_map(|floor| floor.line_rtt_ns.iter().chain(&floor.handover_rtt_ns).copied().chain(floor.multiple));
+    let load = run.load.iter().flat_map(|point| [point.offered_per_s, point.achieved_per_s, point.late_share]);
+    let timer = run.timer.iter().map(|timer| timer.cost_ns);
+    let named = |name: &'static str| move |value: f64| (name, value);
+    let all = rtt
+        .map(named("rtt_ns"))
+        .chain(rates.map(named("throughput")))
+        .chain(cpu.map(named("cpu_ns_per_message")))
+        .chain(switches.map(named("switches_per_message")))
+        .chain(floor.map(named("floor")))
+        .chain(load.map(named("load")))
+        .chain(timer.map(named("timer")));
+    let possible = 0.0..=MOST as f64;
+    let wrong = all.chain(run.fairness.map(named("fairness"))).find(|(_, value)| !possible.contains(value));
+    if let Some((field, value)) = wrong {
+        return Some(odd(field, value, "and nothing in it can be negative or beyond 2^53"));
+    }
+    let unfair = run.fairness.filter(|share| *share > 1.0);
+    unfair.map(|share| odd("fairness", share, "and it is a share of one"))
+}
+
+/// Samples are added up over runs.
+fn samples(run: &Outcome) -> Option<String> {
+    let rtt = run.rtt_ns.iter().map(|rtt| ("rtt_ns.histogram", &rtt.histogram));
+    let load = run.load.iter().flat_map(|point| {
+        [
+            ("load.from_intended.histogram", &point.from_intended.histogram),
+            ("load.from_actual.histogram", &point.from_actual.histogram),
+        ]
+    });
+    rtt.chain(load).find_map(|(field, pairs)| {
+        let count = pairs.iter().try_fold(0_u64, |sum, (_, count)| sum.checked_add(*count).filter(|sum| *sum <= MOST));
+        count.is_none().then(|| odd(field, "of more samples than any run has", "allowed are 2^53"))
+    })
+}
+
+/// What a campaign cannot be.
+pub fn impossible(campaign: &Campaign) -> Option<String> {
+    let rounds = campaign.terms.map_or(0, |terms| terms.most_rounds).max(campaign.rounds);
+    let launches = u64::from(rounds) * campaign.cells.len() as u64;
+    if launches > u64::from(u32::MAX) {
+        return Some(odd(
+            "rounds",
+            rounds,
+            &format!("and {} cells are not run {launches} times", campaign.cells.len()),
+        ));
+    }
+    let mut keys = HashSet::new();
+    campaign.cells.iter().enumerate().find_map(|(index, plan)| {
+        let wrong = size(plan.size).or_else(|| several(plan.several));
+        let twice = || (!keys.insert(plan.cell_key())).then(|| "the same cell stands before it".into());
+        wrong.or_else(twice).map(|why: String| format!("cell {index} of field \"cells\": {why}"))
+    })
+}
+
+/// Positions in the campaign, each of which one run has.
+#[derive(Debug, Default)]
+pub struct Positions(HashMap<u32, usize>);
+
+impl Positions {
+    /// Takes the position of line `number`; what is wrong where an earlier line has it.
+    pub fn take(&mut self, order: u32, number: usize) -> Option<String> {
+        let before = self.0.insert(order, number)?;
+        Some(odd("run.order", order, &format!("as in line {before}: one of the two was copied")))
+    }
+}
