@@ -255,6 +255,43 @@ fn ring_delivers(wait: Wait, slots: u64, messages: u32, leaving: bool) {
     sender.join().unwrap();
 }
 
+/// As [`ring_delivers`], in a run of each side, whose indices live in registers; then one message more, by itself.
+fn ring_delivers_runs(wait: Wait, slots: u64, messages: u32) {
+    let (mut producer, mut consumer, memory) = ring(wait, slots);
+    let sender = thread::spawn({
+        let memory = memory.clone();
+        move || {
+            let sent =
+                producer.each(u64::from(messages), alive, |k, slot| memory.payloads[slot as usize].write(k as u32));
+            assert_eq!(sent, Ok(()));
+            assert_eq!(send(&mut producer, &memory, messages), Ok(()));
+        }
+    });
+    let due = |k: u64, slot: u64| match memory.payloads[slot as usize].read() {
+        value if u64::from(value) == k => Ok(()),
+        value => Err(value),
+    };
+    assert_eq!(consumer.each(u64::from(messages), alive, due), Ok(Ok(())));
+    assert_eq!(receive(&mut consumer, &memory), Ok(messages));
+    sender.join().unwrap();
+}
+
+/// The consumer dislikes the first message and leaves; the producer's run is told so instead of its end.
+fn ring_run_ends_with_its_consumer(wait: Wait) {
+    let (mut producer, mut consumer, memory) = ring(wait, 1);
+    let receiver = thread::spawn({
+        let memory = memory.clone();
+        move || {
+            consumer.attach();
+            let read = |_: u64, slot: u64| Err::<(), u32>(memory.payloads[slot as usize].read());
+            assert_eq!(consumer.each(3, alive, read), Ok(Err(0)));
+        }
+    });
+    let sent = producer.each(1 << 20, alive, |k, slot| memory.payloads[slot as usize].write(k as u32));
+    assert_eq!(sent, Err(Stop::Gone));
+    receiver.join().unwrap();
+}
+
 /// The consumer takes one message and leaves; the producer goes on until it is told.
 fn ring_consumer_leaves(wait: Wait, slots: u64) {
     let (mut producer, mut consumer, memory) = ring(wait, slots);
@@ -321,6 +358,21 @@ fn ring_of_one_blocks() {
 #[test]
 fn ring_of_two_blocks() {
     check(Some(BOUND), || ring_delivers(Wait::Block, 2, 3, false));
+}
+
+#[test]
+fn runs_through_a_ring_of_two_block() {
+    check(Some(BOUND), || ring_delivers_runs(Wait::Block, 2, 2));
+}
+
+#[test]
+fn runs_through_a_ring_of_one_spin() {
+    check(Some(BOUND), || ring_delivers_runs(Wait::Spin, 1, 2));
+}
+
+#[test]
+fn a_run_ends_with_its_consumer_that_slept() {
+    check(Some(BOUND), || ring_run_ends_with_its_consumer(Wait::Block));
 }
 
 #[test]

@@ -373,6 +373,23 @@ impl<B: Berth> RingTx<B> {
         Ok(())
     }
 
+    /// As [`Producer::each`], with the slots as memory.
+    ///
+    /// # Errors
+    /// As [`Producer::reserve`].
+    #[inline(always)]
+    pub fn send_each(
+        &mut self,
+        n: u64,
+        gone: impl FnMut() -> bool,
+        mut fill: impl FnMut(u64, &mut [u8]),
+    ) -> Result<(), Stop> {
+        // A copy that nobody else can reach: it stays in registers.
+        let mut slots = Slots { ..self.slots };
+        // SAFETY: as in `send_with`: the slot is the producer's alone while `fill` runs.
+        self.producer.each(n, gone, |k, index| fill(k, unsafe { slots.get_mut(index) }))
+    }
+
     /// As [`Producer::drain`].
     ///
     /// # Errors
@@ -442,6 +459,23 @@ impl<B: Berth> RingRx<B> {
         let result = read(unsafe { self.slots.get(index) });
         self.consumer.release();
         Ok(result)
+    }
+
+    /// As [`Consumer::each`], with the slots as memory.
+    ///
+    /// # Errors
+    /// As [`Consumer::peek`], and, inside, what `read` says.
+    #[inline(always)]
+    pub fn recv_each<E>(
+        &mut self,
+        n: u64,
+        gone: impl FnMut() -> bool,
+        mut read: impl FnMut(u64, &[u8]) -> Result<(), E>,
+    ) -> Result<Result<(), E>, Stop> {
+        // As in `RingTx::send_each`.
+        let slots = Slots { ..self.slots };
+        // SAFETY: as in `recv_with`: nobody writes the slot while `read` runs.
+        self.consumer.each(n, gone, |k, index| read(k, unsafe { slots.get(index) }))
     }
 }
 

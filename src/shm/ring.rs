@@ -13,7 +13,7 @@ use super::futex::Scope;
 use super::nonsense::Nonsense;
 #[cfg(not(loom))]
 use super::scribble::Word;
-use super::sync::{AtomicU32, AtomicU64, Ordering};
+use super::sync::{AtomicU32, AtomicU64, Ordering, relax};
 use super::wait::{Bell, Berth, Wait};
 use std::ops::Deref;
 
@@ -32,6 +32,9 @@ pub struct Indices {
     /// Bit 0: producer left. Bit 1: consumer left. Read often, written twice in a lifetime.
     left: Line<AtomicU32>,
 }
+
+/// Pauses of a side that [falls back](Waiter::slips): some hundred nanoseconds, the price of a line or two from afar.
+const SLIP: u32 = 16;
 
 const PRODUCER_LEFT: u32 = 1;
 const CONSUMER_LEFT: u32 = 2;
@@ -113,44 +116,57 @@ impl<C: Deref<Target = Indices>, B: Berth> Producer<C, B> {
             return Err(self.ended());
         }
         if self.tail.wrapping_sub(self.head_seen) >= self.slots {
-            self.await_space(gone)?;
+            let tail = self.tail;
+            self.head_seen = self.waiter().await_space(tail, gone)?;
         }
         Ok(self.tail & (self.slots - 1))
     }
 
     #[inline(always)]
-    fn await_space(&mut self, mut gone: impl FnMut() -> bool) -> Result<(), Stop> {
-        let Self { shared, slots, manner, tail, nonsense, .. } = self;
-        let (shared, slots, tail) = (&**shared, *slots, *tail);
-        // Acquire: pairs with the consumer's release in `release`, so that its reads of the slot are over before we
-        // write into it again.
-        let space = || Some(shared.head.0.load(Ordering::Acquire)).filter(|head| tail.wrapping_sub(*head) != slots);
-        let left = || shared.left.0.load(Ordering::Acquire) & CONSUMER_LEFT != 0;
-        let gone = || {
-            *nonsense = shared.producer_sees(tail, slots);
-            nonsense.is_some() || gone()
-        };
-        let Ok(head) = shared.freed.wait(manner.wait, &manner.berth, space, left, gone) else {
-            return Err(self.ended());
-        };
-        if tail.wrapping_sub(head) > slots {
-            return Err(self.impossible(head));
-        }
-        self.head_seen = head;
-        Ok(())
+    fn waiter(&mut self) -> Waiter<'_, B> {
+        Waiter { shared: &self.shared, slots: self.slots, manner: &self.manner, nonsense: &mut self.nonsense }
     }
 
-    /// Why there is nothing more to wait for: the consumer left, unless a word says otherwise.
+    /// Why there is nothing more to wait for.
     #[cold]
     fn ended(&mut self) -> Stop {
-        self.nonsense = self.nonsense.or_else(|| self.shared.producer_sees(self.tail, self.slots));
-        if self.nonsense.is_some() { Stop::Corrupt } else { Stop::Gone }
+        let tail = self.tail;
+        self.waiter().no_consumer(tail)
     }
 
-    #[cold]
-    fn impossible(&mut self, head: u64) -> Stop {
-        self.nonsense = head_in(head, self.tail, self.slots);
-        Stop::Corrupt
+    /// Sends `n` messages: reserves a slot for each, lets `fill` write message `k` into it, and commits it. What a single
+    /// [`reserve`](Self::reserve) and [`commit`](Self::commit) read and write in memory stays in registers, which takes
+    /// a tenth off a message of 64 bytes. A consumer that left is noticed when the ring is full.
+    ///
+    /// # Errors
+    /// As [`reserve`](Self::reserve).
+    #[inline(always)]
+    pub fn each(&mut self, n: u64, mut gone: impl FnMut() -> bool, mut fill: impl FnMut(u64, u64)) -> Result<(), Stop> {
+        // Relaxed: as in `reserve`.
+        if self.shared.left.0.load(Ordering::Relaxed) & CONSUMER_LEFT != 0 {
+            return Err(self.ended());
+        }
+        let (mut tail, mut limit) = (self.tail, self.head_seen.wrapping_add(self.slots));
+        let (slots, how) = (self.slots, self.manner.wait);
+        let mut waiter = Waiter { shared: &self.shared, slots, manner: &self.manner, nonsense: &mut self.nonsense };
+        for k in 0..n {
+            if tail == limit {
+                let mut head = waiter.await_space(tail, &mut gone)?;
+                if waiter.slips(head.wrapping_add(slots).wrapping_sub(tail), n - k) {
+                    head = waiter.await_space(tail, &mut gone)?;
+                }
+                self.head_seen = head;
+                limit = head.wrapping_add(slots);
+            }
+            fill(k, tail & (slots - 1));
+            tail = tail.wrapping_add(1);
+            // Kept up to date for every message: should `fill` unwind, its slot is not committed and all before it are.
+            self.tail = tail;
+            // Release: as in `commit`.
+            waiter.shared.tail.0.store(tail, Ordering::Release);
+            waiter.shared.filled.ring(how, &waiter.manner.berth);
+        }
+        Ok(())
     }
 
     /// Hands the reserved slot to the consumer, and wakes it if it sleeps.
@@ -219,44 +235,52 @@ impl<C: Deref<Target = Indices>, B: Berth> Consumer<C, B> {
     #[inline(always)]
     pub fn peek(&mut self, gone: impl FnMut() -> bool) -> Result<u64, Stop> {
         if self.head == self.tail_seen {
-            self.await_message(gone)?;
+            let head = self.head;
+            self.tail_seen = self.waiter().await_message(head, gone)?;
         }
         Ok(self.head & (self.slots - 1))
     }
 
     #[inline(always)]
-    fn await_message(&mut self, mut gone: impl FnMut() -> bool) -> Result<(), Stop> {
-        let Self { shared, slots, manner, head, nonsense, .. } = self;
-        let (shared, slots, head) = (&**shared, *slots, *head);
-        // Acquire: pairs with the producer's release in `commit`, so that the slot's bytes are there to be read.
-        let message = || Some(shared.tail.0.load(Ordering::Acquire)).filter(|tail| *tail != head);
-        // Acquire: pairs with the release in `leave`; the tail is looked at once more after this says yes.
-        let left = || shared.left.0.load(Ordering::Acquire) & PRODUCER_LEFT != 0;
-        let gone = || {
-            *nonsense = shared.consumer_sees(head, slots);
-            nonsense.is_some() || gone()
-        };
-        let Ok(tail) = shared.filled.wait(manner.wait, &manner.berth, message, left, gone) else {
-            return Err(self.ended());
-        };
-        if tail.wrapping_sub(head) > slots {
-            return Err(self.impossible(tail));
+    fn waiter(&mut self) -> Waiter<'_, B> {
+        Waiter { shared: &self.shared, slots: self.slots, manner: &self.manner, nonsense: &mut self.nonsense }
+    }
+
+    /// Receives `n` messages: waits for each, lets `read` look at message `k` in its slot, and releases it. As
+    /// [`Producer::each`]. A message that `read` does not like is released, and the last.
+    ///
+    /// # Errors
+    /// As [`peek`](Self::peek), and, inside, what `read` says.
+    #[inline(always)]
+    pub fn each<E>(
+        &mut self,
+        n: u64,
+        mut gone: impl FnMut() -> bool,
+        mut read: impl FnMut(u64, u64) -> Result<(), E>,
+    ) -> Result<Result<(), E>, Stop> {
+        let (mut head, mut tail_seen) = (self.head, self.tail_seen);
+        let (slots, how) = (self.slots, self.manner.wait);
+        let mut waiter = Waiter { shared: &self.shared, slots, manner: &self.manner, nonsense: &mut self.nonsense };
+        for k in 0..n {
+            if head == tail_seen {
+                tail_seen = waiter.await_message(head, &mut gone)?;
+                if waiter.slips(tail_seen.wrapping_sub(head), n - k) {
+                    tail_seen = waiter.await_message(head, &mut gone)?;
+                }
+                self.tail_seen = tail_seen;
+            }
+            let liked = read(k, head & (slots - 1));
+            head = head.wrapping_add(1);
+            // As in `Producer::each`.
+            self.head = head;
+            // Release: as in `release`.
+            waiter.shared.head.0.store(head, Ordering::Release);
+            waiter.shared.freed.ring(how, &waiter.manner.berth);
+            if liked.is_err() {
+                return Ok(liked);
+            }
         }
-        self.tail_seen = tail;
-        Ok(())
-    }
-
-    /// Why there is nothing more to wait for: the producer left, unless a word says otherwise.
-    #[cold]
-    fn ended(&mut self) -> Stop {
-        self.nonsense = self.nonsense.or_else(|| self.shared.consumer_sees(self.head, self.slots));
-        if self.nonsense.is_some() { Stop::Corrupt } else { Stop::Gone }
-    }
-
-    #[cold]
-    fn impossible(&mut self, tail: u64) -> Stop {
-        self.nonsense = tail_in(tail, self.head, self.slots);
-        Stop::Corrupt
+        Ok(Ok(()))
     }
 
     /// Gives the slot back to the producer, and wakes it if it sleeps.
@@ -274,6 +298,91 @@ impl<C: Deref<Target = Indices>, B: Berth> Drop for Consumer<C, B> {
         if self.attached {
             leave(&self.shared, CONSUMER_LEFT, &self.shared.freed, &self.manner);
         }
+    }
+}
+
+/// What a side needs when it has to wait: not its own index and what it last saw of the other's, which are values, so that
+/// a loop may keep them in registers.
+struct Waiter<'a, B: Berth> {
+    shared: &'a Indices,
+    slots: u64,
+    manner: &'a Manner<B>,
+    nonsense: &'a mut Option<Nonsense>,
+}
+
+impl<B: Berth> Waiter<'_, B> {
+    /// For the producer, whose index is `tail`, until there is room: the consumer's index.
+    #[inline(always)]
+    fn await_space(&mut self, tail: u64, mut gone: impl FnMut() -> bool) -> Result<u64, Stop> {
+        let Self { shared, slots, manner, nonsense } = self;
+        let slots = *slots;
+        // Acquire: pairs with the consumer's release in `release`, so that its reads of the slot are over before we
+        // write into it again.
+        let space = || Some(shared.head.0.load(Ordering::Acquire)).filter(|head| tail.wrapping_sub(*head) != slots);
+        let left = || shared.left.0.load(Ordering::Acquire) & CONSUMER_LEFT != 0;
+        let gone = || {
+            **nonsense = shared.producer_sees(tail, slots);
+            nonsense.is_some() || gone()
+        };
+        match shared.freed.wait(manner.wait, &manner.berth, space, left, gone) {
+            Ok(head) if tail.wrapping_sub(head) <= slots => Ok(head),
+            Ok(head) => Err(self.impossible(head_in(head, tail, slots))),
+            Err(_) => Err(self.no_consumer(tail)),
+        }
+    }
+
+    /// For the consumer, whose index is `head`, until there is a message: the producer's index.
+    #[inline(always)]
+    fn await_message(&mut self, head: u64, mut gone: impl FnMut() -> bool) -> Result<u64, Stop> {
+        let Self { shared, slots, manner, nonsense } = self;
+        let slots = *slots;
+        // Acquire: pairs with the producer's release in `commit`, so that the slot's bytes are there to be read.
+        let message = || Some(shared.tail.0.load(Ordering::Acquire)).filter(|tail| *tail != head);
+        // Acquire: pairs with the release in `leave`; the tail is looked at once more after this says yes.
+        let left = || shared.left.0.load(Ordering::Acquire) & PRODUCER_LEFT != 0;
+        let gone = || {
+            **nonsense = shared.consumer_sees(head, slots);
+            nonsense.is_some() || gone()
+        };
+        match shared.filled.wait(manner.wait, &manner.berth, message, left, gone) {
+            Ok(tail) if tail.wrapping_sub(head) <= slots => Ok(tail),
+            Ok(tail) => Err(self.impossible(tail_in(tail, head, slots))),
+            Err(_) => Err(self.no_producer(head)),
+        }
+    }
+
+    /// Falls back a little behind the other side when it was found only `gained` slots ahead and `wanted` are still to
+    /// come, and says whether it did: then it is worth another look. A spinning side that follows on the other's heels
+    /// takes its index away after every message, and both crawl at the speed of the line between them (52 to 89 ns a
+    /// message of 64 bytes where they otherwise take 4 to 9). Only in a run, whose next messages are wanted anyway, and
+    /// only where slots are small and many. Source: "temporal slipping" in Giacomoni et al., 2008.
+    #[inline(always)]
+    fn slips(&self, gained: u64, wanted: u64) -> bool {
+        let slips = matches!(self.manner.wait, Wait::Spin | Wait::Hybrid(_)) && gained < wanted.min(self.slots >> 6);
+        if slips {
+            (0..SLIP).for_each(|_| relax());
+        }
+        slips
+    }
+
+    /// Why the producer has nothing more to wait for: the consumer left, unless a word says otherwise.
+    #[cold]
+    fn no_consumer(&mut self, tail: u64) -> Stop {
+        *self.nonsense = self.nonsense.or_else(|| self.shared.producer_sees(tail, self.slots));
+        if self.nonsense.is_some() { Stop::Corrupt } else { Stop::Gone }
+    }
+
+    /// As [`no_consumer`](Self::no_consumer), for the consumer.
+    #[cold]
+    fn no_producer(&mut self, head: u64) -> Stop {
+        *self.nonsense = self.nonsense.or_else(|| self.shared.consumer_sees(head, self.slots));
+        if self.nonsense.is_some() { Stop::Corrupt } else { Stop::Gone }
+    }
+
+    #[cold]
+    fn impossible(&mut self, what: Option<Nonsense>) -> Stop {
+        *self.nonsense = what;
+        Stop::Corrupt
     }
 }
 

@@ -410,6 +410,13 @@ impl<B: Berth + Send> Sender for Tx<B> {
         let sent = ring.send_with(|| post.peer_gone(), fill);
         sent.map_err(|stop| post.stopped(stop, Role::Producer, ring.nonsense()))
     }
+
+    #[inline(always)]
+    fn send_each(&mut self, n: u64, fill: impl FnMut(u64, &mut [u8])) -> io::Result<()> {
+        let Self { ring, post, .. } = self;
+        let sent = ring.send_each(n, || post.peer_gone(), fill);
+        sent.map_err(|stop| post.stopped(stop, Role::Producer, ring.nonsense()))
+    }
 }
 
 impl<B: Berth + Send> Receiver for Rx<B> {
@@ -423,6 +430,17 @@ impl<B: Berth + Send> Receiver for Rx<B> {
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         let Self { ring, post } = self;
         let received = ring.recv_with(|| post.peer_gone(), read);
+        received.map_err(|stop| post.stopped(stop, Role::Consumer, ring.nonsense()))
+    }
+
+    #[inline(always)]
+    fn recv_each<E>(
+        &mut self,
+        n: u64,
+        read: impl FnMut(u64, &[u8]) -> std::result::Result<(), E>,
+    ) -> io::Result<std::result::Result<(), E>> {
+        let Self { ring, post } = self;
+        let received = ring.recv_each(n, || post.peer_gone(), read);
         received.map_err(|stop| post.stopped(stop, Role::Consumer, ring.nonsense()))
     }
 }
