@@ -195,7 +195,7 @@ impl Beside {
     /// without it.
     pub fn read(dir: &Path) -> Self {
         let (traces, remarks) = match trace::read(dir) {
-            Ok(traces) => (traces, vec![]),
+            Ok((traces, cut)) => (traces, cut.into_iter().collect()),
             Err(error) => (vec![], vec![format!("system calls are not shown: {error}")]),
         };
         let calls = traces.into_iter().filter_map(|trace| {

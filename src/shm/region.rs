@@ -8,6 +8,7 @@ use super::futex::Scope;
 use super::ring::{Consumer, Indices, Manner, Producer, Stop};
 use super::slot::{Lobby, Place, Side, Stamp, Words};
 use super::wait::Berth;
+use crate::sys::process;
 use std::alloc::Layout;
 use std::any::Any;
 use std::ops::{Deref, Range};
@@ -196,6 +197,15 @@ pub struct Occupants {
     pub slots: AtomicU32,
     /// Process ids of producer (or side 0) and consumer (or side 1); 0 while unknown.
     pub pids: [AtomicU32; 2],
+}
+
+impl Occupants {
+    /// Whether the process at the other end from `me` has ended. Slow: it asks the kernel. One that has not taken up its post
+    /// is not gone.
+    pub fn peer_gone(&self, me: usize) -> bool {
+        // Acquire: pairs with the release by which the peer left its id.
+        process::peer_is_gone(self.pids[1 - me].load(Ordering::Acquire))
+    }
 }
 
 /// Which of the two parties said that it left: for mechanisms whose kernel objects do not tell. All zero is nobody.

@@ -17,6 +17,7 @@ use crate::plan::Wait;
 use crate::shm::wait::NAP;
 use crate::sys::notify::Watch;
 use crate::sys::process;
+use crate::sys::trust;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
@@ -137,7 +138,7 @@ impl End {
 
     fn peer_gone(&self) -> io::Result<bool> {
         let pid = self.theirs.get(word::PID)? as u32;
-        Ok(pid != 0 && pid != std::process::id() && process::is_gone(pid))
+        Ok(process::peer_is_gone(pid))
     }
 
     /// Publishes that this side is done with one more message.
@@ -285,7 +286,9 @@ fn consume(cfg: &Config, at: &str, paths: &[PathBuf; 3]) -> Result<Met<FileRing>
         let tail = match open_existing(&paths[1]).map(Index) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|error| {
-                Error::failed(Phase::Start, format!("cannot open {at}")).because(error).hint("check who owns the files")
+                let passing = trust::is_being_named(&error);
+                let what = format!("cannot open {at}");
+                Error::failed(Phase::Start, what).because(error).hint("check who owns the files").passing_if(passing)
             })?,
         };
         // A producer waits for its consumer before it sends: one that is gone left nothing but the names, which the
