@@ -10,8 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Set in the environment of the script once it is in its own name spaces, and of every command to its moment.
-INSIDE, MARK = "KILLED_INSIDE", "KILLED_MOMENT"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import family  # noqa: E402
+
+# Set in the environment of the script once it is in its own name spaces.
+INSIDE = "KILLED_INSIDE"
 
 
 def missing(what):
@@ -83,7 +86,7 @@ class Place:
         self.count += 1
         log = open(self.base / f"said-{self.count}", "w+b")
         environment = {key: value for key, value in os.environ.items() if key != INSIDE}
-        environment |= {"TMPDIR": str(self.tmp), "XDG_RUNTIME_DIR": str(self.run), MARK: self.mark}
+        environment |= {"TMPDIR": str(self.tmp), "XDG_RUNTIME_DIR": str(self.run), family.VARIABLE: self.mark}
         streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **streams}
         command = [str(self.bin / program), *map(str, arguments)]
         process = subprocess.Popen(command, env=environment, cwd=self.base, start_new_session=True, **streams)
@@ -110,18 +113,8 @@ class Place:
         return self.whole("clean")
 
     def family(self):
-        """Who runs with the mark of this moment: process id and command line. A zombie has no environment."""
-        found, mark = [], f"{MARK}={self.mark}\0".encode()
-        for entry in os.scandir("/proc"):
-            if not entry.name.isdigit():
-                continue
-            try:
-                if mark in Path(entry.path, "environ").read_bytes():
-                    line = Path(entry.path, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                    found.append((int(entry.name), line))
-            except OSError:
-                pass
-        return found
+        """Who runs with the mark of this moment: process id and command line."""
+        return family.members(self.mark)
 
     def kill_family(self):
         """Ends all of them, again until nobody is left: one may be starting another."""

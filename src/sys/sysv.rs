@@ -448,7 +448,7 @@ mod tests {
     fn an_object_of_a_living_process_is_nobodys_leftover() {
         let me = std::process::id();
         let dead = u32::MAX >> 1;
-        let line = format!("{} 0 600 0 0 0 0 0 0 0 0", KEYS.start);
+        let line = format!("{} 0 600 0 0 0 0 0 0 0 0 0 0 0", KEYS.start);
         let queue = |users| Found { users, ..found(&line, Sort::Queue).unwrap() };
         assert!(!queue([me, 0]).is_abandoned());
         assert!(!queue([dead, me]).is_abandoned());
