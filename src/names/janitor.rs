@@ -97,6 +97,20 @@ pub fn sweep_after(start: u64, dirs: impl IntoIterator<Item = PathBuf>) {
     queues(&later, true, &mut found);
 }
 
+/// Removes the files and folders that this process invented, in the usual places: for its end without unwinding.
+pub fn sweep_mine() {
+    let mine = |entry: &fs::DirEntry| entry.file_name().to_str().and_then(Owner::of_name) == Some(Owner::me());
+    for folder in usual([]) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(mine) {
+            let Ok(meta) = entry.metadata() else { continue };
+            if meta.uid() == nix::unistd::geteuid().as_raw() {
+                let path = entry.path();
+                let _ = if meta.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            }
+        }
+    }
+}
+
 /// These folders, and those in which names are invented when nobody says where.
 fn usual(dirs: impl IntoIterator<Item = PathBuf>) -> BTreeSet<PathBuf> {
     let usual = [PathBuf::from(SHM), "/tmp".into(), std::env::temp_dir()];
@@ -275,5 +289,26 @@ fn system_v(really: bool, found: &mut Found) {
                 found.leftovers.extend(remove(name, object.bytes, owner, really, act));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_dead_that_started_later_invented_is_swept_after_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let me = Owner::me();
+        // Of this process's number, but other times: processes that have ended.
+        let name = |owner: Owner| dir.path().join(owner.name(1));
+        let (earlier, later) = (Owner { start: me.start - 1, ..me }, Owner { start: me.start + 5, ..me });
+        let elsewhere = Owner { space: me.space ^ 1, ..later };
+        for owner in [earlier, later, me, elsewhere] {
+            fs::write(name(owner), "x").unwrap();
+        }
+        sweep_after(me.start + 1, [dir.path().to_path_buf()]);
+        let left = [earlier, later, me, elsewhere].map(|owner| name(owner).exists());
+        assert_eq!(left, [true, false, true, true]);
     }
 }

@@ -132,7 +132,7 @@ fn names_in(place: &Path) -> io::Result<Vec<String>> {
 
 /// The names in a mount that only the calling thread sees, and that ends with it. Source: unshare(2), mount(2).
 fn list_mounted_here() -> io::Result<Vec<String>> {
-    let place = tempfile::tempdir()?;
+    let place = crate::names::folder_in(&std::env::temp_dir())?;
     unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)?;
     let path = CString::new(place.path().as_os_str().as_bytes())?;
     let mount = |target: &CStr, kind: Option<&CStr>, flags| {
@@ -232,7 +232,8 @@ pub fn is_exempt(limits: &Limits) -> bool {
     !refused
 }
 
-/// A queue that a process was about to make, and the time before it did, in ns since 1970.
+/// A queue that a process was about to make, and the time before it did, in seconds since 1970: the file system of
+/// queues keeps no finer one.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Intent {
     /// Its name, with the slash.
@@ -249,7 +250,7 @@ impl Intent {
     pub fn now(name: &str, depth: usize, size: usize) -> Self {
         // The clock by which the kernel dates what it makes: a finer one may be ahead of it.
         let now = clock_gettime(ClockId::RealtimeCoarse);
-        Self { name: name.into(), depth, size, since: now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64 }
+        Self { name: name.into(), depth, size, since: now.tv_sec as u64 }
     }
 
     /// Device and inode of the queue of that name if it can be the one that was to be made: this user's for itself alone, of
@@ -257,7 +258,7 @@ impl Intent {
     pub fn fulfilled(&self) -> Option<(u64, u64)> {
         let queue = Queue::open_own(&self.name, Use::Receive).ok()?;
         let (has, stat) = (nix::mqueue::mq_getattr(&queue.0).ok()?, fstat(&queue).ok()?);
-        let made = stat.st_ctime as u64 * 1_000_000_000 + stat.st_ctime_nsec;
+        let made = stat.st_ctime as u64;
         let shape = (has.maxmsg() as usize, has.msgsize() as usize, has.curmsgs());
         (shape == (self.depth, self.size, 0) && made >= self.since).then_some((stat.st_dev, stat.st_ino))
     }
