@@ -97,17 +97,25 @@ pub(super) struct Post {
     occupants: View<Occupants>,
     /// 0: producer (or side 0); 1: consumer (or side 1).
     me: usize,
+    /// The pages have been touched.
+    ready: bool,
 }
 
 impl Post {
     pub(super) fn new(region: &Arc<Region>, me: usize) -> Self {
-        Self { region: Arc::clone(region), occupants: occupants(region), me }
+        Self { region: Arc::clone(region), occupants: occupants(region), me, ready: false }
     }
 
-    /// Leaves this process's id for the peer and touches every page.
+    /// Touches every page, once, and leaves this process's id for the peer, who may write messages from then on.
     pub(super) fn take_up(&mut self) {
+        self.prepare();
         self.occupants.pids[self.me].store(std::process::id(), Ordering::Release);
-        self.region.prefault();
+    }
+
+    fn prepare(&mut self) {
+        if !std::mem::replace(&mut self.ready, true) {
+            self.region.prefault();
+        }
     }
 
     /// Process id of the party at the other end; 0 while it has not taken up its post.
@@ -286,6 +294,7 @@ pub(super) fn join(region: &Arc<Region>, seen: &Seen) -> Result<Post> {
 /// As [`join`], where there are more names than one: they are removed in this order.
 pub(super) fn join_all(region: &Arc<Region>, seen: &[Seen]) -> Result<Post> {
     let mut post = Post::new(region, 1);
+    post.prepare();
     // Acquire and Release as for every store of an id.
     let seat = &post.occupants.pids[1];
     if seat.compare_exchange(0, std::process::id(), Ordering::AcqRel, Ordering::Acquire).is_err() {
