@@ -74,11 +74,12 @@ pub struct Error {
     what: String,
     cause: Option<String>,
     advice: Option<String>,
+    passing: bool,
 }
 
 impl Error {
     fn new(kind: Kind, phase: Phase, what: impl Into<String>) -> Self {
-        Self { kind, phase, what: what.into(), cause: None, advice: None }
+        Self { kind, phase, what: what.into(), cause: None, advice: None, passing: false }
     }
 
     /// A request that makes no sense as written.
@@ -148,6 +149,18 @@ impl Error {
     pub fn during(mut self, phase: Phase) -> Self {
         self.phase = phase;
         self
+    }
+
+    /// Says whether it may be over in a moment, so that whoever has patience asks again.
+    #[must_use]
+    pub fn passing_if(mut self, passing: bool) -> Self {
+        self.passing = passing;
+        self
+    }
+
+    /// Whether it may be over in a moment.
+    pub fn is_passing(&self) -> bool {
+        self.passing
     }
 
     /// What kind of failure this is.

@@ -89,6 +89,8 @@ pub mod plan;
 #[cfg(not(loom))]
 pub mod report;
 #[cfg(not(loom))]
+pub mod results;
+#[cfg(not(loom))]
 pub mod role;
 #[cfg(not(loom))]
 pub mod session;

@@ -75,6 +75,21 @@ pub fn read<T: Line>(raw: &[u8], number: usize, file: &str) -> Result<Option<T>>
     }
 }
 
+/// Reads all lines of `file`, and says so where the last one was cut, which is then left out.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_all<T: Line>(text: &[u8], file: &str) -> Result<(Vec<T>, Option<String>)> {
+    let (mut whole, mut cut) = (Vec::new(), None);
+    for (line, number) in text.split_inclusive(|byte| *byte == b'\n').zip(1..) {
+        match read(line, number, file)? {
+            Some(line) => whole.push(line),
+            None => cut = Some(format!("the last line of {file} is cut and was ignored")),
+        }
+    }
+    Ok((whole, cut))
+}
+
 /// Reads a whole file that holds one value.
 ///
 /// # Errors

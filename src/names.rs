@@ -4,11 +4,12 @@
 //! handled signal removes all of them; and only the very thing that was made is removed, compared under a lock (device,
 //! inode and time of birth, or the System V identifier, which is not used again soon), so that a namesake made by somebody
 //! else in the meantime survives. SIGKILL cannot be handled: a name that this tool invents says whose it is ([`Owner`]),
-//! and one that a person chose is in a register: a file before it exists ([`place`]), a queue right after. The next run that wants the name, and
-//! `ipcost clean`, remove what the dead left.
+//! and one that a person chose is in a register before it exists: a file with its identity ([`place`]), a queue with what can
+//! be known of it ([`intend`]). The next run that wants the name, and `ipcost clean`, remove what the dead left.
 
 use crate::error::{Context, Phase, Result};
-use crate::sys::{mqueue, sysv};
+use crate::sys::mqueue::{self, Intent};
+use crate::sys::sysv;
 use register::Line;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
@@ -252,13 +253,24 @@ fn rename(draft: &Path, path: &Path) -> io::Result<()> {
 /// Removes what a dead process of this user left under the name of `thing`, with all else that it left; leaves everything else
 /// alone.
 pub fn reclaim(thing: &Thing) {
-    for dead in register::read().dead {
+    let registers = register::read();
+    for dead in &registers.dead {
         let named = |line: &Line| matches!(line, Line::Thing(named, identity) if named == thing && thing.identity() == Some(*identity));
-        if dead.lines.iter().any(named) {
+        let intended = |intent: &Intent| *thing == Thing::Queue(intent.name.clone()) && intent.fulfilled().is_some();
+        if dead.lines.iter().any(named) || dead.unfulfilled().any(intended) {
             eprintln!("removing {}, left behind by {}", thing.words(), dead.owner);
-            janitor::bury(&dead, true);
+            janitor::bury(dead, &registers, true);
         }
     }
+}
+
+/// Writes down that a queue under a name that a person chose is about to be made, for the case that this process is killed
+/// before it can say which one that is ([`Name::written`]).
+///
+/// # Errors
+/// When it cannot be written down.
+pub fn intend(name: &str, depth: usize, size: usize) -> Result<()> {
+    register::enter(&Line::Intent(Intent::now(name, depth, size)))
 }
 
 impl Thing {

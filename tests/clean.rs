@@ -10,11 +10,12 @@ mod sandbox;
 use ipcost::names;
 use ipcost::sys::{mqueue, sysv};
 use nix::sys::resource::Resource;
-use sandbox::{STRANGER, as_stranger, is_root, isolate, limited};
+use sandbox::{Deadly, STRANGER, as_stranger, is_root, isolate, killing, limited};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -30,7 +31,11 @@ struct Home {
 
 impl Home {
     fn new() -> Self {
-        // Beside the usual place, in which others' leftovers are looked for as well.
+        // Others' leftovers in the usual place would be counted, too.
+        if !Path::new(env!("CARGO_BIN_EXE_ipcost")).starts_with("/tmp") {
+            sandbox::tmpfs(Path::new("/tmp"), "1g");
+            fs::set_permissions("/tmp", fs::Permissions::from_mode(0o1777)).unwrap();
+        }
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let tmp = dir.path().join("tmp");
@@ -175,12 +180,6 @@ fn what_killed_runs_left_goes_and_nothing_else() {
             }
             let (code, text) = home.clean(&[]);
             assert_eq!(code, Some(0), "{text}");
-            // A queue whose maker was killed before anybody used it belongs to nobody that the kernel knows: it is named and
-            // left alone.
-            for queue in sysv::queues().iter().filter(|queue| queue.users == [0, 0]) {
-                assert!(text.contains("of an owner that cannot be seen from here") && text.contains(&queue.words()));
-                queue.remove().unwrap();
-            }
             assert_eq!(home.everything(), before, "round {round}, seed {seed}: {text}");
             left += text.lines().filter(|line| line.starts_with("removed /") || line.contains("message queue")).count();
         }
@@ -320,6 +319,120 @@ fn the_peers_of_a_killed_cell_leave_no_queue_because_the_launcher_removes_it() {
             assert!(!output.status.success());
             assert_eq!(sysv::queues(), [], "{workload}");
         }
+    });
+}
+
+/// A program that is killed at this system call.
+fn killed_at(home: &Home, program: &str, arguments: &[&str], deadly: Deadly) {
+    let mut command = home.command(program);
+    killing(command.args(arguments), deadly);
+    let output = command.output().unwrap();
+    let how = (output.status.code(), output.status.signal());
+    assert!(how == (None, Some(libc::SIGSYS)) || how.0 == Some(1), "it was not killed: {output:?}");
+}
+
+#[test]
+fn a_queue_whose_maker_was_killed_before_it_could_say_so_is_known_by_its_mark() {
+    common::watched(LIMIT, || {
+        if !isolate("1g") {
+            return;
+        }
+        let home = Home::new();
+        let (program, first) = (env!("CARGO_BIN_EXE_ipc-sysv-mq"), || Deadly { call: libc::SYS_msgsnd, unless: None });
+        let role = ["producer", "--at", "0x1bc00007"];
+        killed_at(&home, program, &role, first());
+        assert_eq!(sysv::queues().len(), 1, "nothing was left to clean");
+        let (code, text) = home.clean(&[]);
+        assert!(code == Some(0) && text.contains("removed System V queue 0x1bc00007"), "{text}");
+        assert_eq!(sysv::objects(), [], "{text}");
+        // The next program that wants the key.
+        killed_at(&home, program, &role, first());
+        let next = home.command(program).args(role).args(["--patience", "100ms"]).output().unwrap();
+        let said = String::from_utf8_lossy(&next.stderr).into_owned();
+        assert!(said.contains("removing 0x1bc00007") && said.contains("no consumer came"), "{said}");
+        // The launcher removes its cell's, and is killed when it then tries whether such queues work here at all.
+        killed_at(&home, program, &["ping-pong", "--messages", "10"], first());
+        assert_eq!(sysv::queues().len(), 1);
+        home.clean(&[]);
+        assert_eq!(sysv::objects(), []);
+        // A queue of somebody else's with that key was there before the mark: it is named and left alone.
+        let foreign = sandbox::sysv_queue(0x1bc0_0007, 0o600);
+        std::thread::sleep(Duration::from_millis(1100));
+        killed_at(&home, program, &role, Deadly { call: libc::SYS_msgget, unless: None });
+        let (code, text) = home.clean(&[]);
+        assert!(code == Some(0) && text.contains("removed System V segment 0x1bd00007"), "{text}");
+        assert!(text.contains("cannot be seen from here: System V queue 0x1bc00007"), "{text}");
+        assert_eq!(sysv::queues().len(), 1);
+        sysv::remove_queue(foreign).unwrap();
+    });
+}
+
+#[test]
+fn a_posix_queue_whose_maker_was_killed_before_it_could_say_so_is_known_by_the_line_before() {
+    common::watched(LIMIT, || {
+        if !isolate("1g") {
+            return;
+        }
+        let home = Home::new();
+        // The first mq_open that does not create comes after the one that does.
+        let role = ["producer", "--at", "between"];
+        let leave = || {
+            let unless = Some((1, libc::O_CREAT as u32));
+            killed_at(&home, env!("CARGO_BIN_EXE_ipc-posix-mq"), &role, Deadly { call: libc::SYS_mq_open, unless });
+            assert!(mqueue::identity("/between").is_ok(), "nothing was left to clean");
+        };
+        let there = || mqueue::identity("/between").is_ok();
+        leave();
+        let (code, text) = home.clean(&[]);
+        assert!(code == Some(0) && text.contains("removed message queue /between") && !there(), "{text}");
+        assert_eq!(home.clean(&[]).1, "nothing is left of dead runs\n");
+        // The next program takes it over.
+        leave();
+        let mut next = home.command(env!("CARGO_BIN_EXE_ipc-posix-mq"));
+        let next = next.args(role).args(["--patience", "100ms"]).output().unwrap();
+        let said = String::from_utf8_lossy(&next.stderr).into_owned();
+        assert!(said.contains("left behind by process") && said.contains("no consumer came") && !there(), "{said}");
+        // Somebody else's queue of that name: of another shape, or in use.
+        leave();
+        let full = mqueue::Queue::open("/between", mqueue::Use::Send).unwrap();
+        full.send(b"x").unwrap();
+        let (code, text) = home.clean(&["--dry-run"]);
+        assert!(code == Some(0) && text.contains("cannot be seen from here: message queue /between"), "{text}");
+        mqueue::unlink("/between").unwrap();
+        drop(mqueue::Queue::create("/between", 3, 17).unwrap());
+        let (code, text) = home.clean(&[]);
+        assert!(code == Some(0) && text.contains("cannot be seen from here: message queue /between"), "{text}");
+        assert!(there(), "{text}");
+        mqueue::unlink("/between").unwrap();
+    });
+}
+
+#[test]
+fn the_registers_of_runs_in_another_environment_are_found() {
+    common::watched(LIMIT, || {
+        if !isolate("1g") {
+            return;
+        }
+        let home = Home::new();
+        // As a program without XDG_RUNTIME_DIR has it.
+        let mut run = home.command(ROLES[0].0);
+        let run =
+            run.args(["producer", "--at", "elsewhere"]).env_remove("XDG_RUNTIME_DIR").env("TMPDIR", "/tmp").spawn();
+        until("its name appears", || Path::new("/dev/shm/elsewhere").exists());
+        let register = |text: &str| text.lines().any(|line| line.starts_with("removed /tmp/ipcost-"));
+        // From other name spaces, where its name is not.
+        let other = std::thread::scope(|scope| {
+            let elsewhere = || {
+                assert!(isolate("1g"));
+                home.clean(&["--dry-run"]).1
+            };
+            kill(run.unwrap());
+            scope.spawn(elsewhere).join().unwrap()
+        });
+        assert!(!register(&other) && !other.contains("elsewhere"), "{other}");
+        let (code, text) = home.clean(&[]);
+        assert!(code == Some(0) && text.contains("removed /dev/shm/elsewhere") && register(&text), "{text}");
+        assert!(!Path::new("/dev/shm/elsewhere").exists());
     });
 }
 

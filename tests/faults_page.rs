@@ -32,7 +32,7 @@ which has each cell in full; a test fails where it is out of date, or where the 
 ";
 
 fn record() -> Vec<Judged> {
-    let rows = read(&docs().join("faults/record.jsonl")).unwrap();
+    let (rows, _) = read(&docs().join("faults/record.jsonl")).unwrap();
     rows.into_iter().filter_map(judge).collect()
 }
 

@@ -9,6 +9,7 @@ mod page;
 use ipcost::transport::{self, FRAMEWORKS, Family, Meeting, Spec, UNLIMITED};
 use page::{docs, keep};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 const MAKE_IT: &str = "run scripts/mechanisms.sh and commit what it writes";
 
@@ -87,13 +88,48 @@ fn largest(size: usize) -> String {
 
 fn meeting(spec: &Spec) -> String {
     let at = |what: &str| format!("`ipc-{0} consumer --at {what}` and `ipc-{0} producer --at {what}`", spec.name);
-    match spec.meeting {
-        Meeting::Stdio => format!("`ipc-{0} producer | ipc-{0} consumer`", spec.name),
-        Meeting::Path => at("PATH"),
-        Meeting::ShmName | Meeting::QueueName => at("NAME"),
-        Meeting::Address => at("ADDRESS:PORT"),
-        Meeting::Key => at("KEY"),
-        Meeting::Never => "no".into(),
+    match (spec.meeting, spec.meeting.place()) {
+        (_, Some(place)) => at(place),
+        (Meeting::Stdio, None) => format!("`ipc-{0} producer | ipc-{0} consumer`", spec.name),
+        (_, None) => "no".into(),
+    }
+}
+
+/// What a program of this build says of itself.
+fn said(program: &str, arguments: &[&str]) -> String {
+    let folder = Path::new(env!("CARGO_BIN_EXE_ipcost")).parent().unwrap();
+    let output = std::process::Command::new(folder.join(program)).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_help_of_each_program_names_what_its_at_means() {
+    let meant = |name| match name {
+        "tcp" | "udp" => Some("ADDRESS:PORT"),
+        "sysv-mq" | "sysv-shm" => Some("KEY"),
+        "fifo" | "unix-stream" => Some("PATH"),
+        "posix-mq" | "shm-ring" => Some("NAME"),
+        "pipe" | "mpsc" => None,
+        _ => Some("any"),
+    };
+    let list = said("ipcost", &["list"]);
+    let ats: BTreeSet<&str> = ["PATH", "NAME", "ADDRESS:PORT", "KEY"].into();
+    for spec in specs() {
+        let program = format!("ipc-{}", spec.name);
+        let (whole, roles) =
+            (said(&program, &["--help"]), ["producer", "consumer"].map(|role| said(&program, &[role, "--help"])));
+        let place = spec.meeting.place();
+        assert!(meant(spec.name) == Some("any") || meant(spec.name) == place, "{}: {place:?}", spec.name);
+        for at in &ats {
+            let option = format!("--at {at}");
+            assert_eq!(whole.contains(&option), place == Some(*at), "{program} --help: {option}");
+            for role in &roles {
+                assert_eq!(role.contains(&format!("--at <{at}>")), place == Some(*at), "{program}: {option}");
+            }
+        }
+        let line = list.lines().skip_while(|line| !line.starts_with(&format!("{} ", spec.name))).nth(1).unwrap();
+        assert!(place.is_none_or(|at| line.ends_with(&format!("--at {at}"))), "{line}");
     }
 }
 

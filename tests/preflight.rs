@@ -96,6 +96,23 @@ fn calls_that_a_sandbox_refuses_cost_only_the_rows_that_need_them() {
 }
 
 #[test]
+fn a_single_run_says_of_a_refusal_what_a_campaign_says() {
+    common::watched(LIMIT, || {
+        for errno in [libc::EPERM, libc::ENOSYS] {
+            for parties in ["process", "thread"] {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_ipc-vmsplice"));
+                command.args(["ping-pong", "--messages", "50", "--format", "json", "--parties", parties]);
+                let output = refusing(&mut command, &[libc::SYS_vmsplice], errno).output().unwrap();
+                let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+                assert_eq!((&outcome["status"], output.status.code()), (&"unsupported".into(), Some(1)), "{outcome}");
+                let reason = outcome["reason"].as_str().unwrap();
+                assert!(reason.contains("cannot move pages") && reason.contains("seccomp"), "{reason}");
+            }
+        }
+    });
+}
+
+#[test]
 fn calls_that_only_the_harness_makes_may_be_refused_altogether() {
     common::watched(LIMIT, || {
         let calls = [libc::SYS_pidfd_open, libc::SYS_ptrace, libc::SYS_perf_event_open, libc::SYS_memfd_create];

@@ -16,11 +16,12 @@ use crate::error::{Context, Error, Phase, Result};
 use crate::host::{Host, timestamp};
 use crate::lines;
 use crate::plan::{Plan, Span};
+use crate::results::{self, HOST};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -81,9 +82,10 @@ pub struct Journal {
     sitting: Option<Sitting>,
 }
 
-const CELLS: &str = "cells.jsonl";
-const HOST: &str = "host.json";
-const CAMPAIGN: &str = "campaign.json";
+/// File of a results folder that holds the runs of a campaign.
+pub const CELLS: &str = "cells.jsonl";
+/// File of a results folder that says what the campaign was meant to be. It comes last: without it nothing was begun.
+pub const CAMPAIGN: &str = "campaign.json";
 const SITTINGS: &str = "resumed.jsonl";
 
 /// Key of the source revision in [`Host::build`].
@@ -95,20 +97,15 @@ impl Journal {
     /// # Errors
     /// A usage error when the folder already holds results, or cannot be written.
     pub fn create(dir: &Path, host: &Host, campaign: &Campaign) -> Result<Self> {
-        let cannot = |e: std::io::Error| match e.kind() {
-            ErrorKind::AlreadyExists if dir.join(CELLS).exists() => {
-                Error::usage(format!("{} already holds results", dir.display()))
-                    .hint("choose another --out, or go on with --resume; finished results are never overwritten")
-            }
-            _ => Error::usage(format!("cannot write into {}", dir.display())).because(e).hint("choose another --out"),
-        };
-        std::fs::create_dir_all(dir).map_err(cannot)?;
-        // First, because of two programs that want one folder only one can create it.
-        let cells = OpenOptions::new().append(true).create_new(true).open(dir.join(CELLS)).map_err(cannot)?;
+        results::begin(dir, host)?;
+        let cells = OpenOptions::new().append(true).create(true).open(dir.join(CELLS));
+        let cells = cells.map_err(|error| {
+            Error::usage(format!("cannot write into {}", dir.display())).because(error).hint("choose another --out")
+        })?;
+        // Of two programs that want one folder only one gets the lock, and the other one, if it gets it later, finds a campaign.
         lock(&cells, dir)?;
-        let write = |name: &str, text: String| std::fs::write(dir.join(name), text + "\n").map_err(cannot);
-        write(HOST, to_json(host)?)?;
-        write(CAMPAIGN, to_json(campaign)?)?;
+        results::begin(dir, host)?;
+        results::write_json(dir, CAMPAIGN, campaign)?;
         Ok(Self { dir: dir.into(), cells, sitting: None })
     }
 
@@ -166,10 +163,6 @@ impl Journal {
     pub fn dir(&self) -> &Path {
         &self.dir
     }
-}
-
-fn to_json(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string_pretty(value).context(Phase::Report, "cannot write JSON")
 }
 
 /// Refuses a second writer. A file system without locks has none.

@@ -9,28 +9,37 @@ use super::surroundings::{self, Surroundings};
 use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
 use crate::host;
+use crate::names::janitor;
 use crate::plan::{Plan, Span, Workload};
+use crate::sys::stat::Stat;
 use crate::sys::{clock, cpu, process, sysv};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Serialize, de::DeserializeOwned};
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Set when a signal asked the whole program to stop.
 pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Process group of the running cell, or 0.
 static RUNNING: AtomicU32 = AtomicU32::new(0);
+/// When it was started, as [`Stat::start`] counts.
+static SINCE: AtomicU64 = AtomicU64::new(0);
+/// Folders in which cells were told to make their files.
+static FOLDERS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// Marks the program as interrupted and ends the running cell; for signal handling threads.
 pub fn interrupt() {
     INTERRUPTED.store(true, Ordering::SeqCst);
     match RUNNING.load(Ordering::SeqCst) {
         0 => {}
-        group => end_group(group),
+        group => end_group(group, true),
     }
 }
 
@@ -70,6 +79,7 @@ pub fn launch(plan: &Plan, deadline: Duration) -> Outcome {
     // Wrong CPUs are the cell's to report.
     let allowed = cpu::allowed().unwrap_or_default();
     let cpus = plan.cpus(&allowed).ok().flatten().unwrap_or(allowed);
+    FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).extend(plan.dir.clone());
     let watch = host::Watch::start();
     let surroundings = Surroundings::look(cpus);
     match ask_timed::<Outcome>(cell_command(), plan, deadline) {
@@ -94,6 +104,8 @@ pub(super) fn start(mut command: Command) -> Result<Child> {
         .process_group(0)
         .spawn()
         .context(Phase::Launch, "cannot start a cell")?;
+    // It has not been waited for: even if it has ended, its zombie says when it started.
+    SINCE.store(Stat::of(child.id()).map_or(u64::MAX, |stat| stat.start), Ordering::SeqCst);
     RUNNING.store(child.id(), Ordering::SeqCst);
     if INTERRUPTED.load(Ordering::SeqCst) {
         process::kill_group(child.id());
@@ -105,19 +117,25 @@ pub(super) fn start(mut command: Command) -> Result<Child> {
 pub(super) fn finish(child: &mut Child) -> io::Result<ExitStatus> {
     let status = child.wait();
     // Whoever is left of the group has no purpose any more.
-    end_group(child.id());
+    end_group(child.id(), !status.as_ref().is_ok_and(|status| status.code().is_some()));
     RUNNING.store(0, Ordering::SeqCst);
     status
 }
 
 /// Kills the group of a cell and removes what outlives it, which the cell could not do itself if it was killed. The leader
-/// may be gone and its peers be known to nobody any more; a queue names them, so what is looked at is whether all who used
-/// it have ended.
-fn end_group(leader: u32) {
-    if process::kill_group(leader) {
+/// may be gone and its peers be known to nobody any more; a System V object names them, so what is looked at is whether all
+/// who used it have ended. Names are looked for only if somebody was killed, which takes a look into some folders; they say
+/// whose they are, and those of processes that started before the cell did are not ours to remove.
+fn end_group(leader: u32, killed: bool) {
+    let rest = process::kill_group(leader);
+    if rest {
         process::wait_group(leader, Duration::from_secs(2));
     }
-    sysv::remove_abandoned_queues();
+    sysv::remove_abandoned();
+    if rest || killed {
+        let folders = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        janitor::sweep_after(SINCE.load(Ordering::SeqCst), folders);
+    }
 }
 
 /// Launches one of the program's own commands, hands it its order as a line of JSON and reads its answer.

@@ -408,7 +408,7 @@ pub fn messages_for(plan: &Plan) -> u64 {
 pub fn all(cells: &[Plan], dir: &Path, limit: Duration, interrupted: &dyn Fn() -> bool) -> Result<usize> {
     let end = Instant::now() + limit;
     mend(dir)?;
-    let (known, mut fresh) = (read(dir)?, 0);
+    let ((known, _), mut fresh) = (read(dir)?, 0);
     let before = |cell: &Trace| known.iter().rfind(|trace| trace.cell() == cell.cell());
     let traced = |plan: &Plan| before(&Trace::empty(plan, 0)).is_some_and(|trace| trace.unavailable.is_none());
     // An offered load makes the calls of a stream, as many as its schedule leaves it.
@@ -457,15 +457,15 @@ pub fn append(dir: &Path, trace: &Trace) -> Result<()> {
     file.and_then(|mut file| file.write_all(line.as_bytes())).context(Phase::Report, cannot())
 }
 
-/// The traces of a results folder; none where nothing was traced. A cut last line is ignored.
+/// The traces of a results folder; none where nothing was traced. A cut last line is ignored and said so.
 ///
 /// # Errors
 /// When a line in the middle cannot be read.
-pub fn read(dir: &Path) -> Result<Vec<Trace>> {
+pub fn read(dir: &Path) -> Result<(Vec<Trace>, Option<String>)> {
     let path = dir.join(TRACES);
-    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(vec![]) };
-    let read = |(line, number): (&str, usize)| lines::read::<Trace>(line.as_bytes(), number, TRACES).transpose();
-    text.split_inclusive('\n').zip(1..).filter_map(read).collect()
+    // Bytes: a cut may lie within a character.
+    let Ok(text) = std::fs::read(&path) else { return Ok((vec![], None)) };
+    lines::read_all(&text, TRACES)
 }
 
 #[cfg(test)]
@@ -506,16 +506,18 @@ mod tests {
     #[test]
     fn traces_read_back_and_a_cut_last_line_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(read(dir.path()).unwrap(), []);
+        assert_eq!(read(dir.path()).unwrap(), (vec![], None));
         let trace = Trace::without(&Plan::default(), "not permitted".into());
         append(dir.path(), &trace).unwrap();
         let path = dir.path().join(TRACES);
         let whole = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{whole}{{\"mechanism\":")).unwrap();
-        assert_eq!(read(dir.path()).unwrap(), std::slice::from_ref(&trace));
+        let (traces, remark) = read(dir.path()).unwrap();
+        assert_eq!(traces, std::slice::from_ref(&trace));
+        assert!(remark.is_some_and(|remark| remark.contains("is cut")));
         mend(dir.path()).unwrap();
         append(dir.path(), &trace).unwrap();
-        assert_eq!(read(dir.path()).unwrap(), [trace.clone(), trace]);
+        assert_eq!(read(dir.path()).unwrap(), (vec![trace.clone(), trace], None));
         std::fs::write(&path, format!("nonsense\n{whole}")).unwrap();
         assert!(read(dir.path()).is_err());
     }

@@ -5,11 +5,9 @@
 
 use super::{BATCH, Bench, Noise, Sabotage, Tried, Verdict, one_cpu, settle, shown, subject};
 use crate::plan::{Plan, Span, Workload};
-use crate::transport::{IoUringSqpoll, Spec, Transport};
+use crate::transport::io_uring::enough_cpus;
+use crate::transport::{Config, IoUringSqpoll, Transport};
 use std::ops::RangeInclusive;
-
-/// Two parties and two threads.
-const POLLED_CPUS: usize = 4;
 
 const DOUBLE: RangeInclusive<f64> = 1.8..=2.2;
 /// Length of the shorter window.
@@ -17,24 +15,20 @@ const WINDOW_NS: f64 = 12e6;
 
 /// See the [module](self).
 pub fn run(bench: &mut Bench<'_>) {
-    for (spec, plan) in bench.cells(1, &one_cpu(Workload::Stream, Span::Millis(30))) {
+    for (_, plan) in bench.cells(1, &one_cpu(Workload::Stream, Span::Millis(30))) {
         let noise = Noise::on(&plan);
-        let found = polled(bench, spec).and_then(|()| ratio(bench, &plan));
+        let found = polled(bench, &plan).and_then(|()| ratio(bench, &plan));
         bench.report_timed("doubling", subject(&plan), "2 within 10 % for twice the messages", found, &noise);
     }
 }
 
 /// Refuses a mechanism whose time is that of the scheduler's slices: with fewer CPUs than parties and threads that poll for
 /// them, twice the messages take between one and five times as long.
-fn polled(bench: &Bench<'_>, spec: &Spec) -> Tried<()> {
-    if spec.name == IoUringSqpoll::SPEC.name && bench.cpus < POLLED_CPUS {
-        let why = format!(
-            "two parties and two threads that poll for them need {POLLED_CPUS} CPUs, and here are {}",
-            bench.cpus
-        );
-        return Err((Verdict::Skipped, why));
+fn polled(bench: &Bench<'_>, plan: &Plan) -> Tried<()> {
+    if plan.mechanism != IoUringSqpoll::SPEC.name {
+        return Ok(());
     }
-    Ok(())
+    enough_cpus(&Config::new(plan), bench.cpus).map_err(|error| (Verdict::Skipped, error.to_string()))
 }
 
 fn ratio(bench: &mut Bench<'_>, plan: &Plan) -> Tried<(bool, String)> {

@@ -2,9 +2,10 @@
 
 use super::record::{self, Record};
 use super::{CLAIMS, Claim, Figure, Finding, Unit, Verdict};
-use crate::error::{Error, Phase, Result};
+use crate::error::Result;
 use crate::report::picture::Picture;
 use crate::report::text::{bytes, digits, nanos};
+use crate::results;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -138,10 +139,8 @@ pub fn regenerate(dir: &Path) -> Result<(Vec<Judged>, Vec<PathBuf>)> {
     files.extend(pictures);
     let mut written = Vec::new();
     for (name, text) in files {
-        let path = dir.join(name);
-        std::fs::write(&path, text)
-            .map_err(|error| Error::failed(Phase::Report, format!("cannot write {}", path.display())).because(error))?;
-        written.push(path);
+        results::write(dir, &name, &text)?;
+        written.push(dir.join(name));
     }
     Ok((judged, written))
 }

@@ -8,6 +8,7 @@ use crate::claim::{CLAIMS, Cell, Claim, Setting, find, page};
 use crate::error::{Context, Error, Phase, Result};
 use crate::host::{Host, folder_name};
 use crate::plan::parse_millis;
+use crate::results;
 use crate::sys::{clock, cpu};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
@@ -59,8 +60,8 @@ pub fn claims(args: &Claims) -> Result<ExitCode> {
     let host = Host::read();
     let default = || Path::new("results").join(&host.slug).join(format!("{}-claims", folder_name()));
     let dir = args.out.clone().unwrap_or_else(default);
-    let mut notebook = folder(&dir, &host)?;
     watch(Duty::StopCampaign);
+    let mut notebook = folder(&dir, &host)?;
     let interrupted = || INTERRUPTED.load(Ordering::SeqCst);
     let budget = args.budget.map(Duration::from_millis);
     let bar = super::status_bar("{elapsed} {msg}");
@@ -123,18 +124,6 @@ fn chosen(args: &Claims) -> Result<Vec<&'static Claim>> {
 
 /// A new results folder with the journal.
 fn folder(dir: &Path, host: &Host) -> Result<Notebook> {
-    new_folder(dir, host)?;
+    results::begin(dir, host)?;
     Notebook::open(dir)
-}
-
-/// A new results folder with the environment record.
-pub(super) fn new_folder(dir: &Path, host: &Host) -> Result<()> {
-    let cannot = || format!("cannot write {}", dir.display());
-    if dir.join("host.json").exists() {
-        return Err(Error::usage(format!("{} already holds results", dir.display())).hint("choose another --out"));
-    }
-    std::fs::create_dir_all(dir)
-        .map_err(|error| Error::usage(cannot()).because(error).hint("choose a folder that you may write to"))?;
-    let record = serde_json::to_string_pretty(host).context(Phase::Report, cannot())? + "\n";
-    std::fs::write(dir.join("host.json"), record).context(Phase::Report, cannot())
 }

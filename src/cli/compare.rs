@@ -20,6 +20,7 @@ use crate::report::headline::wide_cells;
 use crate::report::rows::Which;
 use crate::report::{self, Report, table};
 use crate::sys::cpu;
+use crate::sys::process::HeldSignals;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
@@ -197,6 +198,8 @@ fn begin(args: &Compare) -> Result<Sitting> {
     let allowed = cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?;
     let mut request = request(args)?;
     request.require_pages()?;
+    // Trials of mechanisms make names, and fork, so that nobody can take the signals yet.
+    let held = HeldSignals::new();
     let full = args.profile == Profile::Full;
     let rounds = args.rounds.unwrap_or(if full { 20 } else { 6 });
     let matrix = matrix(&mut request, allowed.len(), args.budget, rounds)?;
@@ -214,6 +217,8 @@ fn begin(args: &Compare) -> Result<Sitting> {
     let out = args.out.clone().unwrap_or_else(|| Path::new("results").join(&host.slug).join(folder_name()));
     let seed = args.seed.unwrap_or_else(|| crate::sys::clock::now() % 1_000_000);
     let campaign = Campaign { seed, rounds, terms: Some(terms), cells: matrix.cells, unsupported: matrix.unsupported };
+    watch(Duty::StopCampaign);
+    drop(held);
     let journal = Journal::create(&out, &host, &campaign)?;
     Ok(Sitting { campaign, terms, journal, done: Done::default() })
 }
@@ -254,6 +259,7 @@ fn least_ms(cells: usize, rounds: u32) -> u64 {
 }
 
 fn resume(dir: &Path) -> Result<Sitting> {
+    watch(Duty::StopCampaign);
     let (journal, saved, done) = Journal::resume(dir, &Host::read())?;
     for remark in &saved.remarks {
         eprintln!("remark: {remark}");
@@ -267,7 +273,6 @@ fn resume(dir: &Path) -> Result<Sitting> {
 }
 
 fn run(sitting: &mut Sitting, total: Duration) -> Result<(Tally, usize)> {
-    watch(Duty::StopCampaign);
     let Sitting { campaign, terms, journal, done } = sitting;
     let dir = journal.dir().to_path_buf();
     if !matches!(Limits::read(&dir), Ok(Some(_))) {

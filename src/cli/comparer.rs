@@ -16,6 +16,7 @@ use crate::error::{Context, Phase, Result};
 use crate::faults::record::FAULTS_FILE;
 use crate::report::rows::Which;
 use crate::report::{self, Report, table};
+use crate::sys::process::HeldSignals;
 use crate::transport::{ALL, ALL_WAITS, Bound, Meeting, Spec, left_out};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -177,6 +178,8 @@ struct Listed {
 }
 
 fn list(format: ListFormat) -> Result<ExitCode> {
+    // Trials of mechanisms make names.
+    let held = HeldSignals::new();
     let listed: Vec<Listed> = ALL
         .iter()
         .map(|runner| Listed {
@@ -185,6 +188,7 @@ fn list(format: ListFormat) -> Result<ExitCode> {
             unusable: runner.usable().err().map(|error| error.to_string()),
         })
         .collect();
+    drop(held);
     let text = match format {
         ListFormat::Json => to_json(&listed)?,
         ListFormat::Table => list_table(&listed),
@@ -196,13 +200,10 @@ fn list_table(listed: &[Listed]) -> String {
     let mut text = String::new();
     for Listed { spec, bound, unusable } in listed {
         let parties: Vec<_> = spec.parties.iter().map(|p| p.word()).collect();
-        let meeting = match spec.meeting {
-            Meeting::Stdio => "; two terminals: standard streams",
-            Meeting::Path => "; two terminals: --at PATH",
-            Meeting::ShmName | Meeting::QueueName => "; two terminals: --at NAME",
-            Meeting::Address => "; two terminals: --at ADDRESS:PORT",
-            Meeting::Key => "; two terminals: --at KEY",
-            Meeting::Never => "",
+        let meeting = match (spec.meeting, spec.meeting.place()) {
+            (_, Some(place)) => format!("; two terminals: --at {place}"),
+            (Meeting::Stdio, None) => "; two terminals: standard streams".into(),
+            (_, None) => String::new(),
         };
         text.push_str(&format!("{:<16} {}\n", spec.name, spec.summary));
         let mut say = |line: String| text.push_str(&format!("{:<16} {line}\n", ""));

@@ -8,10 +8,10 @@ use crate::claim::record::Status;
 use crate::error::{Context, Error, Phase, Result};
 use crate::faults::injection::Reply;
 use crate::faults::matrix::{Judged, Style, judge, judge_by, page, title};
-use crate::faults::observe::Marks;
 use crate::faults::record::{FAULTS_FILE, Notebook, Row, read};
 use crate::faults::{Cell, Depth, Order, Plant, cells};
 use crate::host::{Host, folder_name};
+use crate::results;
 use crate::sys::{clock, cpu};
 use crate::transport::{ALL, PeerDeath, Runner, find};
 use clap::{Args, ValueEnum};
@@ -78,8 +78,8 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
         let what = "a control has no peer that could die";
         return Err(Error::usage(what).hint("choose mechanisms that connect two parties"));
     }
-    let mut notebook = folder(&dir, &host)?;
     watch(Duty::StopCampaign);
+    let mut notebook = folder(&dir, &host)?;
     let mut judged: Vec<Judged> = Vec::new();
     for (number, (runner, cell)) in all.iter().enumerate() {
         let death = &runner.spec().peer_death;
@@ -132,14 +132,18 @@ const CANNOT_BE: PeerDeath = PeerDeath {
 /// # Errors
 /// When the journal cannot be read or the page not written.
 pub fn regenerate(dir: &Path) -> Result<PathBuf> {
-    let path = dir.join("faults.md");
-    let text = format!("# When a peer dies\n\n{}", page(&saved(dir)?, Style::Markdown));
-    std::fs::write(&path, text).context(Phase::Report, format!("cannot write {}", path.display()))?;
-    Ok(path)
+    const PAGE: &str = "faults.md";
+    let (judged, remark) = saved(dir)?;
+    let remark = remark.map_or_else(String::new, |remark| format!("\n- remark: {remark}\n"));
+    let text = format!("# When a peer dies\n\n{}{remark}", page(&judged, Style::Markdown));
+    results::write(dir, PAGE, &text)?;
+    Ok(dir.join(PAGE))
 }
 
-fn saved(dir: &Path) -> Result<Vec<Judged>> {
-    Ok(read(&dir.join(FAULTS_FILE))?.into_iter().filter_map(judge).collect())
+/// The cells of a saved run, judged by what the SPECs state now, and what is wrong with the journal.
+fn saved(dir: &Path) -> Result<(Vec<Judged>, Option<String>)> {
+    let (rows, remark) = read(&dir.join(FAULTS_FILE))?;
+    Ok((rows.into_iter().filter_map(judge).collect(), remark))
 }
 
 /// Prints the matrix of a saved run, judged by what the SPECs state now.
@@ -147,7 +151,10 @@ fn saved(dir: &Path) -> Result<Vec<Judged>> {
 /// # Errors
 /// When the journal cannot be read.
 pub fn show(dir: &Path) -> Result<()> {
-    print(&page(&saved(dir)?, Style::Terminal))
+    let (judged, remark) = saved(dir)?;
+    print(&page(&judged, Style::Terminal))?;
+    remark.iter().for_each(|remark| eprintln!("remark: {remark}"));
+    Ok(())
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static dyn Runner>> {
@@ -163,23 +170,19 @@ fn deadline(order: &Order) -> Duration {
 }
 
 fn launch(order: &Order, cpus: &[usize]) -> Row {
-    let (before, marks) = (Surroundings::look(cpus.to_vec()), Marks::take());
+    let before = Surroundings::look(cpus.to_vec());
     match ask_timed::<Reply>(own_command(COMMAND), order, deadline(order)) {
         Ok((reply, harness)) => {
             let seen = before.since(harness);
             let taken = seen.foreign_cpu_ns.zip(seen.steal_ns).map(|(foreign, steal)| foreign + steal);
             Row::new(order, reply, taken.map(|taken| taken as f64 / harness.1.max(1) as f64))
         }
-        Err(error) => {
-            // It was killed, at its deadline or by a signal to us, and could clear nothing.
-            marks.sweep();
-            Row::new(order, Reply::Not(Status::of(&error), error.to_string()), None)
-        }
+        Err(error) => Row::new(order, Reply::Not(Status::of(&error), error.to_string()), None),
     }
 }
 
 /// A new results folder with the environment record.
 fn folder(dir: &Path, host: &Host) -> Result<Notebook> {
-    super::claims::new_folder(dir, host)?;
+    results::begin(dir, host)?;
     Notebook::open(dir)
 }

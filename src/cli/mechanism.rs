@@ -6,7 +6,7 @@ use super::signals::{Duty, watch};
 use super::{complain, print};
 use crate::campaign::launch::{INTERRUPTED, deadline_for, is_failure, launch};
 use crate::cell::{Outcome, Status, admit};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::names::private;
 use crate::plan::{PEERS, Parties, Plan, Several, Span, Touch, Wait, Workload, parse_millis, parse_size};
 use crate::report::text;
@@ -126,7 +126,7 @@ enum Format {
 
 #[derive(Debug, Args)]
 struct Meet {
-    /// Path or name at which the two programs meet
+    /// Where the two programs meet [default: a place of this user's]
     #[arg(long, value_name = "NAME")]
     at: Option<String>,
     /// How to wait: block, poll, epoll, hybrid, hybrid:LOOKS, yield, spin
@@ -170,7 +170,15 @@ pub fn mechanism(name: &str) -> ExitCode {
     };
     let spec = runner.spec();
     let program: &'static str = Box::leak(format!("ipc-{name}").into_boxed_str());
-    let command = Cli::command().name(program).about(spec.summary).after_help(after_help(spec));
+    let mut command = Cli::command().name(program).about(spec.summary).after_help(after_help(spec));
+    for role in ["producer", "consumer"] {
+        command = command.mut_subcommand(role, |role| {
+            role.mut_arg("at", |at| match spec.meeting.place() {
+                Some(place) => at.value_name(place),
+                None => at.hide(true),
+            })
+        });
+    }
     let cli = match Cli::from_arg_matches(&command.get_matches()) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
@@ -198,12 +206,12 @@ pub fn mechanism(name: &str) -> ExitCode {
 /// What the mechanism is, below the options.
 fn after_help(spec: &Spec) -> String {
     let words = |words: Vec<&str>| words.join(", ");
-    let meeting = match spec.meeting {
-        Meeting::Stdio => format!("ipc-{0} producer | ipc-{0} consumer", spec.name),
-        Meeting::Path | Meeting::ShmName | Meeting::Address | Meeting::QueueName | Meeting::Key => {
-            format!("ipc-{0} consumer --at NAME   and in another terminal   ipc-{0} producer --at NAME", spec.name)
+    let meeting = match (spec.meeting, spec.meeting.place()) {
+        (_, Some(at)) => {
+            format!("ipc-{0} consumer --at {at}   and in another terminal   ipc-{0} producer --at {at}", spec.name)
         }
-        Meeting::Never => "none: it connects threads of one process, or was made for one launch".into(),
+        (Meeting::Stdio, None) => format!("ipc-{0} producer | ipc-{0} consumer", spec.name),
+        (_, None) => "none: it connects threads of one process, or was made for one launch".into(),
     };
     format!(
         "Parties: {}\nWaits: {}\nCopies per message: {}\nPeer death: {}\nTwo terminals: {meeting}\nSources: {}",
@@ -222,7 +230,7 @@ fn measure(runner: &dyn Runner, plan: Plan, format: Format) -> Result<ExitCode> 
         super::options::writable_dir(dir)?;
     }
     watch(Duty::StopCampaign);
-    let outcome = launch(&plan, deadline_for(&plan));
+    let outcome = if_usable(runner, &plan, launch(&plan, deadline_for(&plan)));
     if INTERRUPTED.load(Ordering::SeqCst) {
         eprintln!("interrupted; a single run has no partial result");
         return Ok(ExitCode::from(super::INTERRUPTED));
@@ -233,6 +241,18 @@ fn measure(runner: &dyn Runner, plan: Plan, format: Format) -> Result<ExitCode> 
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// The outcome, or that the machine does not let the mechanism work at all, if that is why it failed: a call that is refused
+/// shows in the middle of a run, where nobody can tell why. `compare` asks before it launches.
+fn if_usable(runner: &dyn Runner, plan: &Plan, outcome: Outcome) -> Outcome {
+    match (outcome.status, INTERRUPTED.load(Ordering::SeqCst)) {
+        (Status::Failed, false) => match runner.usable() {
+            Err(error) if error.kind() == Kind::Unsupported => Outcome::from_error(plan, &error),
+            _ => outcome,
+        },
+        _ => outcome,
+    }
 }
 
 fn show(outcome: &Outcome, format: Format) -> Result<()> {

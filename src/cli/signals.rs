@@ -44,5 +44,6 @@ pub fn watch(duty: Duty) {
 fn end() -> ! {
     launch::interrupt();
     names::remove_all();
+    names::janitor::sweep_mine();
     std::process::exit(i32::from(super::INTERRUPTED))
 }

@@ -7,7 +7,7 @@
 use super::injection::Seen;
 use super::{Harm, Moment, Order, Plant};
 use crate::error::{Context, Phase, Result};
-use crate::names::{Identity, Owner, State, Thing};
+use crate::names::{Identity, Owner, Thing};
 use crate::shm::board::Board;
 use crate::shm::region::View;
 use crate::sys::{clock, harm, map, process, sysv};
@@ -260,31 +260,6 @@ impl Inventory {
     }
 }
 
-/// The invented names on this machine, whoever made them: for whoever launches, whose cell may be killed before it could clear
-/// anything. Its System V queues are removed by the one that kills it.
-#[derive(Debug)]
-pub struct Marks(BTreeSet<PathBuf>);
-
-impl Marks {
-    /// Those that are there now.
-    pub fn take() -> Self {
-        let entries =
-            folders().into_iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
-        let invented = entries.filter(|entry| entry.file_name().to_str().and_then(Owner::of_name).is_some());
-        Self(invented.map(|entry| entry.path()).collect())
-    }
-
-    /// Removes what came since then and is of this user's processes that have ended.
-    pub fn sweep(&self) {
-        Self::take().0.difference(&self.0).for_each(|path| {
-            let owner = path.file_name().and_then(|name| name.to_str()).and_then(Owner::of_name);
-            if owner.is_some_and(|owner| owner.state() == State::Dead) {
-                remove(path);
-            }
-        });
-    }
-}
-
 /// Removes what is this user's.
 fn remove(path: &Path) {
     let Ok(meta) = std::fs::symlink_metadata(path) else { return };
@@ -308,16 +283,6 @@ mod tests {
         let (me, name) = (std::process::id(), invent());
         assert!(is_ours(&name, &[7, me]) && is_ours(&format!("{name}_x"), &[me]));
         assert!(!is_ours(&name, &[me + 1]) && !is_ours(&format!("ipcost-{me}-0"), &[me]));
-    }
-
-    #[test]
-    fn the_name_of_a_living_process_is_not_swept_away() {
-        let before = Marks::take();
-        let file = std::env::temp_dir().join(invent());
-        std::fs::write(&file, "").unwrap();
-        before.sweep();
-        assert!(file.exists());
-        std::fs::remove_file(&file).unwrap();
     }
 
     #[test]

@@ -190,16 +190,44 @@ impl Notebook {
     }
 }
 
-/// Reads the lines of a journal. A cut last line is left out.
+/// Reads the lines of a journal. A cut last line is left out and said so.
 ///
 /// # Errors
 /// When there is none, or a whole line cannot be read, with its number.
-pub fn read(path: &Path) -> Result<Vec<Row>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Error::usage(format!("cannot read {}", path.display())).because(error))?;
-    let mut rows = Vec::new();
-    for (line, number) in text.split_inclusive('\n').zip(1..) {
-        rows.extend(lines::read::<Row>(line.as_bytes(), number, FAULTS_FILE)?);
+pub fn read(path: &Path) -> Result<(Vec<Row>, Option<String>)> {
+    // Bytes: a cut may lie within a character.
+    let text =
+        std::fs::read(path).map_err(|error| Error::usage(format!("cannot read {}", path.display())).because(error))?;
+    lines::read_all(&text, FAULTS_FILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_last_line_is_left_out_and_said_so_and_a_damaged_one_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FAULTS_FILE);
+        let cell =
+            crate::faults::cells(crate::transport::find("pipe").unwrap().spec(), crate::faults::Depth::Quick).remove(0);
+        let order = cell.order(
+            &crate::transport::find("pipe").unwrap().spec().peer_death,
+            crate::faults::Depth::Quick,
+            None,
+            1,
+        );
+        let row = Row::new(&order, Reply::Not(Status::Failed, "50 µs".into()), None);
+        let mut notebook = Notebook::open(dir.path()).unwrap();
+        notebook.append(&row).unwrap();
+        assert_eq!(read(&path).unwrap(), (vec![row.clone()], None));
+        let whole = std::fs::read(&path).unwrap();
+        let within = whole.iter().position(|byte| *byte == 0xC2).unwrap() + 1;
+        std::fs::write(&path, [&whole[..], &whole[..within]].concat()).unwrap();
+        let (rows, remark) = read(&path).unwrap();
+        assert_eq!(rows, [row]);
+        assert!(remark.is_some_and(|remark| remark.contains("is cut and was ignored")));
+        std::fs::write(&path, "nonsense\n").unwrap();
+        assert!(read(&path).is_err());
     }
-    Ok(rows)
 }

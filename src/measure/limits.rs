@@ -21,7 +21,7 @@ pub use copies::{CopyRate, Level};
 pub use probe::measure;
 
 use super::stats::Estimate;
-use crate::error::{Context, Error, Phase, Result};
+use crate::error::{Error, Phase, Result};
 use place::Place;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -218,8 +218,7 @@ impl Limits {
     /// # Errors
     /// When the folder is gone or the disk is full.
     pub fn write(&self, dir: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self).context(Phase::Report, "cannot write JSON")? + "\n";
-        std::fs::write(dir.join(FILE), text).context(Phase::Report, format!("cannot write {FILE}"))
+        crate::results::write_json(dir, FILE, self)
     }
 
     /// Reads `limits.json` of a results folder; `None` when there is none. Folders of earlier versions have none, and tables

@@ -6,9 +6,10 @@
 //! left alone and counted. A run that starts meanwhile is safe: its names are new, and a name that a person chose is removed
 //! only for the very thing that the dead one made ([`Thing::remove_this`]).
 
-use super::register::{self, Dead, Line};
+use super::register::{self, Dead, Line, Registers};
 use super::{Identity, Owner, State, Thing};
-use crate::sys::{mqueue, sysv};
+use crate::sys::mqueue::{self, Intent};
+use crate::sys::sysv;
 use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
 use std::io;
@@ -68,21 +69,52 @@ pub struct Found {
 /// if `really`.
 pub fn sweep(dirs: &[PathBuf], really: bool) -> Found {
     let mut found = Found::default();
-    let mut folders: BTreeSet<PathBuf> = dirs.iter().map(|dir| absolute(dir)).collect();
-    folders.extend([SHM.into(), "/tmp".into(), absolute(&std::env::temp_dir())]);
+    let mut folders = usual(dirs.iter().cloned());
     let registers = register::read();
     for dead in &registers.dead {
         folders.extend(dead.lines.iter().filter_map(|line| match line {
             Line::Folder(folder) => Some(folder.clone()),
-            Line::Thing(..) => None,
+            _ => None,
         }));
-        found.leftovers.extend(bury(dead, really));
+        found.leftovers.extend(bury(dead, &registers, really));
+        let there = |intent: &&Intent| !registers.claims(&intent.name) && mqueue::identity(&intent.name).is_ok();
+        let doubtful = dead.unfulfilled().filter(there).filter(|intent| really || intent.fulfilled().is_none());
+        found.left_alone.extend(doubtful.map(|intent| (Reason::Unknown, Thing::Queue(intent.name.clone()).words())));
     }
-    found.left_alone.extend(registers.living.into_iter().map(|name| (Reason::InUse, name)));
-    folders.iter().for_each(|folder| scan(folder, really, &mut found));
-    queues(really, &mut found);
+    found.left_alone.extend(registers.in_use().map(|thing| (Reason::InUse, thing.words())));
+    folders.iter().for_each(|folder| scan(folder, &|_| true, really, &mut found));
+    queues(&|_| true, really, &mut found);
     system_v(really, &mut found);
     found
+}
+
+/// Removes what dead processes of this user invented that started at `start` ([`crate::sys::stat::Stat::start`]) or later: for
+/// a launcher whose cell was killed, in the usual places and these folders.
+pub fn sweep_after(start: u64, dirs: impl IntoIterator<Item = PathBuf>) {
+    let later = |owner: Owner| owner.start >= start;
+    let mut found = Found::default();
+    usual(dirs).iter().for_each(|folder| scan(folder, &later, true, &mut found));
+    queues(&later, true, &mut found);
+}
+
+/// Removes the files and folders that this process invented, in the usual places: for its end without unwinding.
+pub fn sweep_mine() {
+    let mine = |entry: &fs::DirEntry| entry.file_name().to_str().and_then(Owner::of_name) == Some(Owner::me());
+    for folder in usual([]) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(mine) {
+            let Ok(meta) = entry.metadata() else { continue };
+            if meta.uid() == nix::unistd::geteuid().as_raw() {
+                let path = entry.path();
+                let _ = if meta.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            }
+        }
+    }
+}
+
+/// These folders, and those in which names are invented when nobody says where.
+fn usual(dirs: impl IntoIterator<Item = PathBuf>) -> BTreeSet<PathBuf> {
+    let usual = [PathBuf::from(SHM), "/tmp".into(), std::env::temp_dir()];
+    dirs.into_iter().chain(usual).map(|dir| absolute(&dir)).collect()
 }
 
 fn absolute(dir: &Path) -> PathBuf {
@@ -90,17 +122,28 @@ fn absolute(dir: &Path) -> PathBuf {
 }
 
 /// Removes what a register of the dead names, if it is still what the dead made, and then the register.
-pub(super) fn bury(dead: &Dead, really: bool) -> Vec<Leftover> {
+pub(super) fn bury(dead: &Dead, all: &Registers, really: bool) -> Vec<Leftover> {
     let owner = dead.owner.to_string();
     let mut buried = Vec::new();
-    for line in &dead.lines {
-        let Line::Thing(thing, identity) = line else { continue };
-        if thing.identity() == Some(*identity) {
-            let bytes = size_of_thing(thing);
-            buried.extend(remove(thing.words(), bytes, owner.clone(), really, || thing.remove_this(*identity)));
+    let mut missing = false;
+    let intended = dead.unfulfilled().filter(|intent| !all.claims(&intent.name));
+    let fulfilled = intended.filter_map(|intent| {
+        let (dev, ino) = intent.fulfilled()?;
+        Some((Thing::Queue(intent.name.clone()), Identity { dev, ino, born: 0 }))
+    });
+    let made = dead.lines.iter().filter_map(|line| match line {
+        Line::Thing(thing, identity) => Some((thing.clone(), *identity)),
+        _ => None,
+    });
+    for (thing, identity) in made.chain(fulfilled.collect::<Vec<_>>()) {
+        if thing.identity() == Some(identity) {
+            let bytes = size_of_thing(&thing);
+            buried.extend(remove(thing.words(), bytes, owner.clone(), really, || thing.remove_this(identity)));
+        } else {
+            missing = true;
         }
     }
-    if buried.iter().all(|one| one.trouble.is_none()) {
+    if buried.iter().all(|one| one.trouble.is_none()) && (dead.is_here() || !missing) {
         let name = dead.path.display().to_string();
         // A register that names nothing that is left is no leftover to speak of.
         let removed = remove(name, dead.bytes, owner, really, || fs::remove_file(&dead.path).map(|()| true));
@@ -137,8 +180,8 @@ fn remove(
     Some(Leftover { name, bytes, owner, trouble })
 }
 
-/// Goes through the invented names of a folder.
-fn scan(folder: &Path, really: bool, found: &mut Found) {
+/// Goes through the names of a folder that owners who are `wanted` invented.
+fn scan(folder: &Path, wanted: &dyn Fn(Owner) -> bool, really: bool, found: &mut Found) {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         // A folder that a dead run's register names may be gone by now; one that was asked for was looked for before.
@@ -149,7 +192,9 @@ fn scan(folder: &Path, really: bool, found: &mut Found) {
         }
     };
     for entry in entries.flatten() {
-        let Some(owner) = entry.file_name().to_str().and_then(Owner::of_name) else { continue };
+        let Some(owner) = entry.file_name().to_str().and_then(Owner::of_name).filter(|owner| wanted(*owner)) else {
+            continue;
+        };
         let path = entry.path();
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };
         let name = path.display().to_string();
@@ -192,8 +237,8 @@ fn within(folder: &Path) -> u64 {
     sum(folder, 16)
 }
 
-/// Goes through the invented names of POSIX message queues.
-fn queues(really: bool, found: &mut Found) {
+/// Goes through the names of POSIX message queues that owners who are `wanted` invented.
+fn queues(wanted: &dyn Fn(Owner) -> bool, really: bool, found: &mut Found) {
     let names = match mqueue::list() {
         Ok(names) => names,
         Err(error) => {
@@ -203,7 +248,7 @@ fn queues(really: bool, found: &mut Found) {
         }
     };
     for name in names {
-        let Some(owner) = Owner::of_name(name.trim_start_matches('/')) else { continue };
+        let Some(owner) = Owner::of_name(name.trim_start_matches('/')).filter(|owner| wanted(*owner)) else { continue };
         let thing = Thing::Queue(name.clone());
         // A queue that this user cannot open is another's.
         let (user, identity) = match (mqueue::owner(&name), thing.identity()) {
@@ -244,5 +289,26 @@ fn system_v(really: bool, found: &mut Found) {
                 found.leftovers.extend(remove(name, object.bytes, owner, really, act));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_dead_that_started_later_invented_is_swept_after_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let me = Owner::me();
+        // Of this process's number, but other times: processes that have ended.
+        let name = |owner: Owner| dir.path().join(owner.name(1));
+        let (earlier, later) = (Owner { start: me.start - 1, ..me }, Owner { start: me.start + 5, ..me });
+        let elsewhere = Owner { space: me.space ^ 1, ..later };
+        for owner in [earlier, later, me, elsewhere] {
+            fs::write(name(owner), "x").unwrap();
+        }
+        sweep_after(me.start + 1, [dir.path().to_path_buf()]);
+        let left = [earlier, later, me, elsewhere].map(|owner| name(owner).exists());
+        assert_eq!(left, [true, false, true, true]);
     }
 }

@@ -1,12 +1,15 @@
 //! Whose a name is: the process that made it, told apart from every other one that had or will have its number.
 //!
-//! Key decision: a name that this tool invents carries process id, start time, process id name space and a check sum. With
-//! the start time a process that was given the same number later is not taken for the owner; a name from another name
-//! space (a container that shares /dev/shm) is known to be one of which nothing can be said from here; and the check sum
-//! keeps a name that merely looks similar from being taken for one of ours. Rejected: the process id alone, which the
-//! system uses again; a prefix alone, which anybody may choose. Source: proc_pid_stat(5) field 22, pid_namespaces(7).
+//! Key decision: a name that this tool invents carries process id, start time, the space in which these two mean something,
+//! and a check sum. With the start time a process that was given the same number later is not taken for the owner. The space
+//! is the name space of process ids and the boot of the machine: a name from another one (a container that shares /dev/shm,
+//! a host that shares a file system, the same host before it was started again) is known to be one of which nothing can be
+//! said from here. The check sum keeps a name that merely looks similar from being taken for one of ours. Rejected: the
+//! process id alone, which the system uses again; a prefix alone, which anybody may choose. Source: proc_pid_stat(5) field
+//! 22, pid_namespaces(7), random(4).
 
 use crate::sys::process;
+use crate::sys::stat::Stat;
 use std::fmt;
 use std::fs;
 use std::sync::OnceLock;
@@ -21,7 +24,7 @@ pub struct Owner {
     pub pid: u32,
     /// When it started, clock ticks since the system did; 0 where it could not find out.
     pub start: u64,
-    /// The name space of its number: an inode number.
+    /// The space of both: a number made from the name space of process ids and the boot.
     pub space: u64,
 }
 
@@ -38,22 +41,25 @@ pub enum State {
 
 /// The start time of process `pid` as proc(5) has it; `None` when there is no such process, or only its zombie.
 fn started(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything.
-    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
-    let state = fields.next()?;
-    let start = fields.nth(18)?.parse().ok()?;
-    (!matches!(state, "Z" | "X")).then_some(start)
+    Stat::of(pid).filter(|stat| !stat.has_ended()).map(|stat| stat.start)
 }
 
-/// The name space of this process's numbers; 0 where it is not told.
+/// Where this process's numbers mean something.
 fn space() -> u64 {
     static SPACE: OnceLock<u64> = OnceLock::new();
     *SPACE.get_or_init(|| {
         let link = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-        let text = link.to_string_lossy();
-        text.trim_start_matches("pid:[").trim_end_matches(']').parse().unwrap_or(0)
+        space_of(&fs::read_to_string(BOOT).unwrap_or_default(), &link.to_string_lossy())
     })
+}
+
+/// What a boot of a machine is called, and no other one: random(4).
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
+
+/// 40 bits of both: the first name spaces of all machines have one inode number.
+fn space_of(boot: &str, link: &str) -> u64 {
+    let hash = fnv(boot.trim().bytes().chain([0]).chain(link.bytes()));
+    (hash >> 40 ^ hash) & ((1 << 40) - 1)
 }
 
 impl Owner {
@@ -126,6 +132,11 @@ fn check(body: &str) -> u32 {
     bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
+/// FNV-1a, 64 bits.
+fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +164,19 @@ mod tests {
         ] {
             assert_eq!(Owner::of_name(foreign), None, "{foreign}");
         }
+    }
+
+    #[test]
+    fn another_boot_or_another_name_space_is_another_space() {
+        let boots = ["0f5d3b1e-7c1a-4a53-9c1e-2f1d2c3b4a59", "0f5d3b1e-7c1a-4a53-9c1e-2f1d2c3b4a58"];
+        let here = space_of(boots[0], "pid:[4026531836]");
+        assert_eq!(here, space_of(&format!("{}\n", boots[0]), "pid:[4026531836]"));
+        assert_ne!(here, space_of(boots[1], "pid:[4026531836]"), "another boot");
+        assert_ne!(here, space_of(boots[0], "pid:[4026531837]"), "another name space");
+        assert!(here < 1 << 40, "a name would become longer than it has to be");
+        let me = Owner::me();
+        let elsewhere = Owner { space: space_of(boots[1], "pid:[4026531836]"), ..me };
+        assert_eq!(Owner::of_name(&elsewhere.name(1)).unwrap().state(), State::Elsewhere);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::error::{Context, Error, Phase, Result};
 use crate::sys::trust::{self, Kind};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where the folder may be, best first.
@@ -66,9 +66,30 @@ fn ready(dir: &Path) -> Result<()> {
         .map_err(|error| error.hint("look who made it; set XDG_RUNTIME_DIR or TMPDIR to a folder of your own"))
 }
 
-/// The folders that are there and private, for whoever looks for what was left.
+/// The folders that are there and private, for whoever looks for what was left: those of this environment, and those of
+/// programs that had the usual one, in /run/user and /tmp. The same folder by two names counts once.
 pub fn existing() -> Vec<PathBuf> {
-    candidates().into_iter().filter(|dir| look(dir).is_ok()).collect()
+    let user = nix::unistd::geteuid().as_raw();
+    private_of(candidates().into_iter().chain(standard(Path::new("/run/user"), Path::new("/tmp"), user)))
+}
+
+/// Where the folder of this user is in a usual environment. A runtime folder that is not private is not looked into.
+fn standard(runtime: &Path, tmp: &Path, user: u32) -> impl Iterator<Item = PathBuf> {
+    let runtime = Some(runtime.join(user.to_string())).filter(|dir| look(dir).is_ok());
+    runtime.map(|dir| dir.join("ipcost")).into_iter().chain([tmp.join(format!("ipcost-{user}"))])
+}
+
+/// Those that this user alone can enter, each once.
+fn private_of(dirs: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let mut seen = Vec::new();
+    let new = |dir: &PathBuf| {
+        let Ok(meta) = look(dir).and_then(|folder| folder.metadata()) else { return false };
+        let identity = (meta.dev(), meta.ino());
+        let new = !seen.contains(&identity);
+        seen.push(identity);
+        new
+    };
+    dirs.filter(new).collect()
 }
 
 #[cfg(test)]
@@ -76,6 +97,23 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn the_usual_places_are_looked_into_if_they_are_private_and_once() {
+        let outer = tempfile::tempdir().unwrap();
+        let (run, tmp) = (outer.path().join("run"), outer.path().join("tmp"));
+        let private = [run.join("7"), run.join("7/ipcost"), tmp.join("ipcost-7")];
+        for dir in [&run, &private[0], &private[1], &tmp, &private[2]] {
+            DirBuilder::new().mode(0o700).create(dir).unwrap();
+        }
+        let found = || private_of(standard(&run, &tmp, 7).chain([private[2].clone()]));
+        assert_eq!(found(), private[1..]);
+        fs::set_permissions(&private[0], fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(found(), private[2..], "a runtime folder that others can enter");
+        fs::rename(&private[2], tmp.join("moved")).unwrap();
+        symlink(tmp.join("moved"), &private[2]).unwrap();
+        assert!(found().is_empty(), "a symbolic link");
+    }
 
     #[test]
     fn a_folder_that_others_can_enter_or_a_link_is_refused() {

@@ -5,10 +5,21 @@
 //! lock on its register for as long as it lives; whoever gets that lock knows that the owner is dead, also across
 //! containers, and nobody else acts on the register meanwhile. A measured run makes no register: its names say whose they
 //! are, and writing one would be part of its set-up time. Rejected: a mark inside the thing, which sockets and named pipes
-//! do not have. Source: flock(2).
+//! do not have.
+//!
+//! A POSIX queue can neither be renamed nor say who made it, so its line says first that it is about to be made, with its
+//! shape and the time ([`Intent`]), and a second line, when it is there, which one it is. Who is killed between the two leaves
+//! a queue that has the name, the shape and the owner that the line says, is empty, and is no older than the line: that one is
+//! taken for the dead's, unless a living process has written down that name. A queue of another program of this user that has
+//! all of these would be mistaken for it; one that lacks any is named and left alone.
+//!
+//! A register says in which mount and IPC name spaces its names are. Whoever reads it in others removes what is the very
+//! thing there too, and leaves the register unless that was everything. Source: flock(2), namespaces(7).
 
-use super::{Identity, Owner, State, Thing, lock, private};
+use super::{Identity, Owner, State, Thing, private};
 use crate::error::{Context, Phase, Result};
+use crate::sys::lock::try_exclusive;
+use crate::sys::mqueue::Intent;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -28,6 +39,16 @@ pub(super) enum Line {
     Thing(Thing, Identity),
     /// Names are invented in this folder.
     Folder(PathBuf),
+    /// This queue is about to be made.
+    Intent(Intent),
+    /// Where the names are: the mount and the IPC name space, as the links in /proc/self/ns say.
+    Within(String, String),
+}
+
+/// The name spaces of this process.
+fn within() -> Line {
+    let space = |kind: &str| fs::read_link(format!("/proc/self/ns/{kind}")).unwrap_or_default().display().to_string();
+    Line::Within(space("mnt"), space("ipc"))
 }
 
 /// The register of this process.
@@ -47,6 +68,9 @@ pub(super) fn enter(line: &Line) -> Result<()> {
             return enter(line);
         }
         *mine = Some((file, path));
+        drop(mine);
+        enter(&within())?;
+        return enter(line);
     }
     if let Some((file, path)) = &mut *mine {
         let line = serde_json::to_string(line).context(Phase::Start, "a name cannot be written down")? + "\n";
@@ -75,12 +99,51 @@ pub(super) struct Dead {
     _lock: File,
 }
 
+impl Dead {
+    /// Whether its names are where this process's are.
+    pub(super) fn is_here(&self) -> bool {
+        let here = within();
+        self.lines.iter().all(|line| !matches!(line, Line::Within(..)) || *line == here)
+    }
+
+    /// The queues that it was about to make and of which it did not say that they are there.
+    pub(super) fn unfulfilled(&self) -> impl Iterator<Item = &Intent> {
+        let named = |name: &str| {
+            let is = |line: &Line| matches!(line, Line::Thing(Thing::Queue(there), _) if there == name);
+            self.lines.iter().any(is)
+        };
+        self.lines.iter().filter_map(move |line| match line {
+            Line::Intent(intent) if !named(&intent.name) => Some(intent),
+            _ => None,
+        })
+    }
+}
+
 /// What the registers say.
 #[derive(Debug, Default)]
 pub(super) struct Registers {
     pub(super) dead: Vec<Dead>,
-    /// What the living have.
-    pub(super) living: Vec<String>,
+    /// What the living have written down.
+    pub(super) living: Vec<Line>,
+}
+
+impl Registers {
+    /// What the living have made under names that people chose.
+    pub(super) fn in_use(&self) -> impl Iterator<Item = &Thing> {
+        self.living.iter().filter_map(|line| match line {
+            Line::Thing(thing, identity) if thing.identity() == Some(*identity) => Some(thing),
+            _ => None,
+        })
+    }
+
+    /// Whether a living process has made a queue of that name, or is about to.
+    pub(super) fn claims(&self, name: &str) -> bool {
+        self.living.iter().any(|line| match line {
+            Line::Intent(intent) => intent.name == name,
+            Line::Thing(Thing::Queue(there), _) => there == name,
+            _ => false,
+        })
+    }
 }
 
 /// Reads every register of this user, and locks those of the dead.
@@ -91,10 +154,7 @@ pub(super) fn read() -> Registers {
             let Some(owner) = entry.file_name().to_str().and_then(Owner::of_name) else { continue };
             match examine(&entry.path(), owner) {
                 Some(Ok(dead)) => found.dead.push(dead),
-                Some(Err(lines)) => found.living.extend(lines.iter().filter_map(|line| match line {
-                    Line::Thing(thing, identity) if thing.identity() == Some(*identity) => Some(thing.words()),
-                    _ => None,
-                })),
+                Some(Err(lines)) => found.living.extend(lines),
                 None => {}
             }
         }
@@ -111,7 +171,7 @@ fn examine(path: &Path, owner: Owner) -> Option<Result<Dead, Vec<Line>>> {
     file.read_to_string(&mut text).ok()?;
     // The last line of a killed process may be cut.
     let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let free = lock::try_exclusive(&file);
+    let free = try_exclusive(&file);
     // Between its making and its locking a register is free and its owner alive.
     if !free || owner.state() == State::Alive {
         return Some(Err(lines));

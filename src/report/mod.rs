@@ -22,7 +22,8 @@ pub mod text;
 
 use crate::campaign::journal::{Saved, read};
 use crate::cell::Outcome;
-use crate::error::{Context, Error, Phase, Result};
+use crate::error::{Context, Phase, Result};
+use crate::results;
 use flags::Effect;
 use rows::{Beside, Gathered, Which};
 use std::path::{Path, PathBuf};
@@ -108,10 +109,8 @@ pub fn regenerate(dir: &Path) -> Result<(Report, Vec<PathBuf>)> {
     ];
     let mut written = Vec::new();
     for (name, text) in files {
-        let path = dir.join(name);
-        std::fs::write(&path, text)
-            .map_err(|error| Error::failed(Phase::Report, format!("cannot write {}", path.display())).because(error))?;
-        written.push(path);
+        results::write(dir, name, &text)?;
+        written.push(dir.join(name));
     }
     Ok((report, written))
 }

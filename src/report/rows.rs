@@ -195,10 +195,11 @@ impl Beside {
     /// without it.
     pub fn read(dir: &Path) -> Self {
         let mut remarks = Vec::new();
-        let traces = trace::read(dir).unwrap_or_else(|error| {
+        let (traces, cut) = trace::read(dir).unwrap_or_else(|error| {
             remarks.push(format!("system calls are not shown: {error}"));
-            vec![]
+            (vec![], None)
         });
+        remarks.extend(cut);
         let limits = Limits::read(dir).unwrap_or_else(|error| {
             remarks.push(format!("what rests on the machine's limits is not shown: {error}"));
             None

@@ -15,7 +15,6 @@ use super::region::{INDICES, Occupants, PAGE, Region, RingShape, Slots, View, oc
 use super::ring::Stop;
 use super::scribble::Word;
 use super::wait::{NAP, Wait};
-use crate::sys::process;
 use crate::sys::sync::{Condition, Locked, Mutex, Semaphore};
 use std::io;
 use std::sync::Arc;
@@ -315,7 +314,7 @@ impl ByMutex {
             // A condition variable is not robust: a peer that is killed, in the middle of a signal or before it, wakes nobody.
             let napped = self.shared.news[self.me].wait(&mut locked, NAP).map_err(broken)?;
             self.shared.remember(&locked);
-            gone = napped && self.peer_gone();
+            gone = napped && self.occupants.peer_gone(self.me);
         }
     }
 
@@ -333,12 +332,6 @@ impl ByMutex {
         self.nonsense = nonsense;
         self.stop = Some(Stop::Corrupt);
         Stop::Corrupt
-    }
-
-    /// Whether the process at the other end has ended. One that has not taken up its post is not gone.
-    fn peer_gone(&self) -> bool {
-        let pid = self.occupants.pids[1 - self.me].load(Ordering::Acquire);
-        pid != 0 && pid != std::process::id() && process::is_gone(pid)
     }
 }
 

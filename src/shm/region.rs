@@ -10,6 +10,7 @@ use super::ring::{Consumer, Indices, Manner, Producer, Stop};
 use super::scribble::Word;
 use super::slot::{Lobby, Place, Side, Stamp, Words};
 use super::wait::Berth;
+use crate::sys::{map, process};
 use std::alloc::Layout;
 use std::any::Any;
 use std::ops::{Deref, Range};
@@ -103,9 +104,14 @@ impl Region {
     }
 
     /// Touches every page for writing, so that no fault is left for the timed part. Each party calls this for its own
-    /// page table.
+    /// page table. The kernel does it where it can, without an access of this program: a peer that is there already may be
+    /// writing messages.
     pub fn prefault(&self) {
-        self.write_pages(0..self.len);
+        // SAFETY: the region is mapped while `self` lives.
+        let populated = unsafe { map::populate(self.base.as_ptr(), self.len) };
+        if populated.is_err() {
+            self.write_pages(0..self.len);
+        }
     }
 
     /// Writes into every page that begins in `range` without changing what is there.
@@ -116,7 +122,7 @@ impl Region {
         assert!(range.end <= self.len, "a range ends beyond its region");
         for offset in range.step_by(PAGE) {
             // SAFETY: in bounds by the assertion; an atomic access may race with any other atomic access, and payload slices do not
-            // exist yet: parties prefault before the first message.
+            // exist yet: parties of a run prefault before the first message, and those that meet before they say so.
             let byte = unsafe { AtomicU8::from_ptr(self.base.as_ptr().add(offset)) };
             // An addition of zero that the compiler knows to be one is removed, and the page with it.
             byte.fetch_or(std::hint::black_box(0), Ordering::Relaxed);
@@ -205,6 +211,13 @@ impl Occupants {
     pub(super) fn words(&self) -> Vec<Word<'_>> {
         let [producer, consumer] = &self.pids;
         vec![Word::half("process id of the producer", producer), Word::half("process id of the consumer", consumer)]
+    }
+
+    /// Whether the process at the other end from `me` has ended. Slow: it asks the kernel. One that has not taken up its post
+    /// is not gone.
+    pub fn peer_gone(&self, me: usize) -> bool {
+        // Acquire: pairs with the release by which the peer left its id.
+        process::peer_is_gone(self.pids[1 - me].load(Ordering::Acquire))
     }
 }
 

@@ -4,19 +4,19 @@
 //! and a close on drop, which its descriptor lacks. On Linux a queue's descriptor is a file descriptor: fork shares it,
 //! poll(2) waits for it, and `O_NONBLOCK` belongs to what one mq_open made, so each end opens the queue for itself.
 
-use super::trust;
+use super::{lock, trust};
 use nix::errno::Errno;
 use nix::mqueue::{MQ_OFlag, MqAttr, MqdT, mq_open, mq_receive, mq_send, mq_unlink};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::Mode;
-use rustix::fs::{FlockOperation, flock, fstat};
+use rustix::fs::fstat;
+use rustix::time::{ClockId, clock_gettime};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// An open message queue.
 #[derive(Debug)]
@@ -113,14 +113,7 @@ impl Queue {
     /// # Errors
     /// `TimedOut`.
     pub fn lock(&self) -> io::Result<()> {
-        let start = Instant::now();
-        while flock(&self.0, FlockOperation::NonBlockingLockExclusive).is_err() {
-            if start.elapsed() > Duration::from_secs(2) {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(())
+        lock::exclusive(self)
     }
 }
 
@@ -147,7 +140,7 @@ fn names_in(place: &Path) -> io::Result<Vec<String>> {
 
 /// The names in a mount that only the calling thread sees, and that ends with it. Source: unshare(2), mount(2).
 fn list_mounted_here() -> io::Result<Vec<String>> {
-    let place = tempfile::tempdir()?;
+    let place = crate::names::folder_in(&std::env::temp_dir())?;
     unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)?;
     let path = CString::new(place.path().as_os_str().as_bytes())?;
     let mount = |target: &CStr, kind: Option<&CStr>, flags| {
@@ -239,10 +232,44 @@ pub fn limits() -> io::Result<Limits> {
 /// count inside a user namespace.
 pub fn is_exempt(limits: &Limits) -> bool {
     let name = format!("/{}", crate::names::invent());
-    // The kernel looks at the settings before it looks at the bytes, which may be used up.
-    let refused = Queue::create(&name, 1, limits.size + 1).is_err_and(|error| is_over_setting(&error));
+    // The kernel looks at the settings before it looks at the bytes, of which only an unlimited user has enough for this: so
+    // nothing is made that a kill could leave. An exempt process is told that the bytes are too many.
+    let refused = Queue::create(&name, HARD_DEPTH.max(limits.depth), HARD_SIZE.max(limits.size));
+    let refused = refused.is_err_and(|error| is_over_setting(&error));
     let _ = unlink(&name);
     !refused
+}
+
+/// A queue that a process was about to make, and the time before it did, in seconds since 1970: the file system of
+/// queues keeps no finer one.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Intent {
+    /// Its name, with the slash.
+    pub name: String,
+    /// Messages.
+    pub depth: usize,
+    /// Bytes of the largest one.
+    pub size: usize,
+    since: u64,
+}
+
+impl Intent {
+    /// To make it now.
+    pub fn now(name: &str, depth: usize, size: usize) -> Self {
+        // The clock by which the kernel dates what it makes: a finer one may be ahead of it.
+        let now = clock_gettime(ClockId::RealtimeCoarse);
+        Self { name: name.into(), depth, size, since: now.tv_sec as u64 }
+    }
+
+    /// Device and inode of the queue of that name if it can be the one that was to be made: this user's for itself alone, of
+    /// that depth and size, made since, and with nothing in it, as one is before its maker has said whose it is.
+    pub fn fulfilled(&self) -> Option<(u64, u64)> {
+        let queue = Queue::open_own(&self.name, Use::Receive).ok()?;
+        let (has, stat) = (nix::mqueue::mq_getattr(&queue.0).ok()?, fstat(&queue).ok()?);
+        let made = stat.st_ctime as u64;
+        let shape = (has.maxmsg() as usize, has.msgsize() as usize, has.curmsgs());
+        (shape == (self.depth, self.size, 0) && made >= self.since).then_some((stat.st_dev, stat.st_ino))
+    }
 }
 
 /// Whether `error` says that a setting in `/proc/sys/fs/mqueue` was exceeded.

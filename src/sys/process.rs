@@ -1,6 +1,7 @@
 //! Making, watching and ending processes. Source: fork(2), pidfd_open(2), wait(2), prctl(2) PR_SET_PDEATHSIG.
 
-use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use super::stat::{self, Stat};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
@@ -149,6 +150,12 @@ pub fn is_gone(pid: u32) -> bool {
     wait_gone(pid, Duration::ZERO)
 }
 
+/// Whether the party at the other end has ended, of which `pid` is known: one that has not said its number (0) has not, and a
+/// thread of this process ends only together with it or by closing its end.
+pub fn peer_is_gone(pid: u32) -> bool {
+    pid != 0 && pid != std::process::id() && is_gone(pid)
+}
+
 /// Waits until process `pid` has ended, at most for `limit`; true when it has.
 pub fn wait_gone(pid: u32, limit: Duration) -> bool {
     if pid > LARGEST_ID {
@@ -183,9 +190,9 @@ pub fn wait_gone(pid: u32, limit: Duration) -> bool {
 
 /// Whether process `pid` is a zombie or not there, by proc(5). Where /proc hides other users' processes these count as there.
 fn has_ended(pid: u32) -> bool {
-    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat.rfind(')').is_some_and(|end| stat[end + 1..].trim_start().starts_with(['Z', 'X'])),
-        Err(_) => kill(Pid::from_raw(pid as i32), None) == Err(nix::errno::Errno::ESRCH),
+    match Stat::of(pid) {
+        Some(stat) => stat.has_ended(),
+        None => kill(Pid::from_raw(pid as i32), None) == Err(nix::errno::Errno::ESRCH),
     }
 }
 
@@ -234,6 +241,32 @@ pub fn when_gone(pid: u32, then: impl FnOnce() + Send + 'static) {
     }
 }
 
+/// While this lives, the signals by which people end a program wait: for the moments at which a process has names that
+/// nobody else would remove. Dropped, it lets them through again. Source: pthread_sigmask(3).
+#[derive(Debug)]
+pub struct HeldSignals(SigSet);
+
+impl HeldSignals {
+    /// Holds SIGINT, SIGTERM and SIGHUP back from the calling thread; there may be no other one that takes them.
+    pub fn new() -> Self {
+        let ending: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+        // It cannot fail: the signals and the way exist.
+        Self(ending.thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap_or_else(|_| SigSet::empty()))
+    }
+}
+
+impl Drop for HeldSignals {
+    fn drop(&mut self) {
+        let _ = self.0.thread_set_mask();
+    }
+}
+
+impl Default for HeldSignals {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Lets these signals end the process again. Source: signal(7).
 pub fn default_signals(signals: &[i32]) {
     for signal in signals {
@@ -278,9 +311,7 @@ pub fn is_stopped(pid: u32) -> bool {
 
 /// Whether process `pid` sleeps, waiting for something. Source: the state in proc_pid_stat(5).
 pub fn is_asleep(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name in parentheses may hold anything; the state follows it.
-    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['S', 'D']))
+    Stat::of(pid).is_some_and(|stat| stat.is_asleep())
 }
 
 /// Ends a process at once.
@@ -367,15 +398,7 @@ pub fn wait_group(leader: u32, limit: Duration) {
 
 /// Whether the group has a process that is no zombie.
 fn group_runs(leader: u32) -> bool {
-    let runs = |stat: &str| {
-        // The name in parentheses may hold anything; then state, parent, group.
-        let mut fields = stat[stat.rfind(')').map_or(0, |end| end + 1)..].split_whitespace();
-        let state = fields.next();
-        fields.nth(1) == Some(&leader.to_string()) && !matches!(state, Some("Z" | "X"))
-    };
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbered = entries.filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit());
-    numbered.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok()).any(|stat| runs(&stat))
+    stat::all().filter_map(Stat::of).any(|stat| stat.group == leader && !stat.has_ended())
 }
 
 /// Collects a finished child without waiting; true when there was one.

@@ -3,7 +3,9 @@
 //!
 //! Key decision: keys of the form `0x1bcXXXXX`, never `IPC_PRIVATE`. A System V object outlives every process that knows it,
 //! so one that a killed run leaves must be recognisable: by its key as ours, and by the process ids that the kernel keeps
-//! in it as nobody's. Rejected: ftok(3), which makes keys that nobody can tell apart.
+//! in it as nobody's. Of a queue it keeps none until somebody uses it; so whoever makes one sets a [`Mark`] first.
+//! Rejected: ftok(3), which makes keys that nobody can tell apart; a line in a file before each queue, which costs more than
+//! the queue.
 
 use crate::shm::region::Region;
 use crate::sys::process;
@@ -12,6 +14,9 @@ use std::ptr;
 
 /// The keys of this tool: this and the 2^20 - 1 that follow.
 pub const KEYS: std::ops::Range<i32> = 0x1bc0_0000..0x1bd0_0000;
+
+/// From the key of a queue to that of its [`Mark`], which is no key that people may choose.
+const TO_MARK: i32 = 0x10_0000;
 
 /// Only the owner may read and write.
 const MODE: i32 = 0o600;
@@ -84,6 +89,35 @@ impl Patience {
 pub fn create_queue(key: i32) -> io::Result<i32> {
     // SAFETY: msgget takes two integers.
     checked(unsafe { libc::msgget(key, libc::IPC_CREAT | libc::IPC_EXCL | MODE) })
+}
+
+/// Says who is about to make the queue with some key, until it is dropped: a segment of a page, in which the kernel keeps
+/// its maker from the first moment.
+#[derive(Debug)]
+pub struct Mark(i32);
+
+impl Mark {
+    /// Sets it. `None` where there are no segments, or a living process has set it already: a queue whose maker is killed
+    /// before its first message then belongs to nobody who can be told.
+    pub fn set(key: i32) -> Option<Self> {
+        let set = || create_segment(key + TO_MARK, 1);
+        let set = match set() {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                marks().iter().filter(|mark| mark.key == key + TO_MARK && mark.is_abandoned()).for_each(|mark| {
+                    let _ = mark.remove();
+                });
+                create_segment(key + TO_MARK, 1)
+            }
+            set => set,
+        };
+        set.ok().map(Self)
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        let _ = remove_segment(self.0);
+    }
 }
 
 /// The identifier of the queue that somebody made with `key`.
@@ -190,9 +224,11 @@ pub struct Found {
     pub mode: u32,
     /// Bytes in it.
     pub bytes: u64,
-    /// The processes that last sent to a queue and last received from it, as [`users`] says; those that made a segment and
-    /// last attached or detached it.
+    /// The processes that last sent to a queue and last received from it, as [`users`] says, or before that the one that
+    /// made it, if its [`Mark`] says; those that made a segment and last attached or detached it.
     pub users: [u32; 2],
+    /// When it was made, or its properties were changed: seconds since 1970.
+    changed: u64,
     /// How many have a segment attached.
     pub attached: u32,
     /// The user that it belongs to.
@@ -233,17 +269,38 @@ impl Found {
 
 /// All queues with one of our keys. Source: `/proc/sysvipc/msg` in proc(5).
 pub fn queues() -> Vec<Found> {
-    table("msg", Sort::Queue)
+    let mut queues = table("msg", Sort::Queue, 0);
+    if queues.iter().any(|queue| queue.users == [0, 0]) {
+        attribute(&mut queues, &marks());
+    }
+    queues
 }
 
-/// All queues and segments with one of our keys.
+/// Enters the makers of queues that nobody has used. A queue that was there before its mark is somebody else's.
+fn attribute(queues: &mut [Found], marks: &[Found]) {
+    for queue in queues.iter_mut().filter(|queue| queue.users == [0, 0]) {
+        let fits =
+            |mark: &&Found| mark.key == queue.key + TO_MARK && mark.user == queue.user && mark.mode == queue.mode;
+        if let Some(mark) = marks.iter().filter(fits).find(|mark| mark.changed <= queue.changed) {
+            queue.users[0] = mark.users[0];
+        }
+    }
+}
+
+fn marks() -> Vec<Found> {
+    table("shm", Sort::Segment, TO_MARK)
+}
+
+/// All queues and segments with one of our keys, marks included.
 pub fn objects() -> Vec<Found> {
-    queues().into_iter().chain(table("shm", Sort::Segment)).collect()
+    queues().into_iter().chain(table("shm", Sort::Segment, 0)).chain(marks()).collect()
 }
 
-fn table(name: &str, sort: Sort) -> Vec<Found> {
+/// The objects of a table whose keys are ours, so far from there.
+fn table(name: &str, sort: Sort, from: i32) -> Vec<Found> {
     let text = std::fs::read_to_string(format!("/proc/sysvipc/{name}")).unwrap_or_default();
-    text.lines().skip(1).filter_map(|line| found(line, sort)).filter(|found| KEYS.contains(&found.key)).collect()
+    let ours = |found: &Found| KEYS.contains(&(found.key.wrapping_sub(from)));
+    text.lines().skip(1).filter_map(|line| found(line, sort)).filter(ours).collect()
 }
 
 /// The shared memory segments that process `pid` made and that are still there. Source: `/proc/sysvipc/shm` in proc(5).
@@ -258,7 +315,7 @@ pub fn segments_of(pid: u32) -> Vec<i32> {
 }
 
 /// A line of a table: key, msqid, perms, cbytes, qnum, lspid, lrpid, uid, ... or key, shmid, perms, size, cpid, lpid, nattch,
-/// uid, ...
+/// uid, and in both gid, cuid, cgid, two times, ctime.
 fn found(line: &str, sort: Sort) -> Option<Found> {
     let words: Vec<_> = line.split_whitespace().collect();
     let number = |index: usize| words.get(index)?.parse::<u64>().ok();
@@ -276,6 +333,7 @@ fn found(line: &str, sort: Sort) -> Option<Found> {
         users,
         attached,
         user: number(7)? as u32,
+        changed: number(13)?,
     })
 }
 
@@ -305,10 +363,10 @@ pub fn own(sort: Sort, id: i32) -> io::Result<()> {
     }
 }
 
-/// Removes the queues of this user with one of our keys whose users have all ended: what runs that were killed left behind.
-pub fn remove_abandoned_queues() {
+/// Removes the objects of this user with one of our keys whose users have all ended: what runs that were killed left behind.
+pub fn remove_abandoned() {
     let me = nix::unistd::geteuid().as_raw();
-    queues().iter().filter(|queue| queue.user == me && queue.is_abandoned()).for_each(|queue| drop(queue.remove()));
+    objects().iter().filter(|found| found.user == me && found.is_abandoned()).for_each(|found| drop(found.remove()));
 }
 
 /// Makes a new segment of `len` zeroed bytes and returns its identifier.
@@ -390,7 +448,7 @@ mod tests {
     fn an_object_of_a_living_process_is_nobodys_leftover() {
         let me = std::process::id();
         let dead = u32::MAX >> 1;
-        let line = format!("{} 0 600 0 0 0 0 0 0 0 0", KEYS.start);
+        let line = format!("{} 0 600 0 0 0 0 0 0 0 0 0 0 0", KEYS.start);
         let queue = |users| Found { users, ..found(&line, Sort::Queue).unwrap() };
         assert!(!queue([me, 0]).is_abandoned());
         assert!(!queue([dead, me]).is_abandoned());

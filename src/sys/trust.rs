@@ -7,6 +7,7 @@
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::fs::{FileType, fstat};
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -68,9 +69,28 @@ pub fn own(fd: impl AsFd, kind: Kind) -> io::Result<()> {
         return Err(refused(format!("its mode {mode:04o} lets others in")));
     }
     if kind != Kind::Folder && stat.st_nlink != 1 {
-        return Err(refused(format!("it has {} names", stat.st_nlink)));
+        return Err(io::Error::new(ErrorKind::PermissionDenied, Names(stat.st_nlink)));
     }
     Ok(())
+}
+
+/// Why something with several names is refused.
+#[derive(Debug)]
+struct Names(u64);
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it has {} names", self.0)
+    }
+}
+
+impl std::error::Error for Names {}
+
+/// Whether a refusal may be over in a moment: where the file system cannot rename without replacing, what is just being given
+/// its name has two.
+pub fn is_being_named(error: &io::Error) -> bool {
+    let names = error.get_ref().and_then(|inner| inner.downcast_ref::<Names>());
+    names.is_some_and(|Names(count)| *count == 2)
 }
 
 /// What is at `path`, itself and not what a symbolic link leads to, without opening it (`O_PATH`).
@@ -158,10 +178,12 @@ mod tests {
         own(&file, Kind::File).unwrap();
         assert!(own(&file, Kind::Fifo).unwrap_err().to_string().contains("named pipe"));
         std::fs::hard_link(&path, dir.path().join("b")).unwrap();
-        assert!(own(&file, Kind::File).unwrap_err().to_string().contains("2 names"));
+        let twice = own(&file, Kind::File).unwrap_err();
+        assert!(twice.to_string().contains("2 names") && is_being_named(&twice));
         std::fs::remove_file(dir.path().join("b")).unwrap();
         file.set_permissions(std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(own(&file, Kind::File).unwrap_err().to_string().contains("0640"));
+        let open = own(&file, Kind::File).unwrap_err();
+        assert!(open.to_string().contains("0640") && !is_being_named(&open));
         symlink(&path, dir.path().join("link")).unwrap();
         assert!(own_path(&dir.path().join("link"), Kind::File).is_err());
     }

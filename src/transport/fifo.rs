@@ -92,7 +92,10 @@ fn await_consumer(cfg: &Config, at: &str) -> Result<PipeWriter> {
     let look = || match open_own(at, Ready::Write) {
         Ok(writer) => Ok(Some(writer.into())),
         Err(error) if nobody_reads(&error) => Ok(None),
-        Err(error) => Err(Error::failed(Phase::Start, format!("cannot open {at}")).because(error)),
+        Err(error) => {
+            let passing = trust::is_being_named(&error);
+            Err(Error::failed(Phase::Start, format!("cannot open {at}")).because(error).passing_if(passing))
+        }
     };
     await_peer(cfg.patience, "consumer", at, look)?.ok_or_else(|| nobody("consumer", at, cfg.patience))
 }

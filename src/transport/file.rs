@@ -19,6 +19,7 @@ use crate::shm::nonsense::Nonsense;
 use crate::shm::wait::NAP;
 use crate::sys::notify::Watch;
 use crate::sys::process;
+use crate::sys::trust;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
@@ -154,7 +155,7 @@ impl End {
         self.sound()?;
         let pid = self.theirs.get(word::PID)?;
         impossible(Nonsense::unless_within("the peer's process id", pid, 0, u64::from(process::LARGEST_ID)))?;
-        Ok(pid != 0 && pid != u64::from(std::process::id()) && process::is_gone(pid as u32))
+        Ok(process::peer_is_gone(pid as u32))
     }
 
     /// # Errors
@@ -335,7 +336,9 @@ fn consume(cfg: &Config, at: &str, paths: &[PathBuf; 3]) -> Result<Met<FileRing>
         let tail = match open_existing(&paths[1]).map(Index) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|error| {
-                Error::failed(Phase::Start, format!("cannot open {at}")).because(error).hint("check who owns the files")
+                let passing = trust::is_being_named(&error);
+                let what = format!("cannot open {at}");
+                Error::failed(Phase::Start, what).because(error).hint("check who owns the files").passing_if(passing)
             })?,
         };
         // A producer waits for its consumer before it sends: one that is gone left nothing but the names, which the

@@ -94,14 +94,17 @@ fn permitted(polled: bool) -> Result<()> {
     }
 }
 
-/// Refuses a spin where the parties and the threads that poll for them have less than a CPU each.
-fn enough_cpus(cfg: &Config, cpus: usize) -> Result<()> {
+/// Refuses parties that are busy where they and the threads that poll for them have less than a CPU each.
+///
+/// # Errors
+/// `unsupported`, with how many are needed.
+pub(crate) fn enough_cpus(cfg: &Config, cpus: usize) -> Result<()> {
     let Config { busy, pollable, .. } = cfg;
     if cpus >= busy + pollable {
         return Ok(());
     }
     let what = format!(
-        "{busy} parties that spin and {pollable} threads that poll need {} CPUs, and here are {cpus}",
+        "{busy} busy parties and {pollable} threads that poll for them need {} CPUs, and here are {cpus}",
         busy + pollable
     );
     Err(Error::unsupported(what).hint("use --wait block"))

@@ -128,6 +128,19 @@ pub enum Meeting {
     Never,
 }
 
+impl Meeting {
+    /// What `--at` means, in capitals as the help has it; `None` where there is no such place.
+    pub fn place(self) -> Option<&'static str> {
+        match self {
+            Meeting::Path => Some("PATH"),
+            Meeting::ShmName | Meeting::QueueName => Some("NAME"),
+            Meeting::Address => Some("ADDRESS:PORT"),
+            Meeting::Key => Some("KEY"),
+            Meeting::Stdio | Meeting::Never => None,
+        }
+    }
+}
+
 /// The largest message on this machine as it is configured, which may be less than [`Spec::max_size`].
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Bound {

@@ -110,8 +110,8 @@ fn count_setting(limits: &Limits) -> String {
 }
 
 /// Makes the queue of that name and opens it to send. Where others of this user hold what the limit leaves, it becomes
-/// less deep, and while they hold all of it, this waits.
-fn make_queue(cfg: &Config, name: &str) -> Result<Queue> {
+/// less deep, and while they hold all of it, this waits. Each depth is announced before it is tried.
+fn make_queue(cfg: &Config, name: &str, announce: impl Fn(usize) -> Result<()>) -> Result<Queue> {
     let mut limits = mqueue::limits().map_err(|error| {
         Error::unsupported("this kernel or sandbox has no POSIX message queues")
             .because(error)
@@ -123,7 +123,12 @@ fn make_queue(cfg: &Config, name: &str) -> Result<Queue> {
         return Err(full("not even one such message may lie in a message queue here"));
     }
     let (mut deep, mut set_by) = depth(&limits, cfg.size);
+    let mut announced = None;
     let look = || loop {
+        if announced != Some(deep) {
+            announce(deep)?;
+            announced = Some(deep);
+        }
         match Queue::create(name, deep, cfg.size) {
             Ok(queue) => return Ok(Some(queue)),
             Err(error) if limits.exempt && mqueue::is_over_setting(&error) => {
@@ -190,7 +195,7 @@ impl Transport for PosixMq {
 
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
         let name = format!("/{}", names::invent());
-        let queue = make_queue(cfg, &name)?;
+        let queue = make_queue(cfg, &name, |_| Ok(()))?;
         let other = Queue::open(&name, Use::Receive);
         let _ = mqueue::unlink(&name);
         let other = other.context(Phase::Setup, "cannot open the message queue a second time")?;
@@ -212,7 +217,7 @@ impl Transport for PosixMq {
                 let shape = RingShape { size: cfg.size, stride: 0, slots: 0 };
                 names::reclaim(&thing);
                 let (post, page) = host_as::<Memfd>(cfg, at, MAGIC, shape.region_len(), shape, |_| {
-                    let queue = make_queue(cfg, &name)?;
+                    let queue = make_queue(cfg, &name, |deep| names::intend(&name, deep, cfg.size))?;
                     made = Some((queue, Name::written(thing)?, open(Use::Receive)?));
                     Ok(())
                 })?;

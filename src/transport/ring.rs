@@ -101,21 +101,27 @@ pub(super) struct Post {
     occupants: View<Occupants>,
     /// 0: producer (or side 0); 1: consumer (or side 1).
     me: usize,
-    my_pid: u32,
+    /// The pages have been touched.
+    ready: bool,
     /// The peer's process id, once it was seen: what is written over it afterwards is not looked at.
     peer: Cell<u32>,
 }
 
 impl Post {
     pub(super) fn new(region: &Arc<Region>, me: usize) -> Self {
-        Self { region: Arc::clone(region), occupants: occupants(region), me, my_pid: 0, peer: Cell::new(0) }
+        Self { region: Arc::clone(region), occupants: occupants(region), me, ready: false, peer: Cell::new(0) }
     }
 
-    /// Leaves this process's id for the peer and touches every page.
+    /// Touches every page, once, and leaves this process's id for the peer, who may write messages from then on.
     pub(super) fn take_up(&mut self) {
-        self.my_pid = std::process::id();
-        self.occupants.pids[self.me].store(self.my_pid, Ordering::Release);
-        self.region.prefault();
+        self.prepare();
+        self.occupants.pids[self.me].store(std::process::id(), Ordering::Release);
+    }
+
+    fn prepare(&mut self) {
+        if !std::mem::replace(&mut self.ready, true) {
+            self.region.prefault();
+        }
     }
 
     /// Process id of the party at the other end; 0 while it has not taken up its post. May be one that no process has.
@@ -130,8 +136,7 @@ impl Post {
     /// Whether the process at the other end has ended. Slow: it asks the kernel. A peer that has not taken up its post
     /// is not gone, and a thread of our own process ends only together with us or by closing its end.
     pub(super) fn peer_gone(&self) -> bool {
-        let pid = self.peer();
-        pid != 0 && pid != self.my_pid && process::is_gone(pid)
+        process::peer_is_gone(self.peer())
     }
 
     /// What the stopped protocol of an end at this post means, given the word that the end found impossible, if one.
@@ -353,6 +358,7 @@ pub(super) fn join(region: &Arc<Region>, seen: &Seen) -> Result<Post> {
 /// As [`join`], where there are more names than one: they are removed in this order.
 pub(super) fn join_all(region: &Arc<Region>, seen: &[Seen]) -> Result<Post> {
     let mut post = Post::new(region, 1);
+    post.prepare();
     // Acquire and Release as for every store of an id.
     let seat = &post.occupants.pids[1];
     if seat.compare_exchange(0, std::process::id(), Ordering::AcqRel, Ordering::Acquire).is_err() {
@@ -364,7 +370,8 @@ pub(super) fn join_all(region: &Arc<Region>, seen: &[Seen]) -> Result<Post> {
 }
 
 /// Asks `look` until it finds the peer or patience ends. Two programs that people start have no descriptor in common to
-/// wait on, so this polls, a hundred times a second, before anything is measured.
+/// wait on, so this polls, a hundred times a second, before anything is measured. A refusal that may be over in a moment is
+/// one only when patience ends.
 pub(super) fn await_peer<R>(
     patience: Duration,
     who: &str,
@@ -374,11 +381,14 @@ pub(super) fn await_peer<R>(
     let start = Instant::now();
     let mut told = false;
     loop {
-        if let Some(found) = look()? {
-            return Ok(Some(found));
-        }
+        let refusal = match look() {
+            Ok(Some(found)) => return Ok(Some(found)),
+            Ok(None) => None,
+            Err(error) if error.is_passing() => Some(error),
+            Err(error) => return Err(error),
+        };
         if start.elapsed() >= patience {
-            return Ok(None);
+            return refusal.map_or(Ok(None), Err);
         }
         if !told {
             eprintln!("waiting for a {who} at {at}");
@@ -679,7 +689,9 @@ pub(super) fn open_existing(path: &Path) -> io::Result<File> {
 /// What was opened, if it is this user's alone, and what it is; nothing there yet is `None`.
 fn opened(file: io::Result<File>, path: &Path) -> Result<Option<(File, Seen)>> {
     let cannot = |error: io::Error| {
-        Error::failed(Phase::Start, format!("cannot open {}", path.display())).because(error).hint("check its owner")
+        let passing = trust::is_being_named(&error);
+        let what = format!("cannot open {}", path.display());
+        Error::failed(Phase::Start, what).because(error).hint("check its owner").passing_if(passing)
     };
     let file = match file.map_err(trust::say) {
         Ok(file) => file,

@@ -21,7 +21,7 @@ use crate::error::{Error, Phase, Result};
 use crate::names::{Name, Thing};
 use crate::plan::Wait;
 use crate::sys::process;
-use crate::sys::sysv::{self, Letter, Patience, Sort};
+use crate::sys::sysv::{self, Letter, Mark, Patience, Sort};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -118,11 +118,14 @@ fn removed(error: io::Error, means: ErrorKind) -> io::Error {
 
 /// Makes a queue with a key, gives it room, and says hello in it.
 fn make_queue(cfg: &Config, key: i32) -> io::Result<Arc<Queue>> {
+    // Who is killed before the hello is known by it.
+    let mark = Mark::set(key);
     let queue = Arc::new(Queue { id: sysv::create_queue(key)?, maker: std::process::id() });
     let mut hello = Letter::new(PAYLOAD, HELLO);
     say_hello(hello.text_mut(), cfg.size)?;
     // First of all, so that the queue names a process from here on.
     sysv::send(queue.id, &hello, Patience::None)?;
+    drop(mark);
     let given = sysv::set_capacity(queue.id, IN_FLIGHT.max(2 * cfg.size))?;
     cfg.note("queue bytes", given);
     if given < IN_FLIGHT {

@@ -17,6 +17,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -119,7 +120,19 @@ pub(super) fn reach(at: &str) -> Result<UnixStream> {
 /// As [`reach`], by another library's call. It is given a path that leads to the very socket whose owner was looked at.
 pub(super) fn reach_by<S: AsFd>(at: &str, connect: impl FnOnce(&Path) -> io::Result<S>) -> Result<S> {
     let strange = |error: io::Error| Error::failed(Phase::Start, format!("{at} is not to be trusted")).because(error);
-    let found = match trust::own_path(Path::new(at), Kind::Socket) {
+    let own = || trust::own_path(Path::new(at), Kind::Socket);
+    let mut looks = 0;
+    let found = loop {
+        match own() {
+            // Its second name goes in a moment, unless somebody gave it one on purpose.
+            Err(error) if trust::is_being_named(&error) && looks < 100 => {
+                looks += 1;
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            found => break found,
+        }
+    };
+    let found = match found {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(strange(error)),
         other => other.map_err(|error| nobody_at(at, &error))?,
     };

@@ -77,6 +77,34 @@ pub fn with_umask(command: &mut Command, mask: u32) -> &mut Command {
     unsafe { command.pre_exec(set) }
 }
 
+/// A system call at which a program is killed, unless one of its arguments has one of some bits.
+pub struct Deadly {
+    /// Its number.
+    pub call: libc::c_long,
+    /// Which argument, from 0, and the bits.
+    pub unless: Option<(u32, u32)>,
+}
+
+/// Kills the program, and all that it starts, at this system call: between two calls of which the second is this one.
+pub fn killing(command: &mut Command, Deadly { call, unless }: Deadly) -> &mut Command {
+    /// Offset of the low half of the first argument (linux/seccomp.h, `struct seccomp_data`), little end first.
+    const ARGUMENTS: u32 = 16;
+    let step = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
+    let load = |offset| step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0, 0);
+    let (argument, bits) = unless.unwrap_or((0, 0));
+    install(
+        command,
+        vec![
+            load(0),
+            step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32, 0, 2),
+            load(ARGUMENTS + 8 * argument),
+            step(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, bits, 0, 1),
+            step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+            step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_KILL_PROCESS, 0, 0),
+        ],
+    )
+}
+
 /// Makes these system calls fail with `errno` in the program and all that it starts, as a container's profile does.
 pub fn refusing<'a>(command: &'a mut Command, calls: &[libc::c_long], errno: i32) -> &'a mut Command {
     /// Offset of the number of the call in what a filter is given (linux/seccomp.h, `struct seccomp_data`).
@@ -90,6 +118,11 @@ pub fn refusing<'a>(command: &'a mut Command, calls: &[libc::c_long], errno: i32
     }
     program.push(step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0));
     program.push(step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32, 0));
+    install(command, program)
+}
+
+/// Has the program run under a filter of system calls.
+fn install(command: &mut Command, program: Vec<libc::sock_filter>) -> &mut Command {
     let install = move || {
         let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
         // SAFETY: the kernel reads the filter, whose steps the closure owns; the other arguments are integers.
