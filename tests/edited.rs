@@ -203,7 +203,7 @@ fn any_value_anywhere_in_a_line_gives_tables_or_an_error() {
     let other = [json!(null), json!(true), json!(""), json!("nan"), json!([]), json!({}), json!([[0, 0]])];
     let values = extreme.into_iter().chain(other).collect::<Vec<_>>();
     let change = (proptest::sample::select(places), proptest::sample::select(values));
-    tried(150, proptest::collection::vec(change, 1..4), |changes| {
+    tried(300, proptest::collection::vec(change, 1..4), |changes| {
         let said = folder.edited(5, |line| {
             for (at, value) in &changes {
                 if let Some(place) = line.pointer_mut(at) {
@@ -233,7 +233,7 @@ fn any_bytes_in_any_file_give_tables_or_an_error() {
     let folder = Folder::new();
     let files = ["cells.jsonl", "campaign.json", "host.json", "limits.json", "traces.jsonl", "resumed.jsonl"];
     let edit = (0..2000_usize, 0..40_usize, proptest::collection::vec(any::<u8>(), 0..20));
-    tried(150, (proptest::sample::select(files.to_vec()), edit), |(name, (at, less, bytes))| {
+    tried(300, (proptest::sample::select(files.to_vec()), edit), |(name, (at, less, bytes))| {
         let whole = fs::read(folder.path.join(name)).unwrap_or_default();
         let at = at % (whole.len() + 1);
         let end = (at + less).min(whole.len());
@@ -307,9 +307,8 @@ fn journals_of_claims_and_faults_name_line_and_field() {
         fs::write(&path, text).unwrap();
         ipcost::faults::record::read(&path).map_or_else(|error| error.to_string(), |_| String::new())
     };
-    let readers: [(&str, &Value, &dyn Fn(&str) -> String); 2] =
-        [("claims.jsonl", &claim, &claims), ("faults.jsonl", &fault, &faults)];
-    for (file, whole, said) in readers {
+    type Reader<'a> = &'a dyn Fn(&str) -> String;
+    for (file, whole, said) in [("claims.jsonl", &claim, &claims as Reader), ("faults.jsonl", &fault, &faults)] {
         assert_eq!(said(&format!("{whole}\n")), "", "{file}");
         for field in whole.as_object().unwrap().keys() {
             let mut line = whole.clone();
