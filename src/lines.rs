@@ -53,13 +53,14 @@ pub fn read<T: Line>(raw: &[u8], number: usize, file: &str) -> Result<Option<T>>
         let what = format!("line {number} of {file} has schema {theirs}, and this version reads {ours}");
         (theirs != ours).then(|| Error::failed(Phase::Report, what).hint("read it with the version that wrote it"))
     };
+    let whole = raw.strip_suffix(b"\n");
+    let raw = whole.unwrap_or(raw);
     let line = match serde_json::from_slice::<T>(raw) {
         Ok(line) => line,
-        Err(_) if raw.last() != Some(&b'\n') => return Ok(None),
+        Err(_) if whole.is_none() => return Ok(None),
         Err(error) => {
             let version = serde_json::from_slice::<Version>(raw).ok().map(|version| version.schema);
-            let why = || blame(raw, &T::sample(), &error).replace(" at line 1 column ", " at column ");
-            return Err(foreign(version).unwrap_or_else(|| damaged(&why())));
+            return Err(foreign(version).unwrap_or_else(|| damaged(&blame(raw, &T::sample(), &error))));
         }
     };
     if let Some(error) = foreign(line.schema()) {
@@ -101,19 +102,27 @@ pub fn read_whole<T: Serialize + DeserializeOwned>(text: &str, file: &str, sampl
     })
 }
 
-/// The parser's message, with the field that made it in front where one of them does.
+/// What the parser says, with the field that made it say so in front where one of them does.
 fn blame<T: Serialize + DeserializeOwned>(raw: &[u8], sample: &T, error: &serde_json::Error) -> String {
-    let Ok(Value::Object(fields)) = serde_json::from_slice(raw) else { return error.to_string() };
-    let Ok(Value::Object(sample)) = serde_json::to_value(sample) else { return error.to_string() };
-    let bad = fields.into_iter().find_map(|(name, value)| {
+    let place = match error.line() {
+        0 | 1 => format!("at column {}", error.column()),
+        line => format!("at line {line}, column {}", error.column()),
+    };
+    let (said, why) = (error.to_string(), culprit(raw, sample));
+    let why = why.unwrap_or_else(|| said[..said.rfind(" at line ").unwrap_or(said.len())].to_string());
+    format!("{why} ({place})")
+}
+
+/// The field that cannot be read, and why.
+fn culprit<T: Serialize + DeserializeOwned>(raw: &[u8], sample: &T) -> Option<String> {
+    let Value::Object(fields) = serde_json::from_slice(raw).ok()? else { return None };
+    let Value::Object(sample) = serde_json::to_value(sample).ok()? else { return None };
+    fields.into_iter().find_map(|(name, value)| {
         let mut probe = sample.clone();
         probe.insert(name.clone(), value);
-        serde_json::from_value::<T>(Value::Object(probe)).err().map(|error| (name, error))
-    });
-    match bad {
-        Some((name, why)) => format!("field {name:?}: {why} ({error})"),
-        None => error.to_string(),
-    }
+        let why = serde_json::from_value::<T>(Value::Object(probe)).err()?;
+        Some(format!("field {name:?}: {why}"))
+    })
 }
 
 #[cfg(test)]

@@ -73,9 +73,10 @@ fn round_trip<T: Debug + PartialEq>(
     }
 }
 
-/// Runs with every kind of figure, as a journal has them: a class with its control, over enough rounds to rank.
-pub fn runs() -> Vec<Outcome> {
-    let runs = (0..6_u32).flat_map(|round| {
+/// Runs with every kind of figure, as a journal has them: a class with its control, three of a round. Six rounds are enough to
+/// rank, and take a hundred times as long to sum up as two, because of the drift.
+pub fn runs(rounds: u32) -> Vec<Outcome> {
+    let runs = (0..rounds).flat_map(|round| {
         ["pipe", "unix-stream", "null"].into_iter().zip(0..).map(move |(mechanism, place)| run(mechanism, round, place))
     });
     runs.collect()
@@ -124,7 +125,7 @@ fn run(mechanism: &str, round: u32, place: u32) -> Outcome {
         one_address_space: Some(false),
         verified: Some(Verified { messages, bytes: messages * 64 }),
         floor: Some(floor),
-        flags: if round == 3 { vec!["steal".into()] } else { vec![] },
+        flags: if round == 1 { vec!["steal".into()] } else { vec![] },
         ..Outcome::empty(&plan, Status::Ok)
     }
 }

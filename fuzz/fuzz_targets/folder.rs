@@ -20,7 +20,7 @@ struct Input {
 fuzz_target!(|input: Input| {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("results");
-    folder(&path, &runs());
+    folder(&path, &runs(2));
     let file = path.join(FILES[usize::from(input.file) % FILES.len()]);
     let whole = fs::read(&file).unwrap_or_default();
     let at = usize::from(input.at) % (whole.len() + 1);

@@ -10,7 +10,8 @@ use crate::lines::{Line, Unknown};
 use crate::plan::{MOST_PEERS, Plan, Several};
 use std::collections::{HashMap, HashSet};
 
-/// Longest time and largest count that a figure may be: they are added up over runs.
+/// Longest time and largest count that a figure may be: figures are added up over runs, and beyond this they are no longer
+/// exact.
 const MOST: u64 = 1 << 53;
 
 impl Line for Outcome {
@@ -68,9 +69,20 @@ fn position(run: &Outcome) -> Option<String> {
 
 fn counts(run: &Outcome) -> Option<String> {
     let Outcome { messages, elapsed_ns, bytes, .. } = *run;
-    let large = [("messages", messages), ("elapsed_ns", elapsed_ns), ("delay_ns", run.delay_ns)];
-    if let Some((field, value)) = large.into_iter().find(|(_, value)| *value > MOST) {
-        return Some(odd(field, value, "and no run takes that long"));
+    let (faults, verified) = (&run.faults, run.verified);
+    let plain = [("messages", messages), ("elapsed_ns", elapsed_ns), ("bytes", bytes), ("delay_ns", run.delay_ns)];
+    let found = [("first_message_ns", run.first_message_ns), ("memory_bytes", run.memory_bytes)];
+    let times = [("setup_ns", run.setup_ns), ("teardown_ns", run.teardown_ns)];
+    let all = plain
+        .into_iter()
+        .chain(found.into_iter().chain(times).filter_map(|(field, value)| Some((field, value?))))
+        .chain(faults.iter().flat_map(|faults| [("faults", faults.minor), ("faults", faults.major)]))
+        .chain(verified.into_iter().flat_map(|seen| [("verified", seen.messages), ("verified", seen.bytes)]))
+        .chain(run.shares.iter().map(|share| ("shares", *share)))
+        .chain(run.run_delay_ns.iter().map(|delay| ("run_delay_ns", *delay)))
+        .chain(run.placement.migrations.iter().map(|moves| ("placement", *moves)));
+    if let Some((field, value)) = all.into_iter().find(|(_, value)| *value > MOST) {
+        return Some(odd(field, value, "and no run has more than 2^53 of anything"));
     }
     // The rest holds of a run with a result only.
     if run.status != Status::Ok {

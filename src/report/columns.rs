@@ -233,7 +233,7 @@ columns! {
     "switches", "switches", Ratio, Shown::Csv, "context switches of both parties per message or round trip",
         Runs |o| sum(o.switches_per_message.iter().map(|s| s.voluntary + s.involuntary));
     "faults", "faults", Ratio, Shown::Csv, "page faults of both parties in the batch window",
-        Runs |o| sum(o.faults.iter().map(|f| (f.minor + f.major) as f64));
+        Runs |o| sum(o.faults.iter().map(|f| f.minor as f64 + f.major as f64));
     "syscalls", "calls", Ratio, Shown::Csv,
         "system calls of both parties per message or round trip, from an untimed traced run",
         Row |r| r.calls.into();
