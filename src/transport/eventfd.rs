@@ -7,7 +7,7 @@
 //! payload. Source: eventfd(2).
 
 use super::ring::{Backing, Memfd, Rx, Tx, ends};
-use super::{BOTH, Config, Family, Meeting, PeerDeath, Spec, Transport, UNLIMITED, buffer_for};
+use super::{BOTH, Config, Family, Meeting, PATTERNS, PeerDeath, Spec, Transport, UNLIMITED, buffer_for};
 use crate::error::{Context, Phase, Result};
 use crate::plan::WaitKind;
 use crate::shm::region::RingShape;
@@ -32,6 +32,7 @@ impl Transport for EventFd {
             ..PeerDeath::UNTOLD
         },
         // The descriptors would have to be passed over a socket, which is another mechanism.
+        patterns: PATTERNS,
         meeting: Meeting::Never,
         sources: &["eventfd(2)", "memfd_create(2)", "mmap(2)"],
     };

@@ -14,7 +14,8 @@
 
 use super::buffers::{depth, record};
 use super::{
-    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec, Transport, UNLIMITED,
+    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Spec, Transport,
+    UNLIMITED,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::Wait;
@@ -334,6 +335,7 @@ impl Transport for Iceoryx2 {
             leaves: Some("names in /dev/shm and a folder in /tmp, when both are killed"),
             ..PeerDeath::WATCHED
         },
+        patterns: PATTERNS,
         meeting: Meeting::Never,
         sources: &["crate iceoryx2", "shm_overview(7)", "unix(7)"],
     };

@@ -12,8 +12,8 @@
 //! so with an empty message. Source: zeromq 0.6; RFC 23/ZMTP and 28/REQREP of rfc.zeromq.org.
 
 use super::{
-    BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Side, SideOf, Sign, Spec, Transport,
-    UNLIMITED,
+    BOTH, Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Side, SideOf, Sign, Spec,
+    Transport, UNLIMITED,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::names;
@@ -62,6 +62,7 @@ const fn spec(name: &'static str, summary: &'static str, sources: &'static [&'st
             within_ms: 100,
             ..PeerDeath::STREAM
         },
+        patterns: PATTERNS,
         meeting: Meeting::Never,
         sources,
     }
