@@ -54,6 +54,8 @@ pub mod unix_stream;
 pub mod vmsplice;
 #[cfg(feature = "zeromq")]
 pub mod zeromq;
+#[cfg(feature = "zeromq")]
+mod zeromq_pub;
 
 pub use bounded::{ShmMutex, ShmSem};
 pub use copy::Copy;

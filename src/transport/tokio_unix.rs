@@ -8,7 +8,7 @@
 //! Source: tokio 1, `net::UnixStream` and `runtime`; epoll(7).
 
 use super::bytes::{hear_end, say_hello};
-use super::unix_stream::{accept_one, nobody_at, reach, size_buffers};
+use super::unix_stream::{accept_one, reach, size_buffers};
 use super::{
     BOTH, Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport,
     UNLIMITED,

@@ -1,7 +1,8 @@
 //! What a mechanism must do that says that it has a broadcast, and that one which does not say so has none.
 
 use super::{
-    Verdict, attached, broken_after, config, crosses_threads, ended, few_if_slow, fit, payload, receive, send, stalled,
+    Verdict, attached, broken_after, config, crosses_threads, ended, few_if_slow, fit, most, payload, receive, send,
+    stalled,
 };
 use crate::error::Kind;
 use crate::plan::{Wait, Workload};
@@ -22,11 +23,14 @@ pub fn broadcast<T: Transport>(wait: Wait) -> Verdict {
     }
     for (size, n) in [(8, 900), (64, 2000), (32 << 10, 150)] {
         let size = fit::<T>(size);
-        for (of, slow) in [(1, None), (3, None), (3, Some(1))] {
+        for of in [1, 3] {
             let Some(ends) = made::<T>(wait, size, of)? else { return Ok(()) };
-            let n = if slow.is_some() { more_than_fits(size) } else { few_if_slow(wait, n) };
-            everybody(ends, size, n, slow).map_err(|how| format!("to {of}, {size} B: {how}"))?;
+            everybody(ends, size, few_if_slow(wait, n), None).map_err(|how| format!("to {of}, {size} B: {how}"))?;
         }
+    }
+    let size = fit::<T>(64 << 10);
+    if let Some(ends) = made::<T>(wait, size, 3)? {
+        everybody(ends, size, most(size), Some(1)).map_err(|how| format!("one of 3 that is slow: {how}"))?;
     }
     match made::<T>(wait, fit::<T>(4 << 10), 3)? {
         Some(ends) => one_leaves(ends, fit::<T>(4 << 10)).map_err(|how| format!("one of 3 that leaves: {how}")),
@@ -51,11 +55,6 @@ fn made<T: Transport>(wait: Wait, size: usize, of: usize) -> Result<Option<Ends<
         None if says => Err("SPEC has a broadcast, and there is none".into()),
         ends => Ok(ends),
     }
-}
-
-/// More messages than any transport of this crate keeps for a receiver that does not receive.
-fn more_than_fits(size: usize) -> u64 {
-    ((8 << 20) / size.max(1 << 10)) as u64
 }
 
 /// `n` messages to every receiver; the one that is `slow` receives nothing until the sender is held up.
