@@ -24,7 +24,7 @@ use super::{
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::Wait;
 use crate::shm::wait::NAP;
-use crate::sys::{process, sample::writable};
+use crate::sys::{net::from_folder, process, sample::writable};
 use ::iceoryx2::node::Node;
 use ::iceoryx2::port::LoanError;
 use ::iceoryx2::port::listener::Listener;
@@ -38,10 +38,12 @@ use ::iceoryx2::prelude::{
 use ::iceoryx2::prelude::{Path, SemanticString, ServiceName};
 use ::iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 use std::fmt::Debug;
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Where shared memory objects have their names.
@@ -73,9 +75,9 @@ fn failed<T, E: Debug>(what: &str, result: std::result::Result<T, E>) -> io::Res
 }
 
 impl Terms {
-    fn of(cfg: &Config, subscribers: usize) -> Self {
+    fn of(cfg: &Config, subscribers: usize) -> io::Result<Self> {
         let Config { size, wait, patience, processes: apart, .. } = *cfg;
-        Self { world: World::new(), size, depth: depth(size), wait, patience, apart, subscribers }
+        Ok(Self { world: World::new()?, size, depth: depth(size), wait, patience, apart, subscribers })
     }
 
     fn enter(&self) -> io::Result<Presence> {
@@ -153,34 +155,57 @@ fn service_name(name: &str) -> io::Result<ServiceName> {
     failed("use a name", ServiceName::new(name))
 }
 
-/// Where the crate keeps what it knows, for one pair of ends alone. Its paths have to fit a socket's address, which is
-/// why they do not follow `--dir`.
+/// Where the crate keeps what it knows, for these ends alone.
+///
+/// The paths of its sockets have to fit an address, of 107 bytes, and hold the folder, the prefix and a number of up to 39
+/// digits. Folder and prefix both say whose they are, which is too long: so the crate is given the folder as one that is
+/// open already ([`from_folder`]), under a number that all parties have because they inherit it.
 #[derive(Debug, Clone)]
 struct World {
-    root: PathBuf,
+    folder: Arc<Folder>,
     prefix: String,
 }
 
+/// A folder in /tmp, which is why it does not follow `--dir`.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    /// A short path to a place in it, for as long as it is open.
+    _open: File,
+    near: PathBuf,
+    maker: u32,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // One that nobody ever used is still empty; a fork has another copy of what is to be dropped.
+        if self.maker == std::process::id() {
+            let _ = std::fs::remove_dir(&self.path);
+        }
+    }
+}
+
 impl World {
-    fn new() -> Self {
+    fn new() -> io::Result<Self> {
         let name = crate::names::invent();
-        Self { root: format!("/tmp/{name}").into(), prefix: format!("{name}_") }
+        let path = PathBuf::from(format!("/tmp/{name}"));
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        let (open, near) = from_folder(&path.join("w"))?;
+        let folder = Arc::new(Folder { path, _open: open, near, maker: std::process::id() });
+        Ok(Self { folder, prefix: format!("{name}_") })
     }
 
     fn config(&self) -> io::Result<::iceoryx2::config::Config> {
-        // The crate leaves a folder that is there as it is.
-        match std::fs::DirBuilder::new().mode(0o700).create(&self.root) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
         let mut config = ::iceoryx2::config::Config::default();
         config.global.prefix = failed("use a prefix", FileName::new(self.prefix.as_bytes()))?;
-        config.global.set_root_path(&failed("use a path", Path::new(self.root.as_os_str().as_bytes()))?);
+        config.global.set_root_path(&failed("use a path", Path::new(self.folder.near.as_os_str().as_bytes()))?);
+        config.global.service.directory = failed("use a path", Path::new(b"s"))?;
+        config.global.service.event_connection_suffix = failed("use a suffix", FileName::new(b".e"))?;
         Ok(config)
     }
 
     fn remove(&self) {
-        let _ = std::fs::remove_dir_all(&self.root);
+        let _ = std::fs::remove_dir_all(&self.folder.path);
         for entry in std::fs::read_dir(SHM).into_iter().flatten().flatten() {
             if entry.file_name().as_bytes().starts_with(self.prefix.as_bytes()) {
                 let _ = std::fs::remove_file(entry.path());
@@ -346,7 +371,7 @@ pub struct Rx(Terms, Option<Subscribing>);
 
 /// A publisher, and so many subscribers that all get what it publishes.
 fn publication(cfg: &Config, subscribers: usize) -> Result<(Tx, Vec<Rx>)> {
-    let terms = Terms::of(cfg, subscribers);
+    let terms = Terms::of(cfg, subscribers).context(Phase::Setup, "cannot make a folder in /tmp")?;
     record(cfg, terms.depth);
     let mut rxs: Vec<Rx> = (0..subscribers).map(|_| Rx(terms.clone(), None)).collect();
     let mut tx = Tx(terms, None);
