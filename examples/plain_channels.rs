@@ -13,13 +13,10 @@
 use ipcost::plan::Touch;
 use ipcost::transport::buffer_for;
 use ipcost::workload::payload::{Payload, Way};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
-use std::io::{BufRead, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use protocol::{Order, Party, wrong};
+
+#[path = "plain/protocol.rs"]
+mod protocol;
 
 type Buffer = Box<[u8]>;
 
@@ -98,7 +95,7 @@ fn take<C: Calls, const WAIT: Wait>(rx: &mut C::Rx) -> Buffer {
     loop {
         match C::look(rx) {
             Some(buffer) => return buffer,
-            None if WAIT == YIELD => thread::yield_now(),
+            None if WAIT == YIELD => std::thread::yield_now(),
             None => std::hint::spin_loop(),
         }
     }
@@ -157,125 +154,40 @@ impl<C: Calls> Side<C> {
     #[inline(always)]
     fn receive<const WAIT: Wait>(&mut self, way: Way, seq: u64) {
         let buffer = take::<C, WAIT>(&mut self.full_in);
-        if let Err(wrong) = Payload::new(Touch::Whole).check(way, seq, &buffer) {
-            eprintln!("plain_channels: {wrong}");
-            std::process::exit(1);
+        if let Err(how) = Payload::new(Touch::Whole).check(way, seq, &buffer) {
+            wrong("plain_channels", how);
         }
         C::put(&mut self.empty_out, buffer);
     }
+}
 
+/// A side that waits in one way, compiled for itself.
+struct Waiting<C: Calls, const WAIT: Wait>(Side<C>);
+
+impl<C: Calls, const WAIT: Wait> Party for Waiting<C, WAIT> {
     #[inline(never)]
-    fn lead<const WAIT: Wait>(&mut self, first: u64, n: u64, streams: bool) {
+    fn lead(&mut self, first: u64, n: u64, streams: bool) {
         for seq in first..first + n {
-            self.send::<WAIT>(Way::Out, seq);
+            self.0.send::<WAIT>(Way::Out, seq);
             if !streams {
-                self.receive::<WAIT>(Way::Back, seq);
+                self.0.receive::<WAIT>(Way::Back, seq);
             }
         }
     }
 
     #[inline(never)]
-    fn follow<const WAIT: Wait>(&mut self, first: u64, n: u64, streams: bool) {
+    fn follow(&mut self, first: u64, n: u64, streams: bool) {
         for seq in first..first + n {
-            self.receive::<WAIT>(Way::Out, seq);
+            self.0.receive::<WAIT>(Way::Out, seq);
             if !streams {
-                self.send::<WAIT>(Way::Back, seq);
+                self.0.send::<WAIT>(Way::Back, seq);
             }
         }
     }
-}
-
-/// Where the leader tells the follower what to do, and hears from it. Counts of windows.
-#[derive(Default)]
-struct Page {
-    go: AtomicU32,
-    ready: AtomicU32,
-    done: AtomicU32,
-    first: AtomicU64,
-    count: AtomicU64,
-    end_ns: AtomicU64,
-}
-
-fn open(gate: &AtomicU32, step: u32, sleeper: &Thread) {
-    gate.store(step, Ordering::Release);
-    sleeper.unpark();
-}
-
-/// Looks a few times, then sleeps; wakes every 10 ms like a party of ipcost, so that both disturb each other alike.
-fn pass(gate: &AtomicU32, step: u32) {
-    let mut looks = 0;
-    while gate.load(Ordering::Acquire) < step {
-        looks += 1;
-        if looks < 500 { std::hint::spin_loop() } else { thread::park_timeout(Duration::from_millis(10)) }
-    }
-}
-
-fn pin(cpu: usize) {
-    let mut set = CpuSet::new();
-    set.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set)).expect("the CPU to be there and allowed");
-}
-
-/// What the command line asks for.
-struct Order {
-    size: usize,
-    streams: bool,
-    cpus: [usize; 2],
-    spoil: Option<u64>,
 }
 
 fn run<C: Calls, const WAIT: Wait>(order: &Order) {
-    let &Order { size, streams, cpus, spoil } = order;
-    let [mut near, mut far] = Side::<C>::pair(size, spoil);
-    let (page, start, leader) = (Arc::new(Page::default()), Instant::now(), thread::current());
-    let theirs = Arc::clone(&page);
-    let follower = thread::spawn(move || {
-        pin(cpus[1]);
-        for step in 1.. {
-            pass(&theirs.go, step);
-            let (first, n) = (theirs.first.load(Ordering::Relaxed), theirs.count.load(Ordering::Relaxed));
-            if n == 0 {
-                return;
-            }
-            open(&theirs.ready, step, &leader);
-            far.follow::<WAIT>(first, n, streams);
-            theirs.end_ns.store(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
-            open(&theirs.done, step, &leader);
-        }
-    });
-    pin(cpus[0]);
-    let (mut windows, mut next) = (0, 0);
-    let mut begin = |first: u64, n: u64| -> u32 {
-        windows += 1;
-        page.first.store(first, Ordering::Relaxed);
-        page.count.store(n, Ordering::Relaxed);
-        open(&page.go, windows, follower.thread());
-        windows
-    };
-    let mut window = |n: u64| -> u64 {
-        let step = begin(next, n);
-        pass(&page.ready, step);
-        let from = start.elapsed().as_nanos() as u64;
-        near.lead::<WAIT>(next, n, streams);
-        let to = start.elapsed().as_nanos() as u64;
-        pass(&page.done, step);
-        next += n;
-        if streams { page.end_ns.load(Ordering::Relaxed) - from } else { to - from }
-    };
-    // Warm-up: windows that double, until they lasted a fifth of a second together.
-    let (warm, mut n) = (Instant::now(), 1);
-    while warm.elapsed() < Duration::from_millis(200) {
-        window(n);
-        n *= 2;
-    }
-    println!("ready");
-    for line in std::io::stdin().lock().lines() {
-        let line = line.expect("standard input to be readable");
-        let n = line.parse().ok().filter(|n| *n > 0).expect("an order to be a number of messages");
-        println!("{}", window(n));
-        std::io::stdout().flush().expect("standard output to be writable");
-    }
-    begin(next, 0);
-    follower.join().expect("the follower to end");
+    protocol::run(order, Side::<C>::pair(order.size, order.spoil).map(Waiting::<C, WAIT>));
 }
 
 fn usage() -> ! {
@@ -286,16 +198,8 @@ fn usage() -> ! {
 }
 
 fn main() {
-    let words: Vec<_> = std::env::args().skip(1).collect();
-    let [mechanism, workload, size, wait, parties, cpu_a, cpu_b] = &words[..] else { usage() };
-    let number = |text: &str| text.parse::<usize>().unwrap_or_else(|_| usage());
-    let (streams, size) = (workload == "stream", number(size));
-    if size == 0 || parties != "thread" || !(streams || workload == "ping-pong") {
-        usage();
-    }
-    let spoil = std::env::var("PLAIN_SPOIL").ok().and_then(|text| text.parse().ok());
-    let order = Order { size, streams, cpus: [number(cpu_a), number(cpu_b)], spoil };
-    let run = match (mechanism.as_str(), wait.as_str()) {
+    let order = Order::read().unwrap_or_else(|| usage());
+    let run = match (order.mechanism.as_str(), order.wait.as_str()) {
         ("mpsc", "block") => run::<Mpsc, BLOCK>,
         ("mpsc", "spin") => run::<Mpsc, SPIN>,
         ("mpsc", "yield") => run::<Mpsc, YIELD>,

@@ -11,7 +11,7 @@ use ipcost::cell::{self, Outcome, Status};
 use ipcost::conduct::Measure;
 use ipcost::plan::{Parties, Placement, Plan, Span, Wait, WaitKind};
 use ipcost::transport::{
-    Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED,
+    Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED,
 };
 use ipcost::{Error, Result};
 use std::io::{self, ErrorKind};
@@ -72,6 +72,7 @@ impl Transport for Skeleton {
         copies: 0,
         max_size: UNLIMITED,
         peer_death: PeerDeath::THREADS,
+        patterns: PATTERNS,
         meeting: Meeting::Never,
         sources: &["std::sync::mpsc"],
     };

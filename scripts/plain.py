@@ -2,11 +2,12 @@
 """Compares ipcost with the plainest programs that do the same, paired and interleaved.
 
 Needs: Linux, python3 (3.9 or newer, standard library only), gcc, two allowed CPUs for the cross-cpu rows, a release
-build of this repository (cargo build --release; $CARGO_TARGET_DIR is honoured), and for the rows of the Rust channels
-`cargo build --release --example plain_channels`. --calls needs strace.
+build of this repository (cargo build --release; $CARGO_TARGET_DIR is honoured), for the rows of the Rust channels
+`cargo build --release --example plain_channels`, and for those of the frameworks, which are listed only then,
+`cargo build --release --features frameworks --bins --example plain_frameworks`. --calls needs strace.
 
 What happens: for each comparison and launch both sides are started afresh and stay alive together, ipcost as
-`ipc-MECHANISM cell --serve`, the plain one from scripts/plain/*.c or examples/plain_channels.rs. Short windows then
+`ipc-MECHANISM cell --serve`, the plain one from scripts/plain/*.c or examples/plain_*.rs. Short windows then
 alternate A,B,B,A; only one side works at a time and the other one sleeps, which is checked. A pair of neighbouring
 windows gives one ratio of times per message, a launch the median of its pairs, and the table the median of the
 launches with an order-statistic interval over them (with six launches: smallest to largest, which covers the median with
@@ -31,7 +32,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent / "plain"))
 import figures  # noqa: E402
-from rows import CHANNELS, PLAIN, ROOT, SPOILED, comparisons  # noqa: E402
+from rows import CHANNELS, IN_RUST, PLAIN, ROOT, SPOILED, comparisons  # noqa: E402
 from sides import Broken, Impossible, calls, launch  # noqa: E402
 
 COMPILE = ["gcc", "-std=c11", "-O3", "-Wall", "-Wextra", "-pthread"]
@@ -73,9 +74,9 @@ def check_twins(cpus, mechanisms):
     listed = subprocess.run([str(PLAIN), "list"], capture_output=True, text=True, check=True).stdout.splitlines()
     good = 0
     programs = [(PLAIN, SPOILED, tuple(line.split())) for line in listed]
-    if CHANNELS.exists():
-        channels = {(r.mechanism, r.workload, r.wait, "thread") for r in comparisons(cpus) if r.b.binary == CHANNELS}
-        programs += [(CHANNELS, CHANNELS, what) for what in sorted(channels)]
+    for rust in filter(Path.exists, IN_RUST.values()):
+        named = {(r.mechanism, r.workload, r.wait, "thread") for r in comparisons(cpus) if r.b.binary == rust}
+        programs += [(rust, rust, what) for what in sorted(named)]
     for binary, spoiled, what in programs:
         if mechanisms and what[0] not in mechanisms:
             continue
@@ -177,7 +178,7 @@ def arguments():
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--list", action="store_true", help="name the comparisons and measure nothing")
     other.add_argument("--calls", action="store_true", help="system calls per message of both sides, under strace")
-    other.add_argument("--check", action="store_true", help="check the plain C programs: they carry, and find damage")
+    other.add_argument("--check", action="store_true", help="check the plain programs: they carry, and find damage")
     return parser.parse_args()
 
 

@@ -22,7 +22,7 @@ use crate::session::{Alone, Books, Leader, Measured, OpenLoop, Windows, Witness,
 use crate::shm::ledger::Ledger;
 use crate::shm::stamps::{self, Stamps};
 use crate::sys::{clock, cpu, map};
-use crate::transport::list::Erased;
+use crate::transport::list::{Erased, without};
 use crate::transport::{Bound, Config, Family, MEMORY_NOTE, Runner, ShmRing, Spec, Tcp, Transport};
 use crate::workload::pattern::fairness;
 use serde::{Deserialize, Serialize};
@@ -429,6 +429,9 @@ pub fn admit(plan: &Plan, spec: &Spec, bound: &Bound) -> Result<Option<Vec<usize
         };
     }
     admit_several(plan)?;
+    if plan.workload.has_peers() && !spec.patterns.contains(&plan.workload) {
+        return Err(without(spec, plan.workload));
+    }
     if !spec.parties.contains(&plan.parties) {
         let choice = words(spec.parties.iter().map(|p| p.word()).collect());
         return no(format!("{} does not connect parties of kind {}", spec.name, plan.parties), format!("use {choice}"));
@@ -499,7 +502,7 @@ fn admit_several(plan: &Plan) -> Result<()> {
         return no("--messages are whole batches", "choose a multiple of --batch");
     }
     if peers.is_some() != plan.workload.has_peers() {
-        return no("fan-in, fan-out and pairs have peers and nothing else has", "use --peers with them");
+        return no("fan-in, fan-out, pairs and broadcast have peers and nothing else has", "use --peers with them");
     }
     if plan.workload.has_peers() {
         admit_peers(plan)?;
@@ -754,11 +757,14 @@ fn enter(outcome: &mut Outcome, plan: &Plan, numbers: Numbers, timer: clock::Tim
         outcome.placement.migrations.clear();
     }
     // The receiver's check is the one that counts; in a ping-pong the leader's replies must agree with it.
+    // A message of a broadcast is verified once every consumer has done it.
     let checks = books.iter().filter(|b| b.verified > 0).map(|b| (b.verified, b.bytes));
-    let verified = if plan.workload.has_peers() {
-        checks.reduce(|all, one| (all.0.saturating_add(one.0), all.1.saturating_add(one.1)))
-    } else {
-        checks.min()
+    let verified = match plan.workload {
+        Workload::Broadcast => books[1..].iter().map(|b| (b.verified, b.bytes)).min(),
+        workload if workload.has_peers() => {
+            checks.reduce(|all, one| (all.0.saturating_add(one.0), all.1.saturating_add(one.1)))
+        }
+        _ => checks.min(),
     };
     outcome.verified = verified.map(|(messages, bytes)| Verified { messages, bytes });
     // Little's law: with one request under way, a round trip lasts as long as the time between two of them.

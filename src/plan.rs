@@ -96,6 +96,8 @@ words! {
         FanOut = "fan-out",
         /// Several producers, each with a consumer of its own, all at once.
         Pairs = "pairs",
+        /// One producer, several consumers that all get every message.
+        Broadcast = "broadcast",
     }
 }
 
@@ -107,7 +109,7 @@ impl Workload {
 
     /// Whether more than two parties have a part in it: a hub and its peers.
     pub fn has_peers(self) -> bool {
-        matches!(self, Workload::FanIn | Workload::FanOut | Workload::Pairs)
+        matches!(self, Workload::FanIn | Workload::FanOut | Workload::Pairs | Workload::Broadcast)
     }
 }
 

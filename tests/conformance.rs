@@ -37,6 +37,7 @@ macro_rules! transports {
                 wrong_lengths_are_invalid_input_and_harm_nothing: wrong_lengths,
                 names_do_not_escape_from_the_constructor: names,
                 parties_that_share_an_object_get_every_message_once: shared,
+                every_receiver_of_a_broadcast_gets_every_message: broadcast,
             }
         })+
         fn covered() -> Vec<&'static str> {

@@ -62,6 +62,7 @@ fn section(spec: &Spec) -> String {
         ("family", family(spec.family).into()),
         ("parties", words(spec.parties.iter().map(|parties| parties.word()).collect())),
         ("waits", words(spec.waits.iter().map(|wait| wait.word()).collect())),
+        ("patterns", patterns(spec)),
         ("copies of a byte", spec.copies.to_string()),
         ("largest message", largest(spec.max_size)),
         ("when the peer dies", spec.peer_death.text.into()),
@@ -71,6 +72,11 @@ fn section(spec: &Spec) -> String {
     ];
     let rows: String = facts.map(|(what, fact)| format!("| {what} | {} |\n", fact.replace('|', "\\|"))).concat();
     format!("\n## {}\n\n| | |\n|---|---|\n{rows}\n{}", spec.name, prose(spec.name))
+}
+
+fn patterns(spec: &Spec) -> String {
+    let words: Vec<_> = spec.patterns.iter().map(|pattern| pattern.word()).collect();
+    if words.is_empty() { "none".into() } else { words.join(", ") }
 }
 
 fn family(family: Family) -> &'static str {

@@ -7,7 +7,7 @@
  *     MECHANISM  what `plain list` names; a name that ipcost has too makes the same calls with the same capacities
  *     WORKLOAD   ping-pong (a message each way, one at a time) or stream (one direction)
  *     SIZE       bytes per message
- *     WAIT       block, spin or yield
+ *     WAIT       block, spin, yield, poll or epoll
  *     PARTIES    process or thread
  *     CPU_A      where the leader (producer) is pinned
  *     CPU_B      where the follower (consumer), a forked child or a second thread, is pinned
@@ -40,7 +40,8 @@ void (*clean_up)(void);
 static const Mechanism *const FAMILIES[] = {
     PIPES, SOCKETS, QUEUES, RINGS, MAILBOXES, BOUNDED, BUFFERS, FILES, FETCHED, URINGS,
 };
-static const char *const WAIT_NAMES[WAITS] = {[BLOCK] = "block", [SPIN] = "spin", [YIELD] = "yield"};
+static const char *const WAIT_NAMES[WAITS] = {[BLOCK] = "block", [SPIN] = "spin", [YIELD] = "yield",
+                                              [POLL] = "poll",   [EPOLL] = "epoll"};
 
 _Noreturn void die(const char *what)
 {
@@ -267,7 +268,7 @@ static void end_follower(void)
 
 static void usage(void)
 {
-    fputs("usage: plain MECHANISM ping-pong|stream SIZE block|spin|yield process|thread CPU_A CPU_B\n"
+    fputs("usage: plain MECHANISM ping-pong|stream SIZE block|spin|yield|poll|epoll process|thread CPU_A CPU_B\n"
           "       plain list\n",
           stderr);
     exit(2);

@@ -8,41 +8,19 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
-PRIVATE int tx, rx;
-PRIVATE unsigned char *out, *in;
+INLINE ssize_t put(int fd, const void *from, size_t len)
+{
+    return write(fd, from, len);
+}
+
+INLINE ssize_t get(int fd, void *to, size_t len)
+{
+    return read(fd, to, len);
+}
+
+#include "bytes.h"
 
 static int pipes[2][2]; /* by direction: reading end, writing end */
-
-/* The bytes that a call moved, or 0 if it is to be made again. */
-INLINE size_t moved(ssize_t result, int how, const char *call)
-{
-    if (result > 0)
-        return (size_t)result;
-    if (result == 0)
-        errno = 0, die("the peer left");
-    if (errno == EAGAIN)
-        pause_as(how);
-    else if (errno != EINTR)
-        die(call);
-    return 0;
-}
-
-INLINE void bytes_send(int way, uint64_t seq, int how)
-{
-    fill(way, seq, out);
-    for (size_t sent = 0; sent < size;)
-        sent += moved(write(tx, out + sent, size - sent), how, "write");
-}
-
-INLINE void bytes_recv(int way, uint64_t seq, int how)
-{
-    for (size_t filled = 0; filled < size;)
-        filled += moved(read(rx, in + filled, size - filled), how, "read");
-    check(way, seq, in);
-}
-
-LOOPS(bytes, BLOCK)
-LOOPS(bytes, SPIN)
 
 /* ---- Making them. ------------------------------------------------------------------------------------------------ */
 
@@ -104,15 +82,7 @@ static void ends_take(int is_follower)
         close(pipes[is_follower ? OUT : BACK][1]);
         close(pipes[is_follower ? BACK : OUT][0]);
     }
-    set_waiting(tx);
-    set_waiting(rx);
-}
-
-static void bytes_take(int is_follower)
-{
-    ends_take(is_follower);
-    out = heap_memory(size);
-    in = heap_memory(size);
+    bytes_prepare();
 }
 
 /* ---- vmsplice: pages of a ring of buffers, so long that the pipe cannot refer to the one that is written next. --- */
@@ -151,7 +121,6 @@ static void vmsplice_take(int is_follower)
         die("mmap");
     (void)madvise(ring, len, MADV_NOHUGEPAGE);
     touch_pages(ring, len);
-    in = heap_memory(size);
 }
 
 static void splice_take(int is_follower)
@@ -197,8 +166,8 @@ LOOPS(splice, BLOCK)
 LOOPS(splice, SPIN)
 
 const Mechanism PIPES[] = {
-    {"pipe", pipe_make, bytes_take, {&bytes_BLOCK, &bytes_SPIN, NULL}, PROCESSES | THREADS},
-    {"fifo", fifo_make, bytes_take, {&bytes_BLOCK, &bytes_SPIN, NULL}, PROCESSES | THREADS},
+    {"pipe", pipe_make, ends_take, {&bytes_BLOCK, &bytes_SPIN, READINESS}, PROCESSES | THREADS},
+    {"fifo", fifo_make, ends_take, {&bytes_BLOCK, &bytes_SPIN, READINESS}, PROCESSES | THREADS},
     {"vmsplice", vmsplice_make, vmsplice_take, {&vmsplice_BLOCK, &vmsplice_SPIN, NULL}, PROCESSES | THREADS},
     {"vmsplice-splice", vmsplice_make, splice_take, {&splice_BLOCK, &splice_SPIN, NULL}, PROCESSES | THREADS},
     {0},

@@ -19,7 +19,7 @@
 /* Direction of a message. */
 enum { OUT = 0, BACK = 1 };
 /* How a party waits, as on the command line. */
-enum { BLOCK, SPIN, YIELD, WAITS };
+enum { BLOCK, SPIN, YIELD, POLL, EPOLL, WAITS };
 /* Which kinds of parties a mechanism connects. */
 enum { PROCESSES = 1, THREADS = 2 };
 
@@ -29,7 +29,7 @@ enum { PROCESSES = 1, THREADS = 2 };
 #define INLINE static inline __attribute__((always_inline))
 
 extern size_t size;  /* bytes of a message */
-extern int wait_how; /* BLOCK, SPIN or YIELD */
+extern int wait_how; /* BLOCK, SPIN, YIELD, POLL or EPOLL */
 extern int threads;  /* the parties are threads */
 extern int streams;  /* the workload is stream */
 

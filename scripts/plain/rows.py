@@ -10,6 +10,8 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 PLAIN = TARGET / "plain" / "plain"
 SPOILED = TARGET / "plain" / "spoiled"
 CHANNELS = TARGET / "release" / "examples" / "plain_channels"
+# Heavy to build: its rows are there where somebody has built it.
+FRAMEWORKS = TARGET / "release" / "examples" / "plain_frameworks"
 
 BOTH = ("same-cpu", "cross-cpu")
 CROSS = ("cross-cpu",)
@@ -26,6 +28,8 @@ LINES = [
     Line("pipe", sizes=(64, 4096, 65536)),
     Line("fifo"),
     Line("unix-stream", sizes=(64, 4096, 65536)),
+    Line("pipe", sizes=(64,), waits=("poll", "epoll")),
+    Line("unix-stream", sizes=(64,), waits=("poll", "epoll")),
     Line("local-socket", "unix-stream"),
     Line("unix-seqpacket"),
     Line("unix-dgram"),
@@ -61,7 +65,14 @@ LINES = [
     Line("crossbeam", "channels", waits=("spin",), parties="thread"),
     Line("flume", "channels", waits=("block", "spin"), parties="thread"),
     Line("rtrb", "channels", waits=("yield", "spin"), parties="thread"),
+    Line("iceoryx2", "frameworks", waits=("block", "spin"), parties="thread"),
+    Line("ipc-channel", "frameworks", parties="thread"),
+    Line("tokio-unix", "frameworks", parties="thread"),
+    Line("zeromq", "frameworks", parties="thread"),
+    Line("zeromq-tcp", "frameworks", parties="thread"),
 ]
+# The programs in Rust, by the twin that a line names.
+IN_RUST = {"channels": CHANNELS, "frameworks": FRAMEWORKS}
 # Rows whose other side does not do the same calls for the same task: they are shown and not judged.
 UNJUDGED = ("line",)
 
@@ -75,7 +86,7 @@ class Ipcost:
         self.label = f"ipcost {mechanism}"
         self.binary = TARGET / "release" / f"ipc-{mechanism}"
         self.command = [str(self.binary), "cell", "--serve"]
-        self.hint = "run `cargo build --release` first"
+        self.hint = "run `cargo build --release` first (`--features frameworks` for a framework)"
         self.plan = {
             "mechanism": mechanism,
             "workload": workload,
@@ -97,7 +108,7 @@ class Plain:
         self.label = f"plain {mech}"
         pair = [cpus[-1], cpus[-1]] if placement == "same-cpu" else cpus[:2]
         self.binary = binary
-        self.hint = "run `cargo build --release --example plain_channels` first"
+        self.hint = f"run `cargo build --release --example {binary.name}` first"
         self.command = [str(binary), mech, workload, str(size), wait, parties, *map(str, pair)]
 
 
@@ -108,8 +119,8 @@ def rows_of(line, cpus):
                 for placement in CROSS if wait == "spin" else line.placements:
                     what = (workload, size, wait, placement, line.parties)
                     binary, twin = PLAIN, line.twin or line.mechanism
-                    if twin == "channels":
-                        binary, twin = CHANNELS, line.mechanism
+                    if twin in IN_RUST:
+                        binary, twin = IN_RUST[twin], line.mechanism
                     beside = "" if twin in (line.mechanism, "unix-stream") else f" / {twin}"
                     yield Row(
                         f"{line.mechanism} {workload} {size} B {wait} {placement}{beside}",
@@ -121,7 +132,8 @@ def rows_of(line, cpus):
 
 def comparisons(cpus):
     """Every row, and one of ipcost against itself."""
-    rows = [row for line in LINES for row in rows_of(line, cpus)]
+    lines = [line for line in LINES if line.twin != "frameworks" or FRAMEWORKS.exists()]
+    rows = [row for line in lines for row in rows_of(line, cpus)]
     what = ("stream", 64, "spin", "cross-cpu")
     rows.append(Row(
         "heap-ring between threads / shm-ring between processes, stream 64 B spin cross-cpu", "heap-ring", *what, False,

@@ -7,41 +7,19 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-PRIVATE int tx, rx;
-PRIVATE unsigned char *out, *in;
+INLINE ssize_t put(int fd, const void *from, size_t len)
+{
+    return send(fd, from, len, MSG_NOSIGNAL);
+}
+
+INLINE ssize_t get(int fd, void *to, size_t len)
+{
+    return recv(fd, to, len, 0);
+}
+
+#include "bytes.h"
 
 static int pair[2]; /* one connection for both directions: leader's end, follower's end */
-
-/* The bytes that a call moved, or 0 if it is to be made again. */
-INLINE size_t moved(ssize_t result, int how, const char *call)
-{
-    if (result > 0)
-        return (size_t)result;
-    if (result == 0)
-        errno = 0, die("the peer left");
-    if (errno == EAGAIN)
-        pause_as(how);
-    else if (errno != EINTR)
-        die(call);
-    return 0;
-}
-
-INLINE void socket_send(int way, uint64_t seq, int how)
-{
-    fill(way, seq, out);
-    for (size_t sent = 0; sent < size;)
-        sent += moved(send(tx, out + sent, size - sent, MSG_NOSIGNAL), how, "send");
-}
-
-INLINE void socket_recv(int way, uint64_t seq, int how)
-{
-    for (size_t filled = 0; filled < size;)
-        filled += moved(recv(rx, in + filled, size - filled, 0), how, "recv");
-    check(way, seq, in);
-}
-
-LOOPS(socket, BLOCK)
-LOOPS(socket, SPIN)
 
 static int buffer(int fd, int which)
 {
@@ -98,9 +76,7 @@ static void socket_take(int is_follower)
     tx = rx = pair[is_follower];
     if (!threads)
         close(pair[!is_follower]);
-    set_waiting(tx);
-    out = heap_memory(size);
-    in = heap_memory(size);
+    bytes_prepare();
 }
 
 /* ---- tcp. -------------------------------------------------------------------------------------------------------- */
@@ -191,11 +167,8 @@ static void udp_take(int is_follower)
 {
     tx = here[is_follower ? BACK : OUT];
     rx = there[is_follower ? OUT : BACK];
-    set_waiting(tx);
-    set_waiting(rx);
     left = window;
-    out = heap_memory(size);
-    in = heap_memory(size);
+    bytes_prepare();
 }
 
 INLINE void udp_send(int way, uint64_t seq, int how)
@@ -229,10 +202,10 @@ LOOPS(udp, BLOCK)
 LOOPS(udp, SPIN)
 
 const Mechanism SOCKETS[] = {
-    {"unix-stream", stream_make, socket_take, {&socket_BLOCK, &socket_SPIN, NULL}, PROCESSES | THREADS},
-    {"unix-seqpacket", seqpacket_make, socket_take, {&socket_BLOCK, &socket_SPIN, NULL}, PROCESSES | THREADS},
-    {"unix-dgram", dgram_make, socket_take, {&socket_BLOCK, &socket_SPIN, NULL}, PROCESSES | THREADS},
-    {"tcp", tcp_make, socket_take, {&socket_BLOCK, &socket_SPIN, NULL}, PROCESSES | THREADS},
+    {"unix-stream", stream_make, socket_take, {&bytes_BLOCK, &bytes_SPIN, READINESS}, PROCESSES | THREADS},
+    {"unix-seqpacket", seqpacket_make, socket_take, {&bytes_BLOCK, &bytes_SPIN, READINESS}, PROCESSES | THREADS},
+    {"unix-dgram", dgram_make, socket_take, {&bytes_BLOCK, &bytes_SPIN, READINESS}, PROCESSES | THREADS},
+    {"tcp", tcp_make, socket_take, {&bytes_BLOCK, &bytes_SPIN, READINESS}, PROCESSES | THREADS},
     {"udp", udp_make, udp_take, {&udp_BLOCK, &udp_SPIN, NULL}, PROCESSES | THREADS},
     {0},
 };

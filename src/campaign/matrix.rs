@@ -155,7 +155,15 @@ impl Request {
 
     fn runners(&self) -> Result<Vec<&'static dyn Runner>> {
         if self.mechanisms.is_empty() {
-            return USUAL_MECHANISMS.iter().map(|name| find(name)).collect();
+            let mut runners = USUAL_MECHANISMS.iter().map(|name| find(name)).collect::<Result<Vec<_>>>()?;
+            // What none of the usual ones can do is done by those that can.
+            for pattern in self.workloads.iter().filter(|workload| workload.has_peers()) {
+                let has = |runner: &&&dyn Runner| runner.spec().patterns.contains(pattern);
+                if !runners.iter().any(|runner| has(&runner)) {
+                    runners.extend(ALL.iter().filter(has));
+                }
+            }
+            return Ok(runners);
         }
         if self.named("all") {
             return Ok(ALL.to_vec());
@@ -218,7 +226,8 @@ impl Request {
         let open = workload == Workload::OfferedLoad;
         let several = self.several.of(workload);
         let one_party_can = !open && several.outstanding.is_none() && several.peers.is_none();
-        if solo && !one_party_can && !self.named(spec.name) {
+        let lacks = workload.has_peers() && !spec.patterns.contains(&workload);
+        if (lacks || solo && !one_party_can) && !self.named(spec.name) {
             return vec![];
         }
         let wanted: Vec<Parties> = if solo {

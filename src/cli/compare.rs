@@ -72,7 +72,7 @@ pub struct Compare {
     /// Mechanisms, or all
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     mechanism: Vec<String>,
-    /// ping-pong, stream, offered-load, fan-in, fan-out, pairs
+    /// ping-pong, stream, offered-load, fan-in, fan-out, pairs, broadcast
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     workload: Vec<Workload>,
     #[command(flatten)]
@@ -337,7 +337,7 @@ fn several(args: &Compare) -> Result<Several> {
     let patterns = args.workload.iter().any(|workload| workload.has_peers());
     if args.peers.peers.is_some() && !patterns {
         let what = "--peers are those of a hub";
-        return Err(Error::usage(what).hint("add --workload fan-in, fan-out or pairs"));
+        return Err(Error::usage(what).hint("add --workload fan-in, fan-out, pairs or broadcast"));
     }
     let peers = patterns.then_some(args.peers.peers.unwrap_or(PEERS));
     let several = Several { outstanding: args.window.several(), batch: args.batch.several(), peers };

@@ -17,7 +17,7 @@ use crate::faults::record::FAULTS_FILE;
 use crate::report::rows::Which;
 use crate::report::{self, Report, table};
 use crate::sys::process::HeldSignals;
-use crate::transport::{ALL, ALL_WAITS, Bound, Meeting, Spec, left_out};
+use crate::transport::{ALL, ALL_WAITS, Bound, Meeting, PATTERNS, Spec, left_out};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -212,6 +212,10 @@ fn list_table(listed: &[Listed]) -> String {
             let waits: Vec<_> = spec.waits.iter().map(|wait| wait.word()).collect();
             say(format!("waits: {}", waits.join(", ")));
         }
+        if spec.patterns != PATTERNS && !spec.patterns.is_empty() {
+            let patterns: Vec<_> = spec.patterns.iter().map(|pattern| pattern.word()).collect();
+            say(format!("patterns: {}", patterns.join(", ")));
+        }
         say(format!("peer death: {}", spec.peer_death.text));
         if let Some(setting) = &bound.set_by {
             say(format!("at most {} bytes a message here: {setting}", bound.size));
@@ -225,6 +229,7 @@ fn list_table(listed: &[Listed]) -> String {
     }
     text.push_str("\nEach is a program of its own: ipc-<name> --help.\n");
     text.push_str("The waits are block, hybrid, yield and spin where nothing else is said.\n");
+    text.push_str("The patterns are fan-in, fan-out and pairs where nothing else is said; the controls have none.\n");
     text
 }
 

@@ -34,6 +34,8 @@ enum Command {
     FanIn(Peered),
     /// Measure the throughput of one producer whose messages several consumers share, and how fair it is to them
     FanOut(Peered),
+    /// Measure the throughput of one producer each of whose messages goes to every one of several consumers
+    Broadcast(Peered),
     /// Measure the throughput of independent producers and consumers, all at once, and how fair the machine is to them
     Pairs(Peered),
     /// Measure latency under load: one direction, each message at its own time whether or not the last one is through
@@ -179,6 +181,11 @@ pub fn mechanism(name: &str) -> ExitCode {
             })
         });
     }
+    // What the mechanism does not have is refused with a reason, and not offered.
+    let lacks = |workload: &&Workload| workload.has_peers() && !spec.patterns.contains(workload);
+    let hide =
+        |command: clap::Command, workload: &Workload| command.mut_subcommand(workload.word(), |it| it.hide(true));
+    let command = Workload::ALL.iter().filter(lacks).fold(command, hide);
     let cli = match Cli::from_arg_matches(&command.get_matches()) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
@@ -194,6 +201,7 @@ pub fn mechanism(name: &str) -> ExitCode {
         }
         Command::FanIn(args) => args.run(runner, Workload::FanIn),
         Command::FanOut(args) => args.run(runner, Workload::FanOut),
+        Command::Broadcast(args) => args.run(runner, Workload::Broadcast),
         Command::Pairs(args) => args.run(runner, Workload::Pairs),
         Command::OfferedLoad(args) => measure(runner, args.plan(spec), args.measured.format),
         Command::Producer(args) => produce(runner, &args),
@@ -214,9 +222,10 @@ fn after_help(spec: &Spec) -> String {
         (_, None) => "none: it connects threads of one process, or was made for one launch".into(),
     };
     format!(
-        "Parties: {}\nWaits: {}\nCopies per message: {}\nPeer death: {}\nTwo terminals: {meeting}\nSources: {}",
+        "Parties: {}\nWaits: {}\nPatterns: {}\nCopies per message: {}\nPeer death: {}\nTwo terminals: {meeting}\nSources: {}",
         words(spec.parties.iter().map(|p| p.word()).collect()),
         words(spec.waits.iter().map(|w| w.word()).collect()),
+        if spec.patterns.is_empty() { "none".into() } else { words(spec.patterns.iter().map(|p| p.word()).collect()) },
         spec.copies,
         spec.peer_death.text,
         if spec.sources.is_empty() { "none".into() } else { spec.sources.join(", ") },

@@ -99,7 +99,7 @@ impl BatchOption {
 /// The peers of a hub.
 #[derive(Debug, Args)]
 pub struct PeersOption {
-    /// Producers of a fan-in, consumers of a fan-out, or pairs [default: 4]
+    /// Producers of a fan-in, consumers of a fan-out or broadcast, or pairs [default: 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_PEERS)))]
     pub peers: Option<u32>,
 }

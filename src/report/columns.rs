@@ -109,9 +109,10 @@ pub fn place_of_fact(key: &str) -> Option<usize> {
 
 const PING_PONG: Shown = Shown::In(&[Workload::PingPong]);
 const STREAM: Shown = Shown::In(&[Workload::Stream]);
-const STREAMS: Shown = Shown::In(&[Workload::Stream, Workload::FanIn, Workload::FanOut, Workload::Pairs]);
+const STREAMS: Shown =
+    Shown::In(&[Workload::Stream, Workload::FanIn, Workload::FanOut, Workload::Pairs, Workload::Broadcast]);
 const SHARED: Shown = Shown::In(&[Workload::FanIn, Workload::FanOut]);
-const PEERS: Shown = Shown::In(&[Workload::FanIn, Workload::FanOut, Workload::Pairs]);
+const PEERS: Shown = Shown::In(&[Workload::FanIn, Workload::FanOut, Workload::Pairs, Workload::Broadcast]);
 const OFFERED: Shown = Shown::In(&[Workload::OfferedLoad]);
 
 macro_rules! columns {
@@ -125,7 +126,7 @@ macro_rules! columns {
 
 columns! {
     "workload", "workload", None, Shown::Csv,
-        "ping-pong (a message each way), stream (one direction), offered-load (one direction, on schedule), fan-in, fan-out or pairs",
+        "ping-pong (a message each way), stream (one direction), offered-load (one direction, on schedule), fan-in, fan-out, pairs or broadcast",
         Row |r| r.class.workload.to_string().into();
     "size", "size", Bytes, Shown::Csv, "bytes per message", Row |r| Value::Count(r.class.size as u64);
     "offered", "offered", None, Shown::Csv, "messages per second and rhythm of an offered load",
@@ -134,7 +135,7 @@ columns! {
         Row |r| r.class.several.outstanding.map_or(Value::Absent, |n| Value::Count(n.into()));
     "batch", "batch", None, Shown::Csv, "messages of a stream that travel as one; absent where it is one",
         Row |r| r.class.several.batch.map_or(Value::Absent, |n| Value::Count(n.into()));
-    "peers", "peers", None, Shown::Csv, "producers of a fan-in, consumers of a fan-out, or pairs",
+    "peers", "peers", None, Shown::Csv, "producers of a fan-in, consumers of a fan-out or broadcast, or pairs",
         Row |r| r.class.several.peers.map_or(Value::Absent, |n| Value::Count(n.into()));
     "wait", "wait", None, Shown::Csv, "how both parties wait for each other", Row |r| r.class.wait.to_string().into();
     "placement", "placement", None, Shown::Csv, "CPUs of the parties", Row |r| r.class.placement.to_string().into();
@@ -186,7 +187,7 @@ columns! {
         "shared: one object that all parties use; in-turn: a channel for each peer, which the hub serves in turn",
         Row |r| r.via.map_or(Value::Absent, |via| via.to_string().into());
     "fairness", "fairness", Ratio, PEERS,
-        "smallest share of the messages that a peer or pair carried, divided by the largest, median over launches; in-turn is 1 by construction",
+        "smallest share of the messages that a peer or pair carried, divided by the largest, median over launches; in-turn and broadcast are 1 by construction",
         Runs |o| o.fairness;
     "reached_share", "reached", Ratio, Shown::Csv, "1 if more launches reached the offered rate than did not, 0 if fewer, one half if as many",
         Runs |o| only_point(o).map(|p| f64::from(u8::from(p.reached)));
@@ -293,7 +294,7 @@ fn interval(row: &Row) -> Option<String> {
     let (low, high) = row.time?.interval?;
     Some(match row.class.workload {
         Workload::PingPong => range(&nanos(low), &nanos(high)),
-        Workload::Stream | Workload::FanIn | Workload::FanOut | Workload::Pairs => {
+        Workload::Stream | Workload::FanIn | Workload::FanOut | Workload::Pairs | Workload::Broadcast => {
             let rate = |ns: f64| bytes_per_s(row.class.size as f64 * 1e9 / ns);
             range(&rate(high), &rate(low))
         }

@@ -57,6 +57,7 @@ pub fn heading(class: &Class) -> String {
         Workload::OfferedLoad => "one direction, latency from the intended send time",
         Workload::FanIn => "several producers, until verified by the one consumer",
         Workload::FanOut => "one producer, until the last of several consumers has verified its share",
+        Workload::Broadcast => "one producer, until the last of several consumers has verified every message",
         Workload::Pairs => "independent producers and consumers, all together",
     };
     let touch = if class.touch == Touch::Header { ", HEADER ONLY touched" } else { "" };

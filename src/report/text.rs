@@ -1,7 +1,7 @@
 //! One run, or one consumer's account, in words for a terminal.
 
 use crate::cell::{CpuCost, Outcome, Status, Switches};
-use crate::plan::{Via, show_size};
+use crate::plan::{Via, Workload, show_size};
 use crate::role::Heard;
 use std::fmt::Write;
 
@@ -78,7 +78,15 @@ pub fn run(o: &Outcome) -> String {
         line("throughput", format!("{}   {}", bytes_per_s(rate.bytes_per_s), per_second(rate.messages_per_s)));
     }
     if let Some(fairness) = o.fairness {
-        line("fairness", format!("{}, shares {}{}", digits(fairness), listed(&o.shares), o.via.map_or("", how)));
+        line(
+            "fairness",
+            format!(
+                "{}, shares {}{}",
+                digits(fairness),
+                listed(&o.shares),
+                o.via.map_or("", |via| how(via, o.workload))
+            ),
+        );
     }
     if let Some(floor) = &o.floor
         && let Some(multiple) = floor.multiple
@@ -144,9 +152,10 @@ fn each<T: Copy>(parties: &[T], show: impl Fn(&T) -> String, sum: impl Fn(T, T) 
     }
 }
 
-/// What the shares of a fan-in or fan-out say.
-fn how(via: Via) -> &'static str {
+/// What the shares of a pattern with a hub say.
+fn how(via: Via, workload: Workload) -> &'static str {
     match via {
+        _ if workload == Workload::Broadcast => ": every consumer got every message",
         Via::Shared => " of one shared object",
         Via::InTurn => " of one channel each, served in turn: equal by construction",
     }

@@ -121,6 +121,8 @@ enum Taking {
     All,
     /// What it gets of the messages that all compete for.
     Share,
+    /// Every message of the window.
+    Every,
 }
 
 /// Receives.
@@ -136,6 +138,7 @@ impl<R: Receiver> Work for Receive<R> {
             Taking::Gather(nexts) => pattern::gather(&mut self.0, load, nexts, n).map(|()| None),
             Taking::All => pattern::receive_all(&mut self.0, load).map(Some),
             Taking::Share => pattern::receive_share(&mut self.0, load, n).map(Some),
+            Taking::Every => pattern::receive_every(&mut self.0, load, n).map(|()| None),
         }
     }
 }
@@ -163,6 +166,8 @@ pub enum Receiving {
     All,
     /// What it gets.
     Share,
+    /// What all get.
+    Every,
 }
 
 struct Typed<S, R> {
@@ -189,6 +194,7 @@ impl<S: Sender + 'static, R: Receiver + 'static> Ends for Typed<S, R> {
             Receiving::Gather(of) => Taking::Gather((0..of).map(first_of).collect()),
             Receiving::All => Taking::All,
             Receiving::Share => Taking::Share,
+            Receiving::Every => Taking::Every,
         };
         Some(Box::new(Receive(self.rxs.next()?, taking)))
     }
@@ -207,6 +213,7 @@ fn shape_of(workload: Workload, of: usize) -> Option<Shape> {
     match workload {
         Workload::FanIn => Some(Shape::FanIn(of)),
         Workload::FanOut => Some(Shape::FanOut(of)),
+        Workload::Broadcast => Some(Shape::Broadcast(of)),
         _ => None,
     }
 }
@@ -221,6 +228,7 @@ pub fn ends_of<T: Transport>(plan: &Plan, cfg: &Config) -> Result<Box<dyn Ends>>
     let shared = shape.map(|shape| T::shared(cfg, shape)).transpose()?.flatten();
     let (transport::Ends { txs, rxs }, via) = match shared {
         Some(ends) => (ends, Some(Via::Shared)),
+        None if plan.workload == Workload::Broadcast => return Err(transport::list::without(T::SPEC, plan.workload)),
         None => {
             let mut ends = transport::Ends { txs: Vec::with_capacity(of), rxs: Vec::with_capacity(of) };
             for _ in 0..of {
@@ -301,6 +309,13 @@ impl Cast {
                 let hub = part(ends.send(alone, of), 0, plan.plant)?;
                 for _ in 0..of {
                     peers.push(part(ends.receive(Receiving::Share), 0, None)?);
+                }
+                hub
+            }
+            (Some(Shape::Broadcast(_)), _) => {
+                let hub = part(ends.send(alone, 0), 0, plan.plant)?;
+                for _ in 0..of {
+                    peers.push(part(ends.receive(Receiving::Every), 0, None)?);
                 }
                 hub
             }

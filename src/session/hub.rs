@@ -193,7 +193,8 @@ impl<'a> Hub<'a> {
         let ends = self.of(Side::Receives, &books).map(|books| books.end_ns);
         let elapsed_ns = ends.max().unwrap_or(0).saturating_sub(starts.min().unwrap_or(0)).max(1);
         // Shares are those of the parties that compete, or are served: not of the hub.
-        let side = if self.plan.workload == Workload::FanOut { Side::Receives } else { Side::Sends };
+        let served = matches!(self.plan.workload, Workload::FanOut | Workload::Broadcast);
+        let side = if served { Side::Receives } else { Side::Sends };
         let shares = self.of(side, &books).map(|books| books.carried.count).collect();
         Ok(Measured { messages: n, elapsed_ns, books, shares })
     }
@@ -208,6 +209,12 @@ impl<'a> Hub<'a> {
     fn balance(&self, books: &[Books], first: u64, n: u64) -> Result<()> {
         let total = |side| self.of(side, books).fold(Sums::default(), |sum, books| sum.plus(books.carried));
         let (sent, received) = (total(Side::Sends), total(Side::Receives));
+        if self.plan.workload == Workload::Broadcast {
+            let counts: Vec<u64> = self.of(Side::Receives, books).map(|books| books.carried.count).collect();
+            let all = sent.count == n && counts.iter().all(|count| *count == n);
+            let what = || format!("of {n} messages {} were sent and {counts:?} received, not by each all", sent.count);
+            return if all { Ok(()) } else { Err(Error::invalid(what())) };
+        }
         if (sent.count, received.count) != (n, n) {
             let what = format!("of {n} messages {} were sent and {} received", sent.count, received.count);
             return Err(Error::invalid(what));
@@ -235,7 +242,7 @@ impl Side {
     fn of(workload: Workload, party: usize) -> Option<Self> {
         let sends = match (workload, party) {
             (Workload::FanIn, party) => party > 0,
-            (Workload::FanOut, party) => party == 0,
+            (Workload::FanOut | Workload::Broadcast, party) => party == 0,
             (_, 0) => return None,
             (_, party) => party % 2 == 1,
         };

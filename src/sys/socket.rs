@@ -6,11 +6,12 @@ use super::fd::{Ready, set_send_buffer, wait_ready};
 use nix::cmsg_space;
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recv, recvmsg, send,
-    sendmsg, setsockopt, shutdown, socketpair, sockopt,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, SockaddrIn, bind, recv,
+    recvmsg, send, sendmsg, setsockopt, shutdown, socket, socketpair, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::{SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -143,6 +144,34 @@ pub fn memory(fd: impl AsFd) -> io::Result<Memory> {
         return Err(io::Error::last_os_error());
     }
     Ok(Memory { received: words[RECEIVED] as usize, dropped: words[DROPPED] as usize })
+}
+
+/// Sends multicast datagrams out through the loopback device, and never beyond this machine; IP_MULTICAST_IF and
+/// IP_MULTICAST_TTL in ip(7).
+///
+/// # Errors
+/// What setsockopt(2) says; EADDRNOTAVAIL where there is no loopback device.
+pub fn multicast_over_loopback(fd: impl AsFd) -> io::Result<()> {
+    setsockopt(&fd, sockopt::IpMulticastTtl, &0)?;
+    setsockopt(&fd, sockopt::IpMulticastLoop, &true)?;
+    let device = libc::in_addr { s_addr: u32::from(std::net::Ipv4Addr::LOCALHOST).to_be() };
+    let (place, len) = (std::ptr::from_ref(&device).cast(), size_of_val(&device) as libc::socklen_t);
+    // SAFETY: the kernel reads `len` bytes from `place`, which are those of `device`.
+    let done = unsafe { libc::setsockopt(fd.as_fd().as_raw_fd(), libc::IPPROTO_IP, libc::IP_MULTICAST_IF, place, len) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A datagram socket at a multicast group and a port, where others may be too if they `share` it in the same way.
+///
+/// # Errors
+/// EADDRINUSE where the port is taken and not shared, and what socket(2) and bind(2) say.
+pub fn at_group(group: SocketAddrV4, share: bool) -> io::Result<UdpSocket> {
+    let fd = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &share)?;
+    bind(fd.as_raw_fd(), &SockaddrIn::from(group))?;
+    // Only from now on: a free port that was just chosen is not one that somebody else shares.
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    Ok(UdpSocket::from(fd))
 }
 
 /// Ends the receiving half of a socket: from now on it is always ready to be read, and has nothing.

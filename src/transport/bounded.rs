@@ -8,8 +8,8 @@
 use super::ring::{Backing, Memfd, Post, find_as, host_as, join, ring_shape};
 use super::scribble::{Damaged, Scene, erased};
 use super::{
-    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Sign, Spec, Transport, UNLIMITED,
-    buffer_for,
+    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Sign, Spec, Transport,
+    UNLIMITED, buffer_for,
 };
 use crate::error::{Error, Result};
 use crate::names::Name;
@@ -49,6 +49,7 @@ impl Guard for Semaphores {
         copies: 0,
         max_size: UNLIMITED,
         peer_death: PeerDeath::UNTOLD,
+        patterns: PATTERNS,
         meeting: Meeting::ShmName,
         sources: &["sem_overview(7)", "sem_init(3)", "sem_wait(3)", "sem_post(3)", "memfd_create(2)"],
     };
@@ -79,6 +80,7 @@ impl Guard for RobustMutex {
             lock: &[Sign::OwnerDead],
             ..PeerDeath::WATCHED
         },
+        patterns: PATTERNS,
         meeting: Meeting::ShmName,
         sources: &[
             "pthread_mutexattr_setrobust(3)",

@@ -7,7 +7,7 @@
 //! allocator, and one side frees what the other allocated); messages by value within the channel (the size would be
 //! part of the type).
 
-use super::{Config, Family, Meeting, PeerDeath, Receiver, Sender, Spec, Transport, UNLIMITED, buffer_for};
+use super::{Config, Family, Meeting, PATTERNS, PeerDeath, Receiver, Sender, Spec, Transport, UNLIMITED, buffer_for};
 use crate::error::{Error, Result};
 use crate::plan::{Parties, Wait, WaitKind};
 use std::io::{self, ErrorKind};
@@ -53,6 +53,7 @@ pub(super) const fn spec(
         copies: 0,
         max_size: UNLIMITED,
         peer_death: PeerDeath::THREADS,
+        patterns: PATTERNS,
         meeting: Meeting::Never,
         sources,
     }

@@ -8,6 +8,10 @@
 //!
 //! The controls (`null`, `copy`) have one party and one buffer: they are checked within one thread, message by message.
 
+mod broadcast;
+
+pub use broadcast::broadcast;
+
 use super::{Config, Ends, Receiver, Sender, Shape, SideOf, Spec, Transport};
 use crate::error::Kind;
 use crate::plan::{Parties, Plan, Touch, Wait, WaitKind};
@@ -34,7 +38,7 @@ pub const SIZES: &[usize] =
     &[1, 7, 8, 9, PAGE - 1, PAGE, PAGE + 1, 64 << 10, (256 << 10) - 1, 256 << 10, (256 << 10) + 1, 16 << 20];
 
 /// Every topic with its name, for [`check`] and for lists.
-pub fn topics<T: Transport>() -> [(&'static str, Topic); 11] {
+pub fn topics<T: Transport>() -> [(&'static str, Topic); 12] {
     [
         ("order", order::<T>),
         ("both ways", both_ways::<T>),
@@ -47,6 +51,7 @@ pub fn topics<T: Transport>() -> [(&'static str, Topic); 11] {
         ("wrong lengths", wrong_lengths::<T>),
         ("names", names::<T>),
         ("shared", shared::<T>),
+        ("broadcast", broadcast::<T>),
     ]
 }
 

@@ -29,6 +29,7 @@ impl Transport for Copy {
         copies: 1,
         max_size: UNLIMITED,
         peer_death: PeerDeath::NO_PEER,
+        patterns: &[],
         meeting: Meeting::Never,
         sources: &["memcpy(3)"],
     };

@@ -9,7 +9,7 @@
 
 use super::ring::{Backing, Memfd, Rx, Tx, ends};
 use super::scribble::{Damaged, Scene, erased};
-use super::{BOTH, Config, Family, Meeting, PeerDeath, Spec, Transport, UNLIMITED, buffer_for};
+use super::{BOTH, Config, Family, Meeting, PATTERNS, PeerDeath, Spec, Transport, UNLIMITED, buffer_for};
 use crate::error::{Context, Phase, Result};
 use crate::plan::WaitKind;
 use crate::shm::futex::Futex;
@@ -57,6 +57,7 @@ impl Transport for EventFd {
             ..PeerDeath::UNTOLD
         },
         // The descriptors would have to be passed over a socket, which is another mechanism.
+        patterns: PATTERNS,
         meeting: Meeting::Never,
         sources: &["eventfd(2)", "memfd_create(2)", "mmap(2)"],
     };

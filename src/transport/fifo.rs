@@ -8,7 +8,9 @@
 use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
 use super::pipe::{ends, enlarge};
 use super::ring::{await_peer, nobody};
-use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Spec, Transport, UNLIMITED};
+use super::{
+    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Spec, Transport, UNLIMITED,
+};
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{self, Thing};
 use crate::sys::fd::{Ready, make_fifo, open_fifo, set_nonblocking};
@@ -31,6 +33,7 @@ impl Transport for Fifo {
         copies: 2,
         max_size: UNLIMITED,
         peer_death: PeerDeath::STREAM,
+        patterns: PATTERNS,
         meeting: Meeting::Path,
         sources: &["mkfifo(3)", "fifo(7)", "pipe(7)", "F_SETPIPE_SZ in fcntl(2)"],
     };

@@ -9,8 +9,8 @@
 use super::ring::{await_peer, create_new, foreign, nobody, open_existing};
 use super::scribble::{Damaged, Scene, erased};
 use super::{
-    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec, Transport, UNLIMITED,
-    buffer_for,
+    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Spec, Transport,
+    UNLIMITED, buffer_for,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{self, Identity, Name, Seen, Thing};
@@ -268,6 +268,7 @@ impl Transport for FileRing {
             within_ms: 100,
             ..PeerDeath::WATCHED
         },
+        patterns: PATTERNS,
         meeting: Meeting::Path,
         sources: &["pread(2)", "pwrite(2)", "inotify(7)"],
     };

@@ -8,18 +8,23 @@
 //! Rejected: `loan_slice`, which zeroes the memory first; `BackpressureStrategy::RetryUntilDelivered`, see above; the
 //! service of one thread (`ipc`), whose ports cannot be made in one thread and used in another.
 //!
+//! A broadcast is the same with more subscribers: one payload, of which each gets the offset. No more samples than one queue
+//! has places, so none of the queues can be full, and a sample is free when the last subscriber has let go of it: the
+//! slowest one holds up the publisher.
+//!
 //! Ports belong to a process, so between processes each party makes its own in `attach`, under a name that the
 //! constructor chose; between threads the constructor makes both. The crate leaves its folder and a file in /dev/shm
 //! for the next program; here every pair has both for itself, and who leaves last removes them. Source: iceoryx2 0.9.
 
 use super::buffers::{depth, record};
 use super::{
-    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec, Transport, UNLIMITED,
+    ALL_WAITS, BOTH, Config, Ends, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Shape, Spec, Transport,
+    UNLIMITED, WITH_BROADCAST,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::Wait;
 use crate::shm::wait::NAP;
-use crate::sys::{process, sample::writable};
+use crate::sys::{net::from_folder, process, sample::writable};
 use ::iceoryx2::node::Node;
 use ::iceoryx2::port::LoanError;
 use ::iceoryx2::port::listener::Listener;
@@ -33,10 +38,12 @@ use ::iceoryx2::prelude::{
 use ::iceoryx2::prelude::{Path, SemanticString, ServiceName};
 use ::iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 use std::fmt::Debug;
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Where shared memory objects have their names.
@@ -56,6 +63,8 @@ struct Terms {
     patience: Duration,
     /// Whether each party makes its own port.
     apart: bool,
+    /// How many subscribe.
+    subscribers: usize,
 }
 
 /// Looks between two checks whether the peer still lives, while looking.
@@ -66,9 +75,9 @@ fn failed<T, E: Debug>(what: &str, result: std::result::Result<T, E>) -> io::Res
 }
 
 impl Terms {
-    fn of(cfg: &Config) -> Self {
+    fn of(cfg: &Config, subscribers: usize) -> io::Result<Self> {
         let Config { size, wait, patience, processes: apart, .. } = *cfg;
-        Self { world: World::new(), size, depth: depth(size), wait, patience, apart }
+        Ok(Self { world: World::new()?, size, depth: depth(size), wait, patience, apart, subscribers })
     }
 
     fn enter(&self) -> io::Result<Presence> {
@@ -84,10 +93,17 @@ impl Terms {
             .subscriber_max_buffer_size(self.depth)
             .subscriber_max_borrowed_samples(1)
             .max_publishers(1)
-            .max_subscribers(1)
+            .max_subscribers(self.subscribers)
+            .max_nodes(self.parties())
             .open_or_create();
         let service = failed("open a service", service)?;
-        Ok(Presence { service, node, met: !self.apart, world: self.world.clone() })
+        let (met, subscribers) = (!self.apart, self.subscribers);
+        Ok(Presence { service, node, met, subscribers, world: self.world.clone() })
+    }
+
+    /// How many have a node each, and whatever else each has one of.
+    fn parties(&self) -> usize {
+        self.subscribers + 1
     }
 
     /// The two ends of an event, where somebody may sleep.
@@ -101,7 +117,9 @@ impl Terms {
             return Ok(None);
         }
         let event = |of| {
-            let event = node.service_builder(&service_name(of)?).event().open_or_create();
+            let parties = self.parties();
+            let event = node.service_builder(&service_name(of)?).event();
+            let event = event.max_nodes(parties).max_notifiers(parties).max_listeners(parties).open_or_create();
             failed("open an event", event)
         };
         let notifier = failed("create a notifier", event(ring)?.notifier_builder().create())?;
@@ -137,34 +155,57 @@ fn service_name(name: &str) -> io::Result<ServiceName> {
     failed("use a name", ServiceName::new(name))
 }
 
-/// Where the crate keeps what it knows, for one pair of ends alone. Its paths have to fit a socket's address, which is
-/// why they do not follow `--dir`.
+/// Where the crate keeps what it knows, for these ends alone.
+///
+/// The paths of its sockets have to fit an address, of 107 bytes, and hold the folder, the prefix and a number of up to 39
+/// digits. Folder and prefix both say whose they are, which is too long: so the crate is given the folder as one that is
+/// open already ([`from_folder`]), under a number that all parties have because they inherit it.
 #[derive(Debug, Clone)]
 struct World {
-    root: PathBuf,
+    folder: Arc<Folder>,
     prefix: String,
 }
 
+/// A folder in /tmp, which is why it does not follow `--dir`.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    /// A short path to a place in it, for as long as it is open.
+    _open: File,
+    near: PathBuf,
+    maker: u32,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // One that nobody ever used is still empty; a fork has another copy of what is to be dropped.
+        if self.maker == std::process::id() {
+            let _ = std::fs::remove_dir(&self.path);
+        }
+    }
+}
+
 impl World {
-    fn new() -> Self {
+    fn new() -> io::Result<Self> {
         let name = crate::names::invent();
-        Self { root: format!("/tmp/{name}").into(), prefix: format!("{name}_") }
+        let path = PathBuf::from(format!("/tmp/{name}"));
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        let (open, near) = from_folder(&path.join("w"))?;
+        let folder = Arc::new(Folder { path, _open: open, near, maker: std::process::id() });
+        Ok(Self { folder, prefix: format!("{name}_") })
     }
 
     fn config(&self) -> io::Result<::iceoryx2::config::Config> {
-        // The crate leaves a folder that is there as it is.
-        match std::fs::DirBuilder::new().mode(0o700).create(&self.root) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
         let mut config = ::iceoryx2::config::Config::default();
         config.global.prefix = failed("use a prefix", FileName::new(self.prefix.as_bytes()))?;
-        config.global.set_root_path(&failed("use a path", Path::new(self.root.as_os_str().as_bytes()))?);
+        config.global.set_root_path(&failed("use a path", Path::new(self.folder.near.as_os_str().as_bytes()))?);
+        config.global.service.directory = failed("use a path", Path::new(b"s"))?;
+        config.global.service.event_connection_suffix = failed("use a suffix", FileName::new(b".e"))?;
         Ok(config)
     }
 
     fn remove(&self) {
-        let _ = std::fs::remove_dir_all(&self.root);
+        let _ = std::fs::remove_dir_all(&self.folder.path);
         for entry in std::fs::read_dir(SHM).into_iter().flatten().flatten() {
             if entry.file_name().as_bytes().starts_with(self.prefix.as_bytes()) {
                 let _ = std::fs::remove_file(entry.path());
@@ -187,53 +228,59 @@ fn ring(bells: &Bells) {
 struct Presence {
     service: PortFactory<Service, [u8], ()>,
     node: Node<Service>,
-    /// Whether the peer was seen: only then can it be gone.
+    /// Whether all peers were seen: only then can one be gone.
     met: bool,
+    subscribers: usize,
     world: World,
 }
 
 impl Presence {
-    /// The process of the peer's port, while there is one.
-    fn peer(&self, role: Role) -> Option<u32> {
-        let mut pid = None;
+    /// The processes of the ports on the other side, one for each port.
+    fn peers(&self, role: Role) -> Vec<u32> {
+        let mut pids = Vec::new();
         let mut note = |id: u32| {
-            pid = Some(id);
-            CallbackProgression::Stop
+            pids.push(id);
+            CallbackProgression::Continue
         };
         let ports = self.service.dynamic_config();
         match role {
             Role::Producer => ports.list_subscribers(|port| note(port.node_id.pid().value() as u32)),
             Role::Consumer => ports.list_publishers(|port| note(port.node_id.pid().value() as u32)),
         }
-        pid
+        pids
     }
 
-    /// Whether the peer left, or, if it is to be `sought`, died: a port that was killed stays listed, and only the
-    /// kernel knows.
+    /// Whether so many are all that there are to be on the other side.
+    fn all(&self, role: Role, peers: usize) -> bool {
+        peers >= if role == Role::Producer { self.subscribers } else { 1 }
+    }
+
+    /// Whether a peer left, or, if they are to be `sought`, died: a port that was killed stays listed, and only the kernel
+    /// knows.
     fn gone(&mut self, role: Role, sought: bool) -> bool {
-        match self.peer(role) {
-            Some(pid) => {
-                self.met = true;
-                sought && pid != std::process::id() && process::is_gone(pid)
-            }
-            None => self.met,
+        let pids = self.peers(role);
+        if !self.all(role, pids.len()) {
+            return self.met;
         }
+        self.met = true;
+        sought && pids.into_iter().any(is_dead)
     }
 
-    /// Takes leave. The own port is closed before the peer is looked for, so of two that leave at once one is the last.
-    fn leave(&mut self, role: Role, bells: &Bells) {
-        let last = self.peer(role).is_none() || self.gone(role, true);
+    /// Takes leave. The own port is closed before the others are looked for, so of those that leave at once one is the last.
+    fn leave(&self, bells: &Bells) {
+        let mut others = [Role::Producer, Role::Consumer].into_iter().flat_map(|side| self.peers(side));
+        let last = others.all(is_dead);
         ring(bells);
         if last {
             self.world.remove();
         }
     }
 
-    /// Waits for the peer's port. A poll, before anything is measured.
+    /// Waits for the ports of all peers. A poll, before anything is measured.
     fn meet(&mut self, role: Role, patience: Duration) -> io::Result<()> {
         let start = Instant::now();
         while !self.met {
-            self.met = self.peer(role).is_some();
+            self.met = self.all(role, self.peers(role).len());
             if start.elapsed() > patience {
                 return Err(ErrorKind::TimedOut.into());
             }
@@ -241,6 +288,11 @@ impl Presence {
         }
         Ok(())
     }
+}
+
+/// Whether a port's process has ended.
+fn is_dead(pid: u32) -> bool {
+    pid != std::process::id() && process::is_gone(pid)
 }
 
 /// Waits until `look` finds something; `None` when it never will.
@@ -263,8 +315,7 @@ fn wait_for<R>(
             return look();
         }
         let sleeps = match terms.wait {
-            // The last two are for descriptors, and this mechanism does not list them.
-            Wait::Block | Wait::Poll | Wait::Epoll => true,
+            Wait::Block => true,
             Wait::Hybrid(most) => looks >= most,
             // The mechanism does not honour the last two.
             Wait::Spin | Wait::Yield | Wait::Poll | Wait::Epoll => false,
@@ -299,14 +350,14 @@ struct Subscribing {
 impl Drop for Publishing {
     fn drop(&mut self) {
         self.publisher = None;
-        self.presence.leave(Role::Producer, &self.bells);
+        self.presence.leave(&self.bells);
     }
 }
 
 impl Drop for Subscribing {
     fn drop(&mut self) {
         self.subscriber = None;
-        self.presence.leave(Role::Consumer, &self.bells);
+        self.presence.leave(&self.bells);
     }
 }
 
@@ -317,6 +368,20 @@ pub struct Tx(Terms, Option<Publishing>);
 /// The receiving end.
 #[derive(Debug)]
 pub struct Rx(Terms, Option<Subscribing>);
+
+/// A publisher, and so many subscribers that all get what it publishes.
+fn publication(cfg: &Config, subscribers: usize) -> Result<(Tx, Vec<Rx>)> {
+    let terms = Terms::of(cfg, subscribers).context(Phase::Setup, "cannot make a folder in /tmp")?;
+    record(cfg, terms.depth);
+    let mut rxs: Vec<Rx> = (0..subscribers).map(|_| Rx(terms.clone(), None)).collect();
+    let mut tx = Tx(terms, None);
+    if !cfg.processes {
+        let all = tx.attach().and_then(|()| rxs.iter_mut().try_for_each(Receiver::attach));
+        let all = all.context(Phase::Setup, "cannot create the ports");
+        all.map_err(|error| error.hint(format!("/tmp and {SHM} have to be writable")))?;
+    }
+    Ok((tx, rxs))
+}
 
 impl Transport for Iceoryx2 {
     const SPEC: &'static Spec = &Spec {
@@ -334,6 +399,7 @@ impl Transport for Iceoryx2 {
             leaves: Some("names in /dev/shm and a folder in /tmp, when both are killed"),
             ..PeerDeath::WATCHED
         },
+        patterns: WITH_BROADCAST,
         meeting: Meeting::Never,
         sources: &["crate iceoryx2", "shm_overview(7)", "unix(7)"],
     };
@@ -345,14 +411,14 @@ impl Transport for Iceoryx2 {
     }
 
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
-        let terms = Terms::of(cfg);
-        record(cfg, terms.depth);
-        let (mut tx, mut rx) = (Tx(terms.clone(), None), Rx(terms, None));
-        if !cfg.processes {
-            let both = tx.attach().and_then(|()| rx.attach()).context(Phase::Setup, "cannot create the ports");
-            both.map_err(|error| error.hint(format!("/tmp and {SHM} have to be writable")))?;
-        }
-        Ok((tx, rx))
+        let (tx, mut rxs) = publication(cfg, 1)?;
+        Ok((tx, rxs.remove(0)))
+    }
+
+    fn shared(cfg: &Config, shape: Shape) -> Result<Option<Ends<Self>>> {
+        let Shape::Broadcast(of) = shape else { return Ok(None) };
+        let (tx, rxs) = publication(cfg, of)?;
+        Ok(Some(Ends { txs: vec![tx], rxs }))
     }
 
     fn meet(_: &Config, _: &str, _: Role) -> Result<Met<Self>> {
@@ -389,7 +455,7 @@ impl Sender for Tx {
             .ok_or(ErrorKind::BrokenPipe)?;
         let mut sample = writable(sample);
         fill(sample.payload_mut());
-        if failed("send", sample.send())? == 0 {
+        if failed("send", sample.send())? < terms.subscribers {
             return Err(ErrorKind::BrokenPipe.into());
         }
         ring(bells);

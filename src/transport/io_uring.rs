@@ -18,8 +18,8 @@
 use super::bytes::{hear_end, say_hello};
 use super::unix_stream::{accept_one, reach, size_buffers};
 use super::{
-    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport,
-    UNLIMITED,
+    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec,
+    Transport, UNLIMITED,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::{Wait, WaitKind};
@@ -194,6 +194,7 @@ const PLAIN: Spec = Spec {
         within_ms: 100,
         ..PeerDeath::STREAM
     },
+    patterns: PATTERNS,
     meeting: Meeting::Path,
     sources: &["io_uring(7)", "io_uring_enter(2)", "unix(7)", "crate io-uring"],
 };

@@ -5,7 +5,9 @@
 //! mechanism. Only `block`: `try_recv` exists, but a send has no such twin and sleeps when the socket is full.
 //! Source: ipc-channel 0.23, `platform::unix`; unix(7), SOCK_SEQPACKET.
 
-use super::{BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Sign, Spec, Transport, UNLIMITED};
+use super::{
+    BOTH, Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Sign, Spec, Transport, UNLIMITED,
+};
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::WaitKind;
 use ::ipc_channel::IpcError;
@@ -41,6 +43,7 @@ impl Transport for IpcChannel {
             consumer: &[Sign::EndOfFile],
             ..PeerDeath::SOCKET
         },
+        patterns: PATTERNS,
         meeting: Meeting::Never,
         sources: &["unix(7)", "crate ipc-channel, ipc::bytes_channel"],
     };

@@ -4,7 +4,7 @@ use super::dynamic::Pair;
 use super::{Bound, Config, Met, Role, Spec, Transport};
 use crate::cell::{self, Conductor, Outcome};
 use crate::error::{Error, Result};
-use crate::plan::{Parties, Plan};
+use crate::plan::{Parties, Plan, Workload};
 use crate::role::{self, Heard, Speech};
 use crate::session::cast::{self, Ends};
 use crate::workload::half::{Half, Whole};
@@ -199,6 +199,14 @@ pub const FRAMEWORKS: &[(&str, &str)] = &[
 pub fn left_out() -> impl Iterator<Item = (&'static str, &'static str)> {
     let listed = |name: &str| ALL.iter().any(|runner| runner.spec().name == name);
     FRAMEWORKS.iter().copied().filter(move |(name, _)| !listed(name))
+}
+
+/// What is said to whoever asks a mechanism for a pattern that it does not have.
+pub fn without(spec: &Spec, pattern: Workload) -> Error {
+    let have: Vec<_> = ALL.iter().map(|runner| runner.spec()).filter(|spec| spec.patterns.contains(&pattern)).collect();
+    let names: Vec<_> = have.iter().map(|spec| spec.name).collect();
+    Error::unsupported(format!("{} has no {pattern} of its own", spec.name))
+        .hint(format!("of this build these have: {}", names.join(", ")))
 }
 
 /// The mechanism of that name.

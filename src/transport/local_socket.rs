@@ -7,7 +7,8 @@
 use super::bytes::{ByteRx, ByteTx, say_hello};
 use super::unix_stream::{await_hello, reach_by, size_buffers};
 use super::{
-    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Side, SideOf, Spec, Transport, UNLIMITED,
+    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Side, SideOf, Spec, Transport,
+    UNLIMITED,
 };
 use crate::error::{Context, Phase, Result};
 use crate::names::{self, Thing};
@@ -94,6 +95,7 @@ impl Transport for LocalSocket {
         copies: 2,
         max_size: UNLIMITED,
         peer_death: PeerDeath::SOCKET,
+        patterns: PATTERNS,
         meeting: Meeting::Path,
         sources: &["unix(7)", "crate interprocess, local_socket"],
     };

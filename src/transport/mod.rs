@@ -8,7 +8,7 @@
 //! To add a mechanism, read `docs/ADDING_A_TRANSPORT.md`: one file here, one line in [`list`], one binary.
 
 use crate::error::Result;
-use crate::plan::{Pages, Parties, Plan, Wait, WaitKind};
+use crate::plan::{Pages, Parties, Plan, Wait, WaitKind, Workload};
 use std::io;
 use std::path::PathBuf;
 
@@ -49,12 +49,15 @@ pub mod tcp;
 #[cfg(feature = "tokio-unix")]
 pub mod tokio_unix;
 pub mod udp;
+mod udp_group;
 pub mod unix_dgram;
 pub mod unix_seqpacket;
 pub mod unix_stream;
 pub mod vmsplice;
 #[cfg(feature = "zeromq")]
 pub mod zeromq;
+#[cfg(feature = "zeromq")]
+mod zeromq_pub;
 
 pub use bounded::{ShmMutex, ShmSem};
 pub use copy::Copy;
@@ -170,6 +173,8 @@ pub struct Spec {
     /// What the survivor sees when its peer dies.
     #[serde(flatten)]
     pub peer_death: PeerDeath,
+    /// What it does between many parties; nothing where it has one party. What is not here is refused.
+    pub patterns: &'static [Workload],
     /// How separately started programs meet.
     pub meeting: Meeting,
     /// Manual pages and crates that it rests on.
@@ -204,6 +209,11 @@ pub fn buffer_for(size: usize) -> usize {
 pub const ALL_WAITS: &[WaitKind] = &[WaitKind::Block, WaitKind::Hybrid, WaitKind::Yield, WaitKind::Spin];
 /// Every kind of wait: those of a mechanism that waits on a descriptor, and of a control, which never waits.
 pub const DESCRIPTOR_WAITS: &[WaitKind] = WaitKind::ALL;
+/// What the harness can make of any mechanism that connects two parties: a channel for each peer is enough.
+pub const PATTERNS: &[Workload] = &[Workload::FanIn, Workload::FanOut, Workload::Pairs];
+/// The same, and a broadcast, which only a mechanism can have that takes one message to many receivers by itself. A producer
+/// that writes a message once for each of them is a fan-out.
+pub const WITH_BROADCAST: &[Workload] = &[Workload::FanIn, Workload::FanOut, Workload::Pairs, Workload::Broadcast];
 /// Processes and threads.
 pub const BOTH: &[Parties] = &[Parties::Process, Parties::Thread];
 
@@ -338,10 +348,12 @@ pub trait Transport: Sized + 'static {
     }
 
     /// One object that several parties use at once, if the mechanism has such a thing for messages of this size. Without
-    /// it the harness makes a channel for each peer and its hub serves them in turn.
+    /// it the harness makes a channel for each peer and its hub serves them in turn; but a broadcast, which cannot be
+    /// served in turn, is there exactly where [`Spec::patterns`] has it.
     ///
-    /// Messages of one sender arrive in its order, each exactly once and whole, at any one of the receivers. A side has
-    /// left when all its ends have.
+    /// Messages of one sender arrive in its order, each exactly once and whole, at any one of the receivers; those of a
+    /// broadcast at every one of them. A side has left when all its ends have; the receivers of a broadcast as soon as one
+    /// has, since what is sent after that cannot come to all.
     ///
     /// # Errors
     /// As [`one_way`](Self::one_way).
@@ -368,6 +380,8 @@ pub enum Shape {
     FanIn(usize),
     /// One sender and so many receivers, each message to one of them.
     FanOut(usize),
+    /// One sender and so many receivers, each message to all of them.
+    Broadcast(usize),
 }
 
 impl Shape {
@@ -375,7 +389,7 @@ impl Shape {
     pub fn ends(self) -> (usize, usize) {
         match self {
             Shape::FanIn(peers) => (peers, 1),
-            Shape::FanOut(peers) => (1, peers),
+            Shape::FanOut(peers) | Shape::Broadcast(peers) => (1, peers),
         }
     }
 }

@@ -113,6 +113,9 @@ impl Transport for MutexQueue {
 
     // The queue does not care who locks it: any number of threads on either side.
     fn shared(cfg: &Config, shape: Shape) -> Result<Option<Ends<Self>>> {
+        if matches!(shape, Shape::Broadcast(_)) {
+            return Ok(None);
+        }
         let (senders, receivers) = shape.ends();
         let queue = queue(cfg, (senders, receivers));
         let txs = (0..senders).map(|_| Tx(Arc::clone(&queue), buffer(cfg.size))).collect();

@@ -29,6 +29,7 @@ impl Transport for Null {
         copies: 0,
         max_size: UNLIMITED,
         peer_death: PeerDeath::NO_PEER,
+        patterns: &[],
         meeting: Meeting::Never,
         sources: &[],
     };

@@ -6,7 +6,8 @@
 
 use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
 use super::{
-    BOTH, Config, DESCRIPTOR_WAITS, Ends, Family, Meeting, Met, PeerDeath, Role, Shape, Spec, Transport, UNLIMITED,
+    BOTH, Config, DESCRIPTOR_WAITS, Ends, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Shape, Spec, Transport,
+    UNLIMITED,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{pipe_capacity, set_pipe_capacity};
@@ -58,6 +59,7 @@ impl Transport for Pipe {
         copies: 2,
         max_size: UNLIMITED,
         peer_death: PeerDeath::STREAM,
+        patterns: PATTERNS,
         meeting: Meeting::Stdio,
         sources: &["pipe(2)", "pipe(7)", "F_SETPIPE_SZ in fcntl(2)", "std::io::pipe"],
     };
@@ -73,6 +75,9 @@ impl Transport for Pipe {
     // copies in and out under one lock, so that a pipe which only ever took whole messages of one size gives whole ones to
     // each of several readers. Every byte is verified, so a kernel that did otherwise would be noticed.
     fn shared(cfg: &Config, shape: Shape) -> Result<Option<Ends<Self>>> {
+        if matches!(shape, Shape::Broadcast(_)) {
+            return Ok(None);
+        }
         if cfg.size > ATOMIC {
             cfg.note("not shared", format!("messages of more than {ATOMIC} bytes would mix"));
             return Ok(None);

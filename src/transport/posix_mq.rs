@@ -10,7 +10,8 @@
 use super::bytes::pause;
 use super::ring::{Backing, Memfd, announced, await_peer, find_as, fits, host_as, join_all, posix_name};
 use super::{
-    ALL_WAITS, BOTH, Bound, Config, Family, IN_FLIGHT, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec, Transport,
+    ALL_WAITS, BOTH, Bound, Config, Family, IN_FLIGHT, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Spec,
+    Transport,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{self, Name, Seen, Thing};
@@ -171,6 +172,7 @@ impl Transport for PosixMq {
             text: "end-of-file or EPIPE when the peer leaves (a flag beside the queue); nobody is told that it was killed",
             ..PeerDeath::UNTOLD
         },
+        patterns: PATTERNS,
         meeting: Meeting::QueueName,
         sources: &["mq_overview(7)", "mq_open(3)", "mq_send(3)", "mq_receive(3)"],
     };

@@ -12,8 +12,8 @@
 use super::ring::{Memfd, Post, announced, find_as, fits, host_as, join, manner};
 use super::scribble::{Damaged, Scene, erased};
 use super::{
-    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Sign, Spec, Transport, UNLIMITED,
-    buffer_for,
+    ALL_WAITS, BOTH, Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Sign, Spec, Transport,
+    UNLIMITED, buffer_for,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::Name;
@@ -138,6 +138,7 @@ impl Transport for ProcessVm {
             delivers: false,
             ..PeerDeath::WATCHED
         },
+        patterns: PATTERNS,
         meeting: Meeting::ShmName,
         sources: &["process_vm_readv(2)", "ptrace(2)", "PR_SET_PTRACER in prctl(2)", "futex(2)"],
     };

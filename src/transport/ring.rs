@@ -6,7 +6,7 @@
 
 use super::scribble::{Damaged, Scene, erased};
 use super::{
-    ALL_WAITS, BOTH, Bound, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec, Transport,
+    ALL_WAITS, BOTH, Bound, Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Spec, Transport,
     UNLIMITED, buffer_for,
 };
 use crate::error::{Context, Error, Phase, Result};
@@ -469,6 +469,7 @@ impl Backing for Memfd {
         copies: 0,
         max_size: UNLIMITED,
         peer_death: PeerDeath::WATCHED,
+        patterns: PATTERNS,
         meeting: Meeting::ShmName,
         sources: &["memfd_create(2)", "mmap(2)", "futex(2)", "crate memmap2"],
     };
@@ -528,6 +529,7 @@ impl Backing for MappedFile {
         copies: 0,
         max_size: UNLIMITED,
         peer_death: PeerDeath::WATCHED,
+        patterns: PATTERNS,
         meeting: Meeting::Path,
         sources: &["mmap(2)", "fallocate(2)", "futex(2)", "crate memmap2"],
     };
@@ -573,6 +575,7 @@ impl Backing for Segment {
         copies: 0,
         max_size: UNLIMITED,
         peer_death: PeerDeath::WATCHED,
+        patterns: PATTERNS,
         meeting: Meeting::ShmName,
         sources: &["shm_overview(7)", "futex(2)", "crate shared_memory (unmaintained since 2022)"],
     };
@@ -643,6 +646,7 @@ impl Backing for Heap {
         copies: 0,
         max_size: UNLIMITED,
         peer_death: PeerDeath::THREADS,
+        patterns: PATTERNS,
         meeting: Meeting::Never,
         sources: &["malloc(3)", "futex(2) with the private key"],
     };

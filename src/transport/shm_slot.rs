@@ -7,8 +7,8 @@
 use super::ring::{Post, manner};
 use super::scribble::{Damaged, Scene, erased};
 use super::{
-    ALL_WAITS, BOTH, Config, Family, Meeting, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport,
-    UNLIMITED,
+    ALL_WAITS, BOTH, Config, Family, Meeting, PATTERNS, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec,
+    Transport, UNLIMITED,
 };
 use crate::error::{Context, Phase, Result};
 use crate::shm::region::{LaneShape, MailRx, MailTx, Mailbox};
@@ -54,6 +54,7 @@ impl Transport for ShmSlot {
         copies: 0,
         max_size: UNLIMITED,
         peer_death: PeerDeath::WATCHED,
+        patterns: PATTERNS,
         meeting: Meeting::Never,
         sources: &["memfd_create(2)", "mmap(2)", "futex(2)", "crate memmap2"],
     };

@@ -14,7 +14,7 @@ use super::bytes::{hear_hello, say_hello};
 use super::ring::{await_peer, nobody};
 use super::sysv_shm::{parse_key, remove_abandoned, taken};
 use super::{
-    ALL_WAITS, BOTH, Bound, Config, Family, IN_FLIGHT, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec,
+    ALL_WAITS, BOTH, Bound, Config, Family, IN_FLIGHT, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Spec,
     Transport, UNLIMITED,
 };
 use crate::error::{Error, Phase, Result};
@@ -167,6 +167,7 @@ impl Transport for SysvMq {
             leaves: Some("the queue, until its launcher removes it"),
             ..PeerDeath::UNTOLD
         },
+        patterns: PATTERNS,
         meeting: Meeting::Key,
         sources: &["sysvipc(7)", "msgget(2)", "msgop(2)", "msgctl(2)"],
     };

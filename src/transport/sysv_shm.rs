@@ -7,7 +7,7 @@
 //! `IPC_PRIVATE`, whose leftovers nobody can recognise. Source: shmget(2), shmop(2), shmctl(2).
 
 use super::ring::{Backing, Ring};
-use super::{ALL_WAITS, BOTH, Bound, Config, Family, Meeting, PeerDeath, Spec, UNLIMITED, buffer_for};
+use super::{ALL_WAITS, BOTH, Bound, Config, Family, Meeting, PATTERNS, PeerDeath, Spec, UNLIMITED, buffer_for};
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{Identity, Name, Seen, Thing};
 use crate::shm::region::{PAGE, Region, RingShape};
@@ -31,6 +31,7 @@ impl Backing for SysvSegment {
         copies: 0,
         max_size: UNLIMITED,
         peer_death: PeerDeath::WATCHED,
+        patterns: PATTERNS,
         meeting: Meeting::Key,
         sources: &["sysvipc(7)", "shmget(2)", "shmop(2)", "shmctl(2)", "futex(2)"],
     };

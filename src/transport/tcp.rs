@@ -10,8 +10,8 @@
 use super::bytes::{ByteRx, ByteTx, say_hello};
 use super::unix_stream::{await_hello, nobody_at};
 use super::{
-    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Side, SideOf, Spec, Transport, UNLIMITED,
-    buffer_for,
+    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Side, SideOf, Spec, Transport,
+    UNLIMITED, buffer_for,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{set_receive_buffer, set_send_buffer};
@@ -136,6 +136,7 @@ impl Transport for Tcp {
                    then EPIPE",
             ..PeerDeath::SOCKET
         },
+        patterns: PATTERNS,
         meeting: Meeting::Address,
         sources: &["tcp(7)", "ip(7)", "std::net::TcpStream"],
     };

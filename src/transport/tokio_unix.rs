@@ -8,9 +8,10 @@
 //! Source: tokio 1, `net::UnixStream` and `runtime`; epoll(7).
 
 use super::bytes::{hear_end, say_hello};
-use super::unix_stream::{accept_one, nobody_at, reach, size_buffers};
+use super::unix_stream::{accept_one, reach, size_buffers};
 use super::{
-    BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED,
+    BOTH, Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport,
+    UNLIMITED,
 };
 use crate::error::{Context, Phase, Result};
 use crate::plan::WaitKind;
@@ -97,6 +98,7 @@ impl Transport for TokioUnix {
         copies: 2,
         max_size: UNLIMITED,
         peer_death: PeerDeath::STREAM,
+        patterns: PATTERNS,
         meeting: Meeting::Path,
         sources: &["unix(7)", "epoll(7)", "crate tokio, net and rt"],
     };

@@ -6,14 +6,18 @@
 //! it has received that many, with a datagram of one byte against the direction of the messages. Half of the buffer,
 //! because the kernel books what was read late, up to a quarter. Messages carry nothing but themselves: what travels beside
 //! them is a credit every half window and an empty datagram as goodbye, in either direction. Each direction of a link
-//! has sockets of its own, so that credits never come between messages. Rejected: a sequence number in front of each
+//! has sockets of its own, so that credits never come between messages. The sender of a broadcast
+//! ([`udp_group`](super::udp_group)) has a line of credit from each of its receivers. Rejected: a sequence number in front of each
 //! message, which the check of the payload makes unnecessary; sending without a window, which measures the loss.
 //! Source: udp(7), ip(7), SO_MEMINFO in the kernel's net/core/sock.c.
 
 use super::bytes::{ByteRx, ByteTx, Patience, say_hello};
 use super::tcp::{accept_producer, connect_to_consumer, no_loopback};
 use super::unix_dgram::{Inbox, Leaving, NAP};
-use super::{BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Sign, Spec, Transport, buffer_for};
+use super::{
+    BOTH, Config, DESCRIPTOR_WAITS, Ends, Family, Meeting, Met, PeerDeath, Role, Shape, Sign, Spec, Transport,
+    WITH_BROADCAST, buffer_for, udp_group,
+};
 use crate::error::{Context, Phase, Result};
 use crate::sys::fd::{Ready, set_receive_buffer};
 use crate::sys::socket::{memory, receive_now};
@@ -35,13 +39,13 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// A connected socket that remembers that nobody has the other end any more.
 #[derive(Debug)]
-struct Port {
+pub(super) struct Port {
     socket: UdpSocket,
     refused: bool,
 }
 
 impl Port {
-    fn new(socket: UdpSocket) -> Self {
+    pub(super) fn new(socket: UdpSocket) -> Self {
         Self { socket, refused: false }
     }
 
@@ -80,12 +84,27 @@ impl AsFd for Port {
     }
 }
 
+/// Where a sender hears of one receiver.
+#[derive(Debug)]
+pub(super) struct Credit {
+    inbox: Inbox<Port>,
+    patience: Patience,
+}
+
+impl Credit {
+    pub(super) fn new(cfg: &Config, socket: UdpSocket, line: Option<OwnedFd>) -> io::Result<Self> {
+        let nap = line.is_some().then_some(NAP);
+        let patience = Patience::new(&socket, cfg.wait, Ready::Read)?.napping(&socket, nap)?;
+        Ok(Self { inbox: Inbox::new(Port::new(socket), line), patience })
+    }
+}
+
 /// Sends as many messages as it has credit for.
 #[derive(Debug)]
 pub struct Payer {
     socket: UdpSocket,
-    credits: Inbox<Port>,
-    patience: Patience,
+    /// One from each receiver.
+    credits: Vec<Credit>,
     /// Messages that may be sent before the next credit.
     left: usize,
     half: usize,
@@ -93,11 +112,16 @@ pub struct Payer {
 }
 
 impl Payer {
-    /// Waits until the receiver gives half a window back.
+    /// Waits until every receiver gives half a window back. Each gives it for the same messages, so the slowest decides.
     #[cold]
     fn earn(&mut self) -> io::Result<()> {
-        let got = self.patience.until(&mut self.credits, |credits| credits.read(&mut [0]))?;
-        self.gone = got == 0;
+        for Credit { inbox, patience } in &mut self.credits {
+            let got = patience.until(inbox, |inbox| inbox.read(&mut [0]))?;
+            if got == 0 {
+                self.gone = true;
+                break;
+            }
+        }
         self.left = self.half;
         Ok(())
     }
@@ -140,7 +164,8 @@ impl AsFd for Payer {
 #[derive(Debug)]
 pub struct Payee {
     inbox: Inbox<Port>,
-    socket: UdpSocket,
+    /// Where credit is given: the same socket, but for a broadcast.
+    credit: UdpSocket,
     /// Messages received since the last credit.
     since: usize,
     half: usize,
@@ -150,7 +175,7 @@ impl Payee {
     #[cold]
     fn pay(&mut self) -> io::Result<()> {
         self.since = 0;
-        match self.socket.send(&CREDIT) {
+        match self.credit.send(&CREDIT) {
             // A sender that is gone needs no credit; what it sent before is still to be received.
             Err(error) if error.kind() != ErrorKind::ConnectionRefused => Err(error),
             _ => Ok(()),
@@ -160,7 +185,7 @@ impl Payee {
     /// The end, unless messages are missing.
     #[cold]
     fn account(&self) -> io::Result<usize> {
-        match memory(&self.socket)?.dropped {
+        match memory(&self.inbox)?.dropped {
             0 => Ok(0),
             lost => Err(io::Error::new(ErrorKind::InvalidData, format!("the kernel dropped {lost} datagrams"))),
         }
@@ -190,7 +215,7 @@ impl Read for Payee {
 
 impl AsFd for Payee {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.inbox.as_fd()
     }
 }
 
@@ -200,22 +225,33 @@ fn receiving(cfg: &Config, ip: IpAddr, size: usize) -> io::Result<(UdpSocket, us
     let buffer = set_receive_buffer(&socket, 2 * buffer_for(size))?;
     // What one message costs of the buffer depends on how the kernel allocates, so one is sent and looked at.
     UdpSocket::bind((ip, 0))?.send_to(&vec![0; size], socket.local_addr()?)?;
+    let charge = charge_of(&socket)?;
+    Ok((socket, window_of(cfg, buffer, charge)))
+}
+
+/// What the kernel accounts for the datagram that comes next, which is thrown away.
+pub(super) fn charge_of(socket: &UdpSocket) -> io::Result<usize> {
     socket.set_read_timeout(Some(AT_ONCE))?;
     socket.peek(&mut [0])?;
-    let charge = memory(&socket)?.received.max(1);
+    let charge = memory(socket)?.received.max(1);
     socket.recv(&mut [0])?;
     socket.set_read_timeout(None)?;
+    Ok(charge)
+}
+
+/// How many messages may be under way to a receiver with such a buffer, and the notes about it.
+pub(super) fn window_of(cfg: &Config, buffer: usize, charge: usize) -> usize {
     let window = (buffer / 2 / charge).max(1);
     cfg.note("receive buffer", buffer);
     cfg.note("receive buffer used per message", charge);
     cfg.note("window, messages", window);
     cfg.holds(buffer);
     cfg.fits(window);
-    Ok((socket, window))
+    window
 }
 
 /// Throws away what strangers sent before the socket was connected; from then on the kernel takes the peer's only.
-fn drain(socket: &UdpSocket) -> io::Result<()> {
+pub(super) fn drain(socket: &UdpSocket) -> io::Result<()> {
     loop {
         match receive_now(socket, &mut [0]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -229,23 +265,38 @@ fn half(window: usize) -> usize {
     (window / 2).max(1)
 }
 
-type Tx = Leaving<ByteTx<Payer>>;
-type Rx = Leaving<ByteRx<Payee>>;
+pub(super) type Tx = Leaving<ByteTx<Payer>>;
+pub(super) type Rx = Leaving<ByteRx<Payee>>;
 
 fn sender(cfg: &Config, socket: UdpSocket, window: usize, line: Option<OwnedFd>) -> io::Result<Tx> {
-    let nap = line.is_some().then_some(NAP);
-    let credits = Inbox::new(Port::new(socket.try_clone()?), line);
-    let patience = Patience::new(&socket, cfg.wait, Ready::Read)?.napping(&socket, nap)?;
+    let credits = vec![Credit::new(cfg, socket.try_clone()?, line)?];
+    crediting(cfg, socket, window, credits)
+}
+
+/// An end that sends through `socket` what its receivers give credit for.
+pub(super) fn crediting(cfg: &Config, socket: UdpSocket, window: usize, credits: Vec<Credit>) -> io::Result<Tx> {
     let door = socket.try_clone()?;
-    let payer = Payer { socket, credits, patience, left: window, half: half(window), gone: false };
+    let payer = Payer { socket, credits, left: window, half: half(window), gone: false };
     Ok(Leaving::new(ByteTx::new(payer, cfg.size, cfg.wait)?, door.into(), None))
 }
 
 fn receiver(cfg: &Config, size: usize, socket: UdpSocket, window: usize, line: Option<OwnedFd>) -> io::Result<Rx> {
     let nap = line.is_some().then_some(NAP);
-    let inbox = Inbox::new(Port::new(socket.try_clone()?), line);
-    let door = socket.try_clone()?;
-    let payee = Payee { inbox, socket, since: 0, half: half(window) };
+    let credit = socket.try_clone()?;
+    credited(cfg, size, Inbox::new(Port::new(socket), line), window, credit, nap)
+}
+
+/// An end that receives from `inbox` and gives credit through `credit`, where it also says goodbye.
+pub(super) fn credited(
+    cfg: &Config,
+    size: usize,
+    inbox: Inbox<Port>,
+    window: usize,
+    credit: UdpSocket,
+    nap: Option<Duration>,
+) -> io::Result<Rx> {
+    let door = credit.try_clone()?;
+    let payee = Payee { inbox, credit, since: 0, half: half(window) };
     Ok(Leaving::new(ByteRx::new(payee, size, cfg.wait)?.napping(nap)?, door.into(), None))
 }
 
@@ -297,8 +348,9 @@ impl Transport for Udp {
             within_ms: 100,
             ..PeerDeath::UNTOLD
         },
+        patterns: WITH_BROADCAST,
         meeting: Meeting::Address,
-        sources: &["udp(7)", "ip(7)", "std::net::UdpSocket"],
+        sources: &["udp(7)", "ip(7)", "std::net::UdpSocket", "RFC 2365"],
     };
     type Tx = Tx;
     type Rx = Rx;
@@ -315,6 +367,13 @@ impl Transport for Udp {
             Ok((sender(cfg, here, window, None)?, receiver(cfg, cfg.size, there, window, None)?))
         };
         make().map_err(|error| no_loopback("UDP", &error))
+    }
+
+    fn shared(cfg: &Config, shape: Shape) -> Result<Option<Ends<Self>>> {
+        match shape {
+            Shape::Broadcast(of) => udp_group::broadcast(cfg, of).map(Some),
+            Shape::FanIn(_) | Shape::FanOut(_) => Ok(None),
+        }
     }
 
     fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {

@@ -12,8 +12,8 @@
 use super::bytes::{ByteRx, ByteTx};
 use super::unix_seqpacket::{LARGEST_PACKET, hand_over, packet_bound, pair, take_over};
 use super::{
-    BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Side, SideOf, Sign,
-    Spec, Transport,
+    BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Side,
+    SideOf, Sign, Spec, Transport,
 };
 use crate::error::{Context, Phase, Result};
 use crate::sys::fd::hung_up;
@@ -208,6 +208,7 @@ impl Transport for Dgram {
             consumer: &[Sign::Nothing],
             ..PeerDeath::STREAM
         },
+        patterns: PATTERNS,
         meeting: Meeting::Path,
         sources: &["unix(7)", "socketpair(2)", "send(2)", "recv(2)"],
     };

@@ -9,8 +9,8 @@
 use super::bytes::{ByteRx, ByteTx, say_hello};
 use super::unix_stream::{accept_one, reach};
 use super::{
-    BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Side, SideOf, Sign, Spec, Transport,
-    buffer_for,
+    BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Side, SideOf, Sign, Spec,
+    Transport, buffer_for,
 };
 use crate::error::{Context, Phase, Result};
 use crate::sys::fd::set_send_buffer;
@@ -92,6 +92,7 @@ impl Transport for Seqpacket {
             consumer: &[Sign::EndOfFile],
             ..PeerDeath::SOCKET
         },
+        patterns: PATTERNS,
         meeting: Meeting::Path,
         sources: &["unix(7)", "socketpair(2)", "send(2)", "recv(2)"],
     };

@@ -6,7 +6,8 @@
 use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
 use super::ring::{await_peer, nobody};
 use super::{
-    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Role, Side, SideOf, Spec, Transport, UNLIMITED,
+    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Side, SideOf, Spec, Transport,
+    UNLIMITED,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{self, Thing};
@@ -54,6 +55,7 @@ impl Transport for Unix {
         copies: 2,
         max_size: UNLIMITED,
         peer_death: PeerDeath::SOCKET,
+        patterns: PATTERNS,
         meeting: Meeting::Path,
         sources: &["unix(7)", "socketpair(2)", "std::os::unix::net::UnixStream"],
     };

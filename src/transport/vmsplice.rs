@@ -21,7 +21,8 @@
 use super::bytes::{ByteRx, Patience, hear_end, hear_hello, say_hello};
 use super::pipe::{enlarge, standard_input, standard_output};
 use super::{
-    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Spec, Transport, UNLIMITED,
+    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Spec, Transport,
+    UNLIMITED,
 };
 use crate::error::{Context, Phase, Result};
 use crate::plan::{Plan, Wait};
@@ -176,6 +177,7 @@ impl Reading for Copying {
         copies: 1,
         max_size: UNLIMITED,
         peer_death: PeerDeath::STREAM,
+        patterns: PATTERNS,
         meeting: Meeting::Stdio,
         sources: &["vmsplice(2)", "pipe(7)", "F_SETPIPE_SZ in fcntl(2)"],
     };
@@ -200,6 +202,7 @@ impl Reading for Splicing {
         copies: 1,
         max_size: UNLIMITED,
         peer_death: PeerDeath::STREAM,
+        patterns: PATTERNS,
         meeting: Meeting::Stdio,
         sources: &["vmsplice(2)", "splice(2)", "memfd_create(2)", "pipe(7)"],
     };

@@ -5,23 +5,28 @@
 //! a runtime of one thread as in `tokio-unix`, so that the row differs from that one by what ZeroMQ adds: frames,
 //! queues, a fresh message each time. Rejected: PUSH and PULL (two connections for a link, each with a handshake that
 //! only proceeds while its runtime is entered); a runtime of several threads (its workers are not pinned with the
-//! party).
+//! party). A broadcast has one PUB and many SUB sockets ([`zeromq_pub`](super::zeromq_pub)).
 //!
 //! A socket that is bound before a fork would be driven by two runtimes, so the parties connect in `attach`, and the
 //! address travels through a pipe that the constructor made. ZeroMQ has no end of file: a sender that is dropped says
 //! so with an empty message. Source: zeromq 0.6; RFC 23/ZMTP and 28/REQREP of rfc.zeromq.org.
 
+use super::zeromq_pub::{Announcement, Publisher, subscribe};
 use super::{
-    BOTH, Config, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Side, SideOf, Sign, Spec, Transport,
-    UNLIMITED,
+    BOTH, Config, Ends, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Shape, Side, SideOf, Sign, Spec,
+    Transport, UNLIMITED, WITH_BROADCAST,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::names;
 use crate::plan::WaitKind;
-use ::zeromq::{DealerRecvHalf, DealerSendHalf, DealerSocket, Socket, SocketEvent, SocketRecv, SocketSend, ZmqError};
+use ::zeromq::{
+    DealerRecvHalf, DealerSendHalf, DealerSocket, Socket, SocketEvent, SocketRecv, SocketSend, SubSocket, ZmqError,
+    ZmqMessage, ZmqResult,
+};
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -62,6 +67,7 @@ const fn spec(name: &'static str, summary: &'static str, sources: &'static [&'st
             within_ms: 100,
             ..PeerDeath::STREAM
         },
+        patterns: WITH_BROADCAST,
         meeting: Meeting::Never,
         sources,
     }
@@ -103,7 +109,13 @@ pub type ZeroMqTcp = Dealers<Tcp>;
 pub struct Dealers<C>(PhantomData<C>);
 
 /// A folder that the process that made it removes: a fork has another copy of what is to be dropped.
-struct Folder(Option<TempDir>, u32);
+pub(super) struct Folder(Option<TempDir>, u32);
+
+impl Folder {
+    pub(super) fn take(&mut self) -> Option<TempDir> {
+        self.0.take()
+    }
+}
 
 impl Drop for Folder {
     fn drop(&mut self) {
@@ -119,13 +131,59 @@ enum Berth {
     Binds { address: String, folder: Folder, say: PipeWriter },
     /// Will hear where, and connect.
     Connects { hear: PipeReader },
+    /// Will bind, say where, and wait for all subscribers.
+    Publishes(Announcement),
+    /// Will hear where, subscribe, and say so.
+    Subscribes { hear: PipeReader, tell: PipeWriter },
     /// Has; each half until its end takes it.
-    Open { tx: Option<DealerSendHalf>, rx: Option<DealerRecvHalf>, runtime: Arc<Runtime> },
+    Open { tx: Option<Output>, rx: Option<Input>, runtime: Arc<Runtime> },
+}
+
+/// What an end sends through.
+enum Output {
+    Dealer(DealerSendHalf),
+    Publisher(Publisher),
+}
+
+impl Output {
+    #[inline(always)]
+    async fn send(&mut self, message: ZmqMessage) -> io::Result<()> {
+        match self {
+            Output::Publisher(publisher) => publisher.send(message).await,
+            Output::Dealer(half) => half.send(message).await.map_err(|error| match error {
+                ZmqError::ReturnToSender { .. } | ZmqError::Codec(_) => ErrorKind::BrokenPipe.into(),
+                error => other(error),
+            }),
+        }
+    }
+
+    async fn take_leave(&mut self) {
+        match self {
+            Output::Dealer(half) => drop(half.send(Vec::new().into()).await),
+            Output::Publisher(publisher) => publisher.take_leave().await,
+        }
+    }
+}
+
+/// What an end receives from.
+enum Input {
+    Dealer(DealerRecvHalf),
+    Subscriber(SubSocket),
+}
+
+impl Input {
+    #[inline(always)]
+    async fn recv(&mut self) -> ZmqResult<ZmqMessage> {
+        match self {
+            Input::Dealer(half) => half.recv().await,
+            Input::Subscriber(socket) => socket.recv().await,
+        }
+    }
 }
 
 type Shared = Arc<Mutex<Berth>>;
 
-fn other(error: ZmqError) -> io::Error {
+pub(super) fn other(error: ZmqError) -> io::Error {
     match error {
         ZmqError::Network(error) => error,
         error => io::Error::other(error),
@@ -136,6 +194,17 @@ fn other(error: ZmqError) -> io::Error {
 fn open(berth: &mut Berth) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let socket = match berth {
+        Berth::Publishes(announcement) => {
+            let publisher = runtime.block_on(Publisher::begin(announcement))?;
+            *berth = Berth::Open { tx: Some(Output::Publisher(publisher)), rx: None, runtime: Arc::new(runtime) };
+            return Ok(());
+        }
+        Berth::Subscribes { hear, tell } => {
+            let address = hear_address(hear)?;
+            let socket = runtime.block_on(subscribe(&address, tell))?;
+            *berth = Berth::Open { tx: None, rx: Some(Input::Subscriber(socket)), runtime: Arc::new(runtime) };
+            return Ok(());
+        }
         Berth::Binds { address, folder, say } => runtime.block_on(bind(address, folder.0.take(), say))?,
         Berth::Connects { hear } => {
             let address = hear_address(hear)?;
@@ -148,7 +217,8 @@ fn open(berth: &mut Berth) -> io::Result<()> {
         Berth::Open { .. } => return Ok(()),
     };
     let (tx, rx) = socket.split();
-    *berth = Berth::Open { tx: Some(tx), rx: Some(rx), runtime: Arc::new(runtime) };
+    let (tx, rx) = (Some(Output::Dealer(tx)), Some(Input::Dealer(rx)));
+    *berth = Berth::Open { tx, rx, runtime: Arc::new(runtime) };
     Ok(())
 }
 
@@ -170,7 +240,7 @@ async fn bind(address: &str, folder: Option<TempDir>, say: &mut PipeWriter) -> i
 }
 
 /// An address on its way from one party to the other: its length in a byte, then itself.
-fn say_address(mut to: impl Write, address: &str) -> io::Result<()> {
+pub(super) fn say_address(mut to: impl Write, address: &str) -> io::Result<()> {
     let len = u8::try_from(address.len()).map_err(|_| io::Error::other(format!("{address} is too long an address")))?;
     to.write_all(&[&[len], address.as_bytes()].concat())
 }
@@ -189,14 +259,14 @@ fn locked(shared: &Shared) -> std::sync::MutexGuard<'_, Berth> {
 
 /// The sending end.
 pub struct Tx {
-    open: Option<(DealerSendHalf, Arc<Runtime>)>,
+    open: Option<(Output, Arc<Runtime>)>,
     shared: Shared,
     size: usize,
 }
 
 /// The receiving end.
 pub struct Rx {
-    open: Option<(DealerRecvHalf, Arc<Runtime>)>,
+    open: Option<(Input, Arc<Runtime>)>,
     shared: Shared,
     ended: bool,
 }
@@ -223,11 +293,18 @@ impl<C: Carrier> Transport for Dealers<C> {
         if !cfg.processes {
             connect(&mut berths).context(Phase::Setup, "cannot connect two ZeroMQ sockets")?;
         }
-        Ok(berths.map(|berth| {
-            let shared = Arc::new(Mutex::new(berth));
-            let tx = Tx { open: None, shared: Arc::clone(&shared), size: cfg.size };
-            Side { tx, rx: Rx { open: None, shared, ended: false } }
-        }))
+        Ok(berths.map(|berth| side(cfg, berth)))
+    }
+
+    fn shared(cfg: &Config, shape: Shape) -> Result<Option<Ends<Self>>> {
+        let Shape::Broadcast(of) = shape else { return Ok(None) };
+        let mut berths = publication::<C>(cfg, of).context(Phase::Setup, "cannot prepare a publication")?;
+        if !cfg.processes {
+            connect(&mut berths).context(Phase::Setup, "cannot connect ZeroMQ's publisher with its subscribers")?;
+        }
+        let mut sides = berths.into_iter().map(|berth| side(cfg, berth));
+        let txs = sides.by_ref().take(1).map(|side| side.tx).collect();
+        Ok(Some(Ends { txs, rxs: sides.map(|side| side.rx).collect() }))
     }
 
     fn meet(_: &Config, _: &str, _: Role) -> Result<Met<Self>> {
@@ -236,12 +313,37 @@ impl<C: Carrier> Transport for Dealers<C> {
     }
 }
 
-/// Connects both at once, as each waits for the other.
-fn connect([near, far]: &mut [Berth; 2]) -> io::Result<()> {
-    std::thread::scope(|scope| {
-        let near = scope.spawn(|| open(near));
-        let far = open(far);
-        near.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))).and(far)
+/// A party's two ends.
+fn side(cfg: &Config, berth: Berth) -> Side<Tx, Rx> {
+    let shared = Arc::new(Mutex::new(berth));
+    let tx = Tx { open: None, shared: Arc::clone(&shared), size: cfg.size };
+    Side { tx, rx: Rx { open: None, shared, ended: false } }
+}
+
+/// The publisher's berth, and those of so many subscribers.
+fn publication<C: Carrier>(cfg: &Config, of: usize) -> io::Result<Vec<Berth>> {
+    let (address, folder) = C::address(cfg)?;
+    let (answers, tell) = io::pipe()?;
+    let (mut say, mut subscribers) = (Vec::with_capacity(of), Vec::with_capacity(of));
+    for _ in 0..of {
+        let (hear, to) = io::pipe()?;
+        say.push(to);
+        subscribers.push(Berth::Subscribes { hear, tell: tell.try_clone()? });
+    }
+    let folder = Folder(folder, std::process::id());
+    let announcement = Announcement { address, folder, say, answers, patience: cfg.patience };
+    Ok(std::iter::once(Berth::Publishes(announcement)).chain(subscribers).collect())
+}
+
+/// Connects all at once, as each waits for the others.
+fn connect(berths: &mut [Berth]) -> io::Result<()> {
+    thread::scope(|scope| {
+        let opening: Vec<_> = berths.iter_mut().map(|berth| scope.spawn(|| open(berth))).collect();
+        let join = |it: thread::ScopedJoinHandle<'_, io::Result<()>>| {
+            it.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))
+        };
+        let opened: Vec<_> = opening.into_iter().map(join).collect();
+        opened.into_iter().collect()
     })
 }
 
@@ -267,10 +369,7 @@ impl Sender for Tx {
         // A fresh one for every message: the crate takes it and does not give it back.
         let mut message = vec![0; self.size];
         fill(&mut message);
-        runtime.block_on(half.send(message.into())).map_err(|error| match error {
-            ZmqError::ReturnToSender { .. } | ZmqError::Codec(_) => ErrorKind::BrokenPipe.into(),
-            error => other(error),
-        })
+        runtime.block_on(half.send(message.into()))
     }
 }
 
@@ -280,7 +379,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 impl Drop for Tx {
     fn drop(&mut self) {
         if let Some((half, runtime)) = &mut self.open {
-            let farewell = half.send(Vec::new().into());
+            let farewell = half.take_leave();
             let _ = runtime.block_on(async { tokio::time::timeout(FAREWELL, farewell).await });
         }
     }

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::plan::{Parties, Touch};
     use crate::sys::clock::READINGS;
-    use crate::transport::{ALL_WAITS, Config, Family, Meeting, PeerDeath, Spec, Transport};
+    use crate::transport::{ALL_WAITS, Config, Family, Meeting, PATTERNS, PeerDeath, Spec, Transport};
     use crate::workload::payload::Payload;
     use std::cell::Cell;
     use std::collections::VecDeque;
@@ -124,6 +124,7 @@ mod tests {
             copies: 0,
             max_size: 64,
             peer_death: PeerDeath::NO_PEER,
+            patterns: PATTERNS,
             meeting: Meeting::Never,
             sources: &[],
         };

@@ -1,4 +1,4 @@
-//! Many parties: what each of them does with its ends in fan-in, fan-out and independent pairs.
+//! Many parties: what each of them does with its ends in fan-in, fan-out, independent pairs and broadcast.
 //!
 //! Key decision: a sequence number says *who* sent a message and which one of that producer's it is, so that every message
 //! can be verified whoever receives it, and each producer's order is checked although the orders of different producers
@@ -12,11 +12,17 @@
 //! construction, which is another thing than a shared object and is said in the row. Rejected: poll(2) or its like over the
 //! channels (a second system call per message that the mechanism's own row does not have; rings have nothing to poll).
 //!
+//! In a broadcast every consumer gets every message, so each checks the producer's numbers as the consumer of a stream does.
+//! A message counts once, when all have it. Only mechanisms that have a broadcast of their own are asked for it. Rejected: a
+//! producer that sends each message once to each of many channels (that is a fan-out with N times the messages, and its row
+//! is there already).
+//!
 //! # Fairness
 //! A window begins for all parties together and ends when its messages are carried; until then each producer (each
 //! consumer of a shared object, each pair) carries as many as it can. *Fairness* is the smallest of these shares divided by
 //! the largest: 1 when all carried alike, 0 when one got nothing. Producers claim their messages in blocks of at most 64,
-//! and at most a sixteenth of an even share, which is how finely a short window can tell.
+//! and at most a sixteenth of an even share, which is how finely a short window can tell. The consumers of a broadcast have
+//! all of it, so that their shares are equal by construction.
 //!
 //! # Timing model
 //! `elapsed = last verified - first built`: the first producer reads the clock before its first message, each consumer after
@@ -219,6 +225,22 @@ pub fn receive_all(rx: &mut impl Receiver, load: &mut Load) -> Result<Sums, Faul
     Ok(Sums { count: seq - first, ..Sums::default() })
 }
 
+/// Receives all messages of a window of `n`, as every consumer of a broadcast does.
+///
+/// # Errors
+/// When the transport fails or a message is wrong.
+#[inline(never)]
+pub fn receive_every(rx: &mut impl Receiver, load: &mut Load, n: u64) -> Result<(), Fault> {
+    let (payload, first, wait) = (load.payload, load.next, load.delay_ns);
+    let mut bytes = 0;
+    for seq in first..first + n {
+        bytes += rx.recv_with(|message| payload.check(Way::Out, seq, message))??;
+        delay(wait);
+    }
+    load.book(n, n, bytes as u64);
+    Ok(())
+}
+
 /// Receives a share of a window of `n` messages from one object until an end message. Goes on behind a wrong message,
 /// so that the producer and the other consumers come to their end, and reports the first one then.
 ///
@@ -389,6 +411,12 @@ mod tests {
             say_end(&mut tx, faulty.payload).unwrap();
             let found = receive_share(&mut rx, &mut load(0), 20);
             assert!(found.is_err() || found.unwrap() != Sums::of(0, 20), "{plant}");
+
+            let mut faulty = Load::new(&Plan { plant: Some(plant), ..Plan::default() });
+            let (mut tx, mut rx) = channel();
+            send(&mut tx, &mut faulty, 20).unwrap();
+            let fault = receive_every(&mut rx, &mut load(0), 20).unwrap_err();
+            assert!(matches!(fault, Fault::Wrong(_)), "{plant}: {fault}");
         }
     }
 }

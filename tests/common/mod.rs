@@ -3,6 +3,7 @@
 // Each test file is a program of its own and uses a part.
 #![allow(dead_code)]
 
+pub mod cells;
 pub mod claims;
 pub mod program;
 
