@@ -89,7 +89,7 @@ fn a_campaign_keeps_the_floors_beside_its_host() {
         command.args(["--placement", "same-cpu", "--budget", "1s", "--out"]).arg(&out);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
-        let limits = Limits::read(&out).expect("limits.json");
+        let limits = Limits::read(&out).unwrap().expect("limits.json");
         check(&limits);
         assert!(limits.order.quick);
         assert_eq!(Some(&limits.order.cpus[0]), cpu::allowed().unwrap().last(), "the CPU of the placement");
