@@ -593,6 +593,7 @@ impl MailTx {
 
     /// Says that this half is in use: only then does dropping it close it for the peer.
     pub fn attach(&mut self) {
+        self.mailbox.side.used_here();
         self.attached = true;
     }
 
@@ -638,6 +639,7 @@ impl MailRx {
 
     /// Says that this half is in use: only then does dropping it close it for the peer.
     pub fn attach(&mut self) {
+        self.mailbox.side.used_here();
         self.attached = true;
     }
 

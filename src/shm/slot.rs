@@ -94,6 +94,8 @@ impl Lobby {
 
 const SENDING: u32 = 1;
 const RECEIVING: u32 = 4;
+/// No thread's mark.
+const SEVERAL: u64 = u64::MAX;
 /// What both sides can say in [`Lobby::left`].
 const FAREWELLS: u32 = (3 * SENDING) | (3 * RECEIVING);
 
@@ -107,8 +109,8 @@ fn stamp(number: u64, side: usize) -> u64 {
 ///
 /// The private counters are atomics only so that both halves may hold a reference: every access is a plain load or
 /// store. The halves of one side are meant to stay with one thread. Used from two threads at once they may publish the
-/// acknowledgement late or forget it, may sleep through a bell, which can stall the peer for good, and may take what the
-/// other half is about to publish for a word that was scribbled over, but cannot make a place look free that is not.
+/// acknowledgement late or forget it, and may sleep through a bell, which can stall the peer for good, but cannot make
+/// a place look free that is not.
 #[derive(Debug)]
 pub struct Side<S, C, L> {
     /// 0 or 1.
@@ -134,6 +136,9 @@ pub struct Side<S, C, L> {
     /// What we last wrote over a message in our lane and in the shared slot: what a wait expects to find there still.
     lane_number: AtomicU64,
     shared_stamp: AtomicU64,
+    /// The thread that uses both halves, as far as is known; [`SEVERAL`] if they are two. Only one thread knows at any
+    /// time what stands in the words that its side writes.
+    thread: AtomicU64,
     /// The first word that was found impossible.
     nonsense: OnceLock<Nonsense>,
 }
@@ -162,7 +167,21 @@ where
             owner: AtomicU32::new(u32::from(index == 0)),
             lane_number: AtomicU64::new(0),
             shared_stamp: AtomicU64::new(0),
+            thread: AtomicU64::new(0),
             nonsense: OnceLock::new(),
+        }
+    }
+
+    /// Says that the calling thread uses a half from now on. Before the half is used.
+    #[cfg(not(loom))]
+    pub fn used_here(&self) {
+        thread_local! {
+            static MARK: u8 = const { 0 };
+        }
+        let me = MARK.with(|mark| std::ptr::from_ref(mark) as u64);
+        let before = self.thread.compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst);
+        if before.is_err_and(|other| other != me) {
+            self.thread.store(SEVERAL, Ordering::SeqCst);
         }
     }
 
@@ -305,12 +324,16 @@ where
         true
     }
 
+    /// Whether what this thread remembers of its side is all that there is to remember. Asked after the words were read.
+    fn in_one_thread(&self) -> bool {
+        !matches!(self.thread.load(Ordering::SeqCst), 0 | SEVERAL)
+    }
+
     fn impossible(&self, half: u32) -> Option<Nonsense> {
         let (left, own) = (self.lobby.left.0.load(Ordering::Relaxed), half << self.index);
         Nonsense::unless("one's own farewell", u64::from(left & own), 0)
             .or_else(|| Nonsense::unless("a farewell of neither side", u64::from(left & !FAREWELLS), 0))
-            .or_else(|| self.impossible_lanes())
-            .or_else(|| self.impossible_stamp())
+            .or_else(|| self.impossible_lanes().or_else(|| self.impossible_stamp()).filter(|_| self.in_one_thread()))
     }
 
     /// In our lane stands what we wrote; in the peer's at most one message beyond those that we await, and it took all of
