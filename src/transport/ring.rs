@@ -101,6 +101,8 @@ pub(super) struct Post {
     occupants: View<Occupants>,
     /// 0: producer (or side 0); 1: consumer (or side 1).
     me: usize,
+    /// This process's id, once it took up its post: a wait between threads asks often, and the C library asks the kernel.
+    my_pid: u32,
     /// The pages have been touched.
     ready: bool,
     /// The peer's process id, once it was seen: what is written over it afterwards is not looked at.
@@ -109,13 +111,14 @@ pub(super) struct Post {
 
 impl Post {
     pub(super) fn new(region: &Arc<Region>, me: usize) -> Self {
-        Self { region: Arc::clone(region), occupants: occupants(region), me, ready: false, peer: Cell::new(0) }
+        Self { region: Arc::clone(region), occupants: occupants(region), me, my_pid: 0, ready: false, peer: Cell::new(0) }
     }
 
     /// Touches every page, once, and leaves this process's id for the peer, who may write messages from then on.
     pub(super) fn take_up(&mut self) {
         self.prepare();
-        self.occupants.pids[self.me].store(std::process::id(), Ordering::Release);
+        self.my_pid = std::process::id();
+        self.occupants.pids[self.me].store(self.my_pid, Ordering::Release);
     }
 
     fn prepare(&mut self) {
@@ -136,7 +139,8 @@ impl Post {
     /// Whether the process at the other end has ended. Slow: it asks the kernel. A peer that has not taken up its post
     /// is not gone, and a thread of our own process ends only together with us or by closing its end.
     pub(super) fn peer_gone(&self) -> bool {
-        process::peer_is_gone(self.peer())
+        let pid = self.peer();
+        pid != 0 && pid != self.my_pid && process::is_gone(pid)
     }
 
     /// What the stopped protocol of an end at this post means, given the word that the end found impossible, if one.
