@@ -138,7 +138,7 @@ impl End {
 
     fn peer_gone(&self) -> io::Result<bool> {
         let pid = self.theirs.get(word::PID)? as u32;
-        Ok(process::peer_is_gone(pid))
+        Ok(process::peer_is_gone(pid, std::process::id()))
     }
 
     /// Publishes that this side is done with one more message.
