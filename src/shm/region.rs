@@ -213,11 +213,13 @@ impl Occupants {
         vec![Word::half("process id of the producer", producer), Word::half("process id of the consumer", consumer)]
     }
 
-    /// Whether the process at the other end from `me` has ended. Slow: it asks the kernel. One that has not taken up its post
-    /// is not gone.
+    /// Whether the process at the other end from `me` has ended. Slow, if that is another process: it asks the kernel. One
+    /// that has not taken up its post is not gone.
     pub fn peer_gone(&self, me: usize) -> bool {
         // Acquire: pairs with the release by which the peer left its id.
-        process::peer_is_gone(self.pids[1 - me].load(Ordering::Acquire))
+        let peer = self.pids[1 - me].load(Ordering::Acquire);
+        // Relaxed: this side's own, which it left itself.
+        process::peer_is_gone(peer, self.pids[me].load(Ordering::Relaxed))
     }
 }
 

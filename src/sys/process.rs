@@ -150,10 +150,11 @@ pub fn is_gone(pid: u32) -> bool {
     wait_gone(pid, Duration::ZERO)
 }
 
-/// Whether the party at the other end has ended, of which `pid` is known: one that has not said its number (0) has not, and a
-/// thread of this process ends only together with it or by closing its end.
-pub fn peer_is_gone(pid: u32) -> bool {
-    pid != 0 && pid != std::process::id() && is_gone(pid)
+/// Whether the party at the other end has ended, whose process is `pid`: one that has not said its number (0) has not, and a
+/// thread of the process `mine`, the calling one, ends only together with it or by closing its end. It is given, because to
+/// ask for it is a system call.
+pub fn peer_is_gone(pid: u32, mine: u32) -> bool {
+    pid != 0 && pid != mine && is_gone(pid)
 }
 
 /// Waits until process `pid` has ended, at most for `limit`; true when it has.

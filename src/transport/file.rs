@@ -155,7 +155,7 @@ impl End {
         self.sound()?;
         let pid = self.theirs.get(word::PID)?;
         impossible(Nonsense::unless_within("the peer's process id", pid, 0, u64::from(process::LARGEST_ID)))?;
-        Ok(process::peer_is_gone(pid as u32))
+        Ok(process::peer_is_gone(pid as u32, std::process::id()))
     }
 
     /// # Errors

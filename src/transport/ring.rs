@@ -111,7 +111,14 @@ pub(super) struct Post {
 
 impl Post {
     pub(super) fn new(region: &Arc<Region>, me: usize) -> Self {
-        Self { region: Arc::clone(region), occupants: occupants(region), me, my_pid: 0, ready: false, peer: Cell::new(0) }
+        Self {
+            region: Arc::clone(region),
+            occupants: occupants(region),
+            me,
+            my_pid: 0,
+            ready: false,
+            peer: Cell::new(0),
+        }
     }
 
     /// Touches every page, once, and leaves this process's id for the peer, who may write messages from then on.
@@ -139,8 +146,7 @@ impl Post {
     /// Whether the process at the other end has ended. Slow: it asks the kernel. A peer that has not taken up its post
     /// is not gone, and a thread of our own process ends only together with us or by closing its end.
     pub(super) fn peer_gone(&self) -> bool {
-        let pid = self.peer();
-        pid != 0 && pid != self.my_pid && process::is_gone(pid)
+        process::peer_is_gone(self.peer(), self.my_pid)
     }
 
     /// What the stopped protocol of an end at this post means, given the word that the end found impossible, if one.

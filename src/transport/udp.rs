@@ -283,10 +283,10 @@ pub(super) fn crediting(cfg: &Config, socket: UdpSocket, window: usize, credits:
 fn receiver(cfg: &Config, size: usize, socket: UdpSocket, window: usize, line: Option<OwnedFd>) -> io::Result<Rx> {
     let nap = line.is_some().then_some(NAP);
     let credit = socket.try_clone()?;
-    credited(cfg, size, Inbox::new(Port::new(socket), line), window, credit, nap)
+    credited(cfg, size, Inbox::new(Port::new(socket), line), window, credit, nap, None)
 }
 
-/// An end that receives from `inbox` and gives credit through `credit`, where it also says goodbye.
+/// An end that receives from `inbox` and gives credit through `credit`, where it also says goodbye; `line` ends with it.
 pub(super) fn credited(
     cfg: &Config,
     size: usize,
@@ -294,10 +294,11 @@ pub(super) fn credited(
     window: usize,
     credit: UdpSocket,
     nap: Option<Duration>,
+    line: Option<OwnedFd>,
 ) -> io::Result<Rx> {
     let door = credit.try_clone()?;
     let payee = Payee { inbox, credit, since: 0, half: half(window) };
-    Ok(Leaving::new(ByteRx::new(payee, size, cfg.wait)?.napping(nap)?, door.into(), None))
+    Ok(Leaving::new(ByteRx::new(payee, size, cfg.wait)?.napping(nap)?, door.into(), line))
 }
 
 /// The producer's half of agreeing on ports, over the connection at which the two met: it says its port and hears the

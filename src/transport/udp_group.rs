@@ -21,6 +21,7 @@ use crate::sys::fd::set_receive_buffer;
 use crate::sys::socket::{at_group, multicast_over_loopback};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::os::unix::net::UnixStream;
 
 /// A group of the local scope (RFC 2365, section 6.1), which routers do not pass on. Runs differ in the port.
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 73, 80);
@@ -68,8 +69,12 @@ fn make(cfg: &Config, of: usize) -> io::Result<Ends<Udp>> {
     let mut rxs: Vec<Rx> = Vec::with_capacity(of);
     for member in members {
         let (here, there) = connected()?;
-        credits.push(Credit::new(cfg, here, None)?);
-        rxs.push(credited(cfg, cfg.size, Inbox::new(Port::new(member), None), window, there, None)?);
+        // A receiver that is killed says nothing, and no datagram of ours goes where its credit came from: without a
+        // connection that ends with it the sender would wait for that credit for ever.
+        let (ours, theirs) = UnixStream::pair()?;
+        credits.push(Credit::new(cfg, here, Some(ours.into()))?);
+        let inbox = Inbox::new(Port::new(member), None);
+        rxs.push(credited(cfg, cfg.size, inbox, window, there, None, Some(theirs.into()))?);
     }
     let tx: Tx = crediting(cfg, socket, window, credits)?;
     Ok(Ends { txs: vec![tx], rxs })
