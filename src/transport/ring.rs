@@ -724,3 +724,31 @@ fn open_mapped(file: io::Result<File>, path: PathBuf) -> Result<Option<(Region, 
     // The length of the mapping, not of the file, which may have another one a moment later.
     Ok((region.len() >= PAGE).then_some((region, seen)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_just_being_named_is_waited_for_and_refused_when_patience_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, draft) = (dir.path().join("name"), dir.path().join("draft"));
+        // As on a file system that cannot rename without replacing.
+        create_new(&draft).unwrap().set_len(PAGE as u64).unwrap();
+        std::fs::hard_link(&draft, &path).unwrap();
+        let open = || OpenOptions::new().read(true).write(true).open(&path);
+        let mut looks = 0;
+        let look = || {
+            looks += 1;
+            if looks == 3 {
+                std::fs::remove_file(&draft).unwrap();
+            }
+            opened(open(), &path)
+        };
+        assert!(await_peer(Duration::from_secs(60), "peer", "name", look).unwrap().is_some());
+        assert_eq!(looks, 3);
+        std::fs::hard_link(&path, &draft).unwrap();
+        let refused = await_peer(Duration::from_millis(50), "peer", "name", || opened(open(), &path)).unwrap_err();
+        assert!(refused.to_string().contains("it has 2 names"), "{refused}");
+    }
+}
