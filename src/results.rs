@@ -31,7 +31,7 @@ pub fn write(dir: &Path, name: &str, text: &str) -> Result<()> {
         .map_err(|error| Error::failed(Phase::Report, format!("cannot write {}", path.display())).because(error))
 }
 
-/// As [`write`], for something that is kept as JSON for people to read.
+/// As [`write()`], for something that is kept as JSON for people to read.
 ///
 /// # Errors
 /// Likewise.

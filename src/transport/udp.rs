@@ -7,7 +7,7 @@
 //! because the kernel books what was read late, up to a quarter. Messages carry nothing but themselves: what travels beside
 //! them is a credit every half window and an empty datagram as goodbye, in either direction. Each direction of a link
 //! has sockets of its own, so that credits never come between messages. The sender of a broadcast
-//! ([`udp_group`](super::udp_group)) has a line of credit from each of its receivers. Rejected: a sequence number in front of each
+//! (`udp_group`) has a line of credit from each of its receivers. Rejected: a sequence number in front of each
 //! message, which the check of the payload makes unnecessary; sending without a window, which measures the loss.
 //! Source: udp(7), ip(7), SO_MEMINFO in the kernel's net/core/sock.c.
 
