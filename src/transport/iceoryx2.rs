@@ -24,7 +24,7 @@ use super::{
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::Wait;
 use crate::shm::wait::NAP;
-use crate::sys::{net::from_folder, process, sample::writable};
+use crate::sys::{process, sample::writable};
 use ::iceoryx2::node::Node;
 use ::iceoryx2::port::LoanError;
 use ::iceoryx2::port::listener::Listener;
@@ -40,10 +40,11 @@ use ::iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 use std::fmt::Debug;
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Where shared memory objects have their names.
@@ -155,57 +156,48 @@ fn service_name(name: &str) -> io::Result<ServiceName> {
     failed("use a name", ServiceName::new(name))
 }
 
-/// Where the crate keeps what it knows, for these ends alone.
+/// Where the crate keeps what it knows, for these ends alone: a folder in /tmp, which is why it does not follow `--dir`.
 ///
 /// The paths of its sockets have to fit an address, of 107 bytes, and hold the folder, the prefix and a number of up to 39
-/// digits. Folder and prefix both say whose they are, which is too long: so the crate is given the folder as one that is
-/// open already ([`from_folder`]), under a number that all parties have because they inherit it.
+/// digits. Folder and prefix both say whose they are, which is too long. So the crate is given the folder as an open
+/// descriptor, whose number all parties have alike because they inherit it from the constructor; each opens the folder there
+/// when it attaches.
 #[derive(Debug, Clone)]
 struct World {
-    folder: Arc<Folder>,
+    root: PathBuf,
     prefix: String,
-}
-
-/// A folder in /tmp, which is why it does not follow `--dir`.
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
-    /// A short path to a place in it, for as long as it is open.
-    _open: File,
-    near: PathBuf,
-    maker: u32,
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // One that nobody ever used is still empty; a fork has another copy of what is to be dropped.
-        if self.maker == std::process::id() {
-            let _ = std::fs::remove_dir(&self.path);
-        }
-    }
+    place: Arc<Mutex<OwnedFd>>,
 }
 
 impl World {
     fn new() -> io::Result<Self> {
         let name = crate::names::invent();
-        let path = PathBuf::from(format!("/tmp/{name}"));
-        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
-        let (open, near) = from_folder(&path.join("w"))?;
-        let folder = Arc::new(Folder { path, _open: open, near, maker: std::process::id() });
-        Ok(Self { folder, prefix: format!("{name}_") })
+        let place = Arc::new(Mutex::new(File::open("/dev/null")?.into()));
+        Ok(Self { root: format!("/tmp/{name}").into(), prefix: format!("{name}_"), place })
+    }
+
+    /// A short path into the folder, which is made if it is not there.
+    fn enter(&self) -> io::Result<String> {
+        match std::fs::DirBuilder::new().mode(0o700).create(&self.root) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        rustix::io::dup3(File::open(&self.root)?, &mut place, rustix::io::DupFlags::CLOEXEC)?;
+        Ok(format!("/proc/self/fd/{}/w", place.as_raw_fd()))
     }
 
     fn config(&self) -> io::Result<::iceoryx2::config::Config> {
         let mut config = ::iceoryx2::config::Config::default();
         config.global.prefix = failed("use a prefix", FileName::new(self.prefix.as_bytes()))?;
-        config.global.set_root_path(&failed("use a path", Path::new(self.folder.near.as_os_str().as_bytes()))?);
+        config.global.set_root_path(&failed("use a path", Path::new(self.enter()?.as_bytes()))?);
         config.global.service.directory = failed("use a path", Path::new(b"s"))?;
         config.global.service.event_connection_suffix = failed("use a suffix", FileName::new(b".e"))?;
         Ok(config)
     }
 
     fn remove(&self) {
-        let _ = std::fs::remove_dir_all(&self.folder.path);
+        let _ = std::fs::remove_dir_all(&self.root);
         for entry in std::fs::read_dir(SHM).into_iter().flatten().flatten() {
             if entry.file_name().as_bytes().starts_with(self.prefix.as_bytes()) {
                 let _ = std::fs::remove_file(entry.path());
@@ -371,7 +363,7 @@ pub struct Rx(Terms, Option<Subscribing>);
 
 /// A publisher, and so many subscribers that all get what it publishes.
 fn publication(cfg: &Config, subscribers: usize) -> Result<(Tx, Vec<Rx>)> {
-    let terms = Terms::of(cfg, subscribers).context(Phase::Setup, "cannot make a folder in /tmp")?;
+    let terms = Terms::of(cfg, subscribers).context(Phase::Setup, "cannot keep a descriptor")?;
     record(cfg, terms.depth);
     let mut rxs: Vec<Rx> = (0..subscribers).map(|_| Rx(terms.clone(), None)).collect();
     let mut tx = Tx(terms, None);
