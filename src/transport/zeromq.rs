@@ -25,11 +25,15 @@ use ::zeromq::{
 };
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
+
+/// An address to bind, and the private folder of the file that binding makes.
+pub type Address = (String, Option<TempDir>);
 
 /// What ZeroMQ runs over.
 pub trait Carrier: Sized + Send + 'static {
@@ -40,7 +44,7 @@ pub trait Carrier: Sized + Send + 'static {
     ///
     /// # Errors
     /// When the folder cannot be made.
-    fn address(cfg: &Config) -> io::Result<(String, Option<TempDir>)>;
+    fn address(dir: &Path) -> io::Result<Address>;
 }
 
 /// A Unix stream socket.
@@ -80,9 +84,9 @@ impl Carrier for Ipc {
         &["crate zeromq", "unix(7)", "epoll(7)"],
     );
 
-    fn address(cfg: &Config) -> io::Result<(String, Option<TempDir>)> {
+    fn address(dir: &Path) -> io::Result<Address> {
         // The crate makes a socket that all may connect to: nobody else can enter its folder.
-        let folder = names::folder_in(&cfg.dir)?;
+        let folder = names::folder_in(dir)?;
         Ok((format!("ipc://{}", folder.path().join("s").display()), Some(folder)))
     }
 }
@@ -94,7 +98,7 @@ impl Carrier for Tcp {
         &["crate zeromq", "tcp(7)", "epoll(7)"],
     );
 
-    fn address(_: &Config) -> io::Result<(String, Option<TempDir>)> {
+    fn address(_: &Path) -> io::Result<Address> {
         Ok(("tcp://127.0.0.1:0".into(), None))
     }
 }
@@ -108,27 +112,26 @@ pub type ZeroMqTcp = Dealers<Tcp>;
 #[derive(Debug)]
 pub struct Dealers<C>(PhantomData<C>);
 
-/// A folder that the process that made it removes: a fork has another copy of what is to be dropped.
-pub(super) struct Folder(Option<TempDir>, u32);
-
-impl Folder {
-    pub(super) fn take(&mut self) -> Option<TempDir> {
-        self.0.take()
-    }
+/// Where a party will bind. The folder is made then, so that it is that party's to remove, whoever made the ends.
+pub(super) struct Place {
+    address: fn(&Path) -> io::Result<Address>,
+    dir: PathBuf,
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Some(folder) = self.0.take().filter(|_| self.1 != std::process::id()) {
-            let _ = folder.keep();
-        }
+impl Place {
+    fn of<C: Carrier>(cfg: &Config) -> Self {
+        Self { address: C::address, dir: cfg.dir.clone() }
+    }
+
+    pub(super) fn address(&self) -> io::Result<Address> {
+        (self.address)(&self.dir)
     }
 }
 
 /// One party's socket, before and after it attached.
 enum Berth {
     /// Will bind, say where, and wait for the other one.
-    Binds { address: String, folder: Folder, say: PipeWriter },
+    Binds { place: Place, say: PipeWriter },
     /// Will hear where, and connect.
     Connects { hear: PipeReader },
     /// Will bind, say where, and wait for all subscribers.
@@ -205,7 +208,7 @@ fn open(berth: &mut Berth) -> io::Result<()> {
             *berth = Berth::Open { tx: None, rx: Some(Input::Subscriber(socket)), runtime: Arc::new(runtime) };
             return Ok(());
         }
-        Berth::Binds { address, folder, say } => runtime.block_on(bind(address, folder.0.take(), say))?,
+        Berth::Binds { place, say } => runtime.block_on(bind(place, say))?,
         Berth::Connects { hear } => {
             let address = hear_address(hear)?;
             runtime.block_on(async {
@@ -222,12 +225,12 @@ fn open(berth: &mut Berth) -> io::Result<()> {
     Ok(())
 }
 
-async fn bind(address: &str, folder: Option<TempDir>, say: &mut PipeWriter) -> io::Result<DealerSocket> {
+async fn bind(place: &Place, say: &mut PipeWriter) -> io::Result<DealerSocket> {
+    // Removed as soon as the one connection that there will be is made.
+    let (address, _folder) = place.address()?;
     let mut socket = DealerSocket::new();
     let mut events = socket.monitor();
-    let address = socket.bind(address).await.map_err(other)?;
-    // Removed as soon as the one connection that there will be is made.
-    let _folder = folder;
+    let address = socket.bind(&address).await.map_err(other)?;
     say_address(say, &address.to_string())?;
     loop {
         match events.recv().await {
@@ -287,9 +290,7 @@ impl<C: Carrier> Transport for Dealers<C> {
 
     fn link(cfg: &Config) -> Result<[SideOf<Self>; 2]> {
         let (hear, say) = io::pipe().context(Phase::Setup, "cannot create a pipe")?;
-        let (address, folder) = C::address(cfg).context(Phase::Setup, "cannot make a folder for a socket")?;
-        let folder = Folder(folder, std::process::id());
-        let mut berths = [Berth::Binds { address, folder, say }, Berth::Connects { hear }];
+        let mut berths = [Berth::Binds { place: Place::of::<C>(cfg), say }, Berth::Connects { hear }];
         if !cfg.processes {
             connect(&mut berths).context(Phase::Setup, "cannot connect two ZeroMQ sockets")?;
         }
@@ -322,7 +323,6 @@ fn side(cfg: &Config, berth: Berth) -> Side<Tx, Rx> {
 
 /// The publisher's berth, and those of so many subscribers.
 fn publication<C: Carrier>(cfg: &Config, of: usize) -> io::Result<Vec<Berth>> {
-    let (address, folder) = C::address(cfg)?;
     let (answers, tell) = io::pipe()?;
     let (mut say, mut subscribers) = (Vec::with_capacity(of), Vec::with_capacity(of));
     for _ in 0..of {
@@ -330,8 +330,7 @@ fn publication<C: Carrier>(cfg: &Config, of: usize) -> io::Result<Vec<Berth>> {
         say.push(to);
         subscribers.push(Berth::Subscribes { hear, tell: tell.try_clone()? });
     }
-    let folder = Folder(folder, std::process::id());
-    let announcement = Announcement { address, folder, say, answers, patience: cfg.patience };
+    let announcement = Announcement { place: Place::of::<C>(cfg), say, answers, patience: cfg.patience };
     Ok(std::iter::once(Berth::Publishes(announcement)).chain(subscribers).collect())
 }
 

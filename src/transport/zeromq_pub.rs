@@ -10,7 +10,7 @@
 //! there before the first message. Rejected: credits as for `udp`, which would add a flow control where there is one.
 //! Source: zeromq 0.6; RFC 29/PUBSUB of rfc.zeromq.org.
 
-use super::zeromq::{Folder, other, say_address};
+use super::zeromq::{Place, other, say_address};
 use crate::sys::fd::set_nonblocking;
 use ::zeromq::{PubSocket, Socket, SocketEvent, SocketRecv, SocketSend, SubSocket, ZmqError, ZmqMessage};
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
@@ -25,8 +25,7 @@ const BETWEEN: Duration = Duration::from_millis(1);
 
 /// What a publisher needs to begin.
 pub(super) struct Announcement {
-    pub(super) address: String,
-    pub(super) folder: Folder,
+    pub(super) place: Place,
     /// To each subscriber, the address.
     pub(super) say: Vec<PipeWriter>,
     /// From all of them, a byte each.
@@ -48,9 +47,9 @@ impl Publisher {
     pub(super) async fn begin(terms: &mut Announcement) -> io::Result<Self> {
         let mut socket = PubSocket::new();
         let mut events = socket.monitor();
-        let address = socket.bind(&terms.address).await.map_err(other)?.to_string();
         // Removed as soon as all connections that there will be are made.
-        let _folder = terms.folder.take();
+        let (address, _folder) = terms.place.address()?;
+        let address = socket.bind(&address).await.map_err(other)?.to_string();
         terms.say.iter_mut().try_for_each(|to| say_address(to, &address))?;
         set_nonblocking(&terms.answers, true)?;
         let (start, mut answers) = (Instant::now(), 0);
