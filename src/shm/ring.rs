@@ -4,7 +4,8 @@
 //! reads the other's line only when the stale copy says "possibly full" or "possibly empty". A stream then moves about
 //! one shared line per batch instead of two per message. The slots' memory is somebody else's business
 //! ([`crate::shm::region`]), so the same code runs over heap and mappings, and under the model checker.
-//! Rejected: a shared count (two writers on one line); a stamp in every slot, which moves fewer lines per
+//! Both ends are one type: each has an index and a limit at which it must look at the other's, and only the lead differs
+//! ([`Side`]). Rejected: two ends written out, mirror images that drift apart; a shared count (two writers on one line); a stamp in every slot, which moves fewer lines per
 //! ping-pong and more when small messages stream (`shm-slot` is there for the ping-pong).
 //! Source: Lamport 1983; Giacomoni et al., "FastForward", PPoPP 2008; Lee et al., "MCRingBuffer", 2010.
 
@@ -15,6 +16,9 @@ use super::nonsense::Nonsense;
 use super::scribble::Word;
 use super::sync::{AtomicU32, AtomicU64, Ordering, relax};
 use super::wait::{Bell, Berth, Wait};
+use std::convert::Infallible;
+use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Deref;
 
 /// The shared half of a ring. All zero is an empty, open ring.
@@ -33,7 +37,7 @@ pub struct Indices {
     left: Line<AtomicU32>,
 }
 
-/// Pauses of a side that [falls back](Waiter::slips): some hundred nanoseconds, the price of a line or two from afar.
+/// Pauses of a side that falls back ([`Waiter::slips`]): some hundred nanoseconds, the price of a line or two from afar.
 const SLIP: u32 = 16;
 
 const PRODUCER_LEFT: u32 = 1;
@@ -59,39 +63,109 @@ pub struct Manner<B = Scope> {
     pub berth: B,
 }
 
-/// The producer's private half.
+/// One of the two ends, as a type: which words are its own, and how far ahead of the other's index its own may be.
+pub trait Side: fmt::Debug + Sized {
+    /// Its bit in the farewells.
+    const ME: u32;
+    /// The other's.
+    const PEER: u32;
+    /// What its index is called.
+    const INDEX: &'static str;
+    /// What the other's is called.
+    const PEER_INDEX: &'static str;
+    /// Its own index may be as many messages ahead of the other's.
+    fn lead(slots: u64) -> u64;
+    /// The index that it writes and the bell at which it sleeps.
+    fn own(shared: &Indices) -> (&AtomicU64, &Bell);
+    /// The same of the other side.
+    fn peer(shared: &Indices) -> (&AtomicU64, &Bell);
+}
+
+/// The side that fills slots.
 #[derive(Debug)]
-pub struct Producer<C: Deref<Target = Indices>, B: Berth = Scope> {
+pub struct Filling;
+
+/// The side that empties them.
+#[derive(Debug)]
+pub struct Emptying;
+
+impl Side for Filling {
+    const ME: u32 = PRODUCER_LEFT;
+    const PEER: u32 = CONSUMER_LEFT;
+    const INDEX: &'static str = "the producer's index";
+    const PEER_INDEX: &'static str = "the consumer's index";
+
+    #[inline(always)]
+    fn lead(slots: u64) -> u64 {
+        slots
+    }
+
+    #[inline(always)]
+    fn own(shared: &Indices) -> (&AtomicU64, &Bell) {
+        (&shared.tail.0, &shared.freed)
+    }
+
+    #[inline(always)]
+    fn peer(shared: &Indices) -> (&AtomicU64, &Bell) {
+        (&shared.head.0, &shared.filled)
+    }
+}
+
+impl Side for Emptying {
+    const ME: u32 = CONSUMER_LEFT;
+    const PEER: u32 = PRODUCER_LEFT;
+    const INDEX: &'static str = Filling::PEER_INDEX;
+    const PEER_INDEX: &'static str = Filling::INDEX;
+
+    #[inline(always)]
+    fn lead(_: u64) -> u64 {
+        0
+    }
+
+    #[inline(always)]
+    fn own(shared: &Indices) -> (&AtomicU64, &Bell) {
+        Filling::peer(shared)
+    }
+
+    #[inline(always)]
+    fn peer(shared: &Indices) -> (&AtomicU64, &Bell) {
+        Filling::own(shared)
+    }
+}
+
+/// The private half of an end: the same for both, but for what [`Side`] says.
+#[derive(Debug)]
+pub struct End<C: Deref<Target = Indices>, B: Berth, S: Side> {
     shared: C,
     slots: u64,
     manner: Manner<B>,
-    tail: u64,
-    head_seen: u64,
+    /// This end's index, of which the shared one is a copy that only this end writes.
+    at: u64,
+    /// The index at which it has to look at the other's again: what it last saw there, and its lead.
+    limit: u64,
     attached: bool,
     nonsense: Option<Nonsense>,
+    side: PhantomData<S>,
 }
 
-/// The consumer's private half.
-#[derive(Debug)]
-pub struct Consumer<C: Deref<Target = Indices>, B: Berth = Scope> {
-    shared: C,
-    slots: u64,
-    manner: Manner<B>,
-    head: u64,
-    tail_seen: u64,
-    attached: bool,
-    nonsense: Option<Nonsense>,
-}
+/// The end that reserves slots, fills them and commits them.
+pub type Producer<C, B = Scope> = End<C, B, Filling>;
 
-impl<C: Deref<Target = Indices>, B: Berth> Producer<C, B> {
-    /// The producer of a ring of `slots` slots that nobody has used yet. There must be one producer per ring. It does not
-    /// look at the shared words: who made the ring left zeroes there, and what else there is the first wait finds.
+/// The end that peeks at slots and releases them.
+pub type Consumer<C, B = Scope> = End<C, B, Emptying>;
+
+impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
+    /// One end of a ring of `slots` slots on which this side has done nothing yet; the other may have. There must be one
+    /// producer and one consumer per ring. It does not look at the shared words: who made the ring left zeroes there, and
+    /// what else there is the first wait finds.
     ///
     /// # Panics
     /// If `slots` is not a power of two.
     pub fn new(shared: C, slots: u64, manner: Manner<B>) -> Self {
         assert!(slots.is_power_of_two(), "a ring needs a power of two of slots, not {slots}");
-        Self { shared, slots, manner, tail: 0, head_seen: 0, attached: false, nonsense: None }
+        // The other's index as if it were 0: a consumer then reads the tail, with acquire, before its first message.
+        let (limit, side) = (S::lead(slots), PhantomData);
+        Self { shared, slots, manner, at: 0, limit, attached: false, nonsense: None, side }
     }
 
     /// Which word made [`Stop::Corrupt`] of the last call.
@@ -105,128 +179,118 @@ impl<C: Deref<Target = Indices>, B: Berth> Producer<C, B> {
         self.attached = true;
     }
 
+    #[inline(always)]
+    fn waiter(&mut self) -> Waiter<'_, B, S> {
+        let Self { shared, slots, manner, nonsense, .. } = self;
+        Waiter { shared, slots: *slots, manner, nonsense, side: PhantomData }
+    }
+
+    /// Stops where the other side has left.
+    #[inline(always)]
+    fn attended(&mut self) -> Result<(), Stop> {
+        // Relaxed: a hint to stop early; nothing is read that the other side wrote before it left.
+        if self.shared.left.0.load(Ordering::Relaxed) & S::PEER != 0 {
+            let at = self.at;
+            return Err(self.waiter().alone(at));
+        }
+        Ok(())
+    }
+
+    /// Waits for a slot that is this side's, and returns its number.
+    #[inline(always)]
+    fn slot(&mut self, gone: impl FnMut() -> bool) -> Result<u64, Stop> {
+        if self.at == self.limit {
+            let at = self.at;
+            self.limit = self.waiter().limit(at, gone)?;
+        }
+        Ok(self.at & (self.slots - 1))
+    }
+
+    /// Gives the slot to the other side, and wakes it if it sleeps.
+    #[inline(always)]
+    fn pass_on(&mut self) {
+        self.at = self.at.wrapping_add(1);
+        let at = self.at;
+        self.waiter().publish(at);
+    }
+
+    /// Waits for `n` slots one after the other, lets `work` do message `k` in its slot, and passes each on. What a single
+    /// message reads and writes in memory stays in registers, which takes a tenth off one of 64 bytes. The message that
+    /// `work` does not like is passed on, and the last.
+    #[inline(always)]
+    fn run<E>(
+        &mut self,
+        n: u64,
+        mut gone: impl FnMut() -> bool,
+        mut work: impl FnMut(u64, u64) -> Result<(), E>,
+    ) -> Result<Result<(), E>, Stop> {
+        let Self { shared, slots, manner, nonsense, at: kept, limit: kept_limit, .. } = self;
+        let (mut at, mut limit, slots) = (*kept, *kept_limit, *slots);
+        let mut waiter = Waiter::<B, S> { shared, slots, manner, nonsense, side: PhantomData };
+        for k in 0..n {
+            if at == limit {
+                limit = waiter.limit(at, &mut gone)?;
+                if waiter.slips(limit.wrapping_sub(at), n - k) {
+                    limit = waiter.limit(at, &mut gone)?;
+                }
+                *kept_limit = limit;
+            }
+            let liked = work(k, at & (slots - 1));
+            at = at.wrapping_add(1);
+            // Kept up to date for every message: should `work` unwind, its slot is not passed on and all before it are.
+            *kept = at;
+            waiter.publish(at);
+            if liked.is_err() {
+                return Ok(liked);
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+impl<C: Deref<Target = Indices>, B: Berth> Producer<C, B> {
     /// Waits for a free slot and returns its number; the slot is the producer's until [`commit`](Self::commit).
     ///
     /// # Errors
     /// [`Stop::Gone`] when the consumer left, [`Stop::Corrupt`] when its index is impossible or somebody else wrote ours.
     #[inline(always)]
     pub fn reserve(&mut self, gone: impl FnMut() -> bool) -> Result<u64, Stop> {
-        // Relaxed: a hint to stop early; nothing is read that the consumer wrote before it left.
-        if self.shared.left.0.load(Ordering::Relaxed) & CONSUMER_LEFT != 0 {
-            return Err(self.ended());
-        }
-        if self.tail.wrapping_sub(self.head_seen) >= self.slots {
-            let tail = self.tail;
-            self.head_seen = self.waiter().await_space(tail, gone)?;
-        }
-        Ok(self.tail & (self.slots - 1))
-    }
-
-    #[inline(always)]
-    fn waiter(&mut self) -> Waiter<'_, B> {
-        Waiter { shared: &self.shared, slots: self.slots, manner: &self.manner, nonsense: &mut self.nonsense }
-    }
-
-    /// Why there is nothing more to wait for.
-    #[cold]
-    fn ended(&mut self) -> Stop {
-        let tail = self.tail;
-        self.waiter().no_consumer(tail)
-    }
-
-    /// Sends `n` messages: reserves a slot for each, lets `fill` write message `k` into it, and commits it. What a single
-    /// [`reserve`](Self::reserve) and [`commit`](Self::commit) read and write in memory stays in registers, which takes
-    /// a tenth off a message of 64 bytes. A consumer that left is noticed when the ring is full.
-    ///
-    /// # Errors
-    /// As [`reserve`](Self::reserve).
-    #[inline(always)]
-    pub fn each(&mut self, n: u64, mut gone: impl FnMut() -> bool, mut fill: impl FnMut(u64, u64)) -> Result<(), Stop> {
-        // Relaxed: as in `reserve`.
-        if self.shared.left.0.load(Ordering::Relaxed) & CONSUMER_LEFT != 0 {
-            return Err(self.ended());
-        }
-        let (mut tail, mut limit) = (self.tail, self.head_seen.wrapping_add(self.slots));
-        let (slots, how) = (self.slots, self.manner.wait);
-        let mut waiter = Waiter { shared: &self.shared, slots, manner: &self.manner, nonsense: &mut self.nonsense };
-        for k in 0..n {
-            if tail == limit {
-                let mut head = waiter.await_space(tail, &mut gone)?;
-                if waiter.slips(head.wrapping_add(slots).wrapping_sub(tail), n - k) {
-                    head = waiter.await_space(tail, &mut gone)?;
-                }
-                self.head_seen = head;
-                limit = head.wrapping_add(slots);
-            }
-            fill(k, tail & (slots - 1));
-            tail = tail.wrapping_add(1);
-            // Kept up to date for every message: should `fill` unwind, its slot is not committed and all before it are.
-            self.tail = tail;
-            // Release: as in `commit`.
-            waiter.shared.tail.0.store(tail, Ordering::Release);
-            waiter.shared.filled.ring(how, &waiter.manner.berth);
-        }
-        Ok(())
+        self.attended()?;
+        self.slot(gone)
     }
 
     /// Hands the reserved slot to the consumer, and wakes it if it sleeps.
     #[inline(always)]
     pub fn commit(&mut self) {
-        self.tail = self.tail.wrapping_add(1);
-        // Release: the slot's bytes are visible before the new tail is.
-        self.shared.tail.0.store(self.tail, Ordering::Release);
-        self.shared.filled.ring(self.manner.wait, &self.manner.berth);
+        self.pass_on();
+    }
+
+    /// Sends `n` messages: reserves a slot for each, lets `fill` write message `k` into it, and commits it. A consumer that
+    /// left is noticed when the ring is full.
+    ///
+    /// # Errors
+    /// As [`reserve`](Self::reserve).
+    #[inline(always)]
+    pub fn each(&mut self, n: u64, gone: impl FnMut() -> bool, mut fill: impl FnMut(u64, u64)) -> Result<(), Stop> {
+        self.attended()?;
+        self.run(n, gone, |k, slot| {
+            fill(k, slot);
+            Ok::<(), Infallible>(())
+        })
+        .map(|Ok(())| ())
     }
 
     /// Waits until the consumer has released everything that was committed, for a producer whose messages end with it.
     ///
     /// # Errors
     /// [`Stop::Gone`] when the consumer left before that, or `gone` says that there is nothing to wait for.
-    pub fn drain(&mut self, mut gone: impl FnMut() -> bool) -> Result<(), Stop> {
-        let Self { shared, slots, manner, tail, nonsense, .. } = self;
-        let (shared, slots, tail) = (&**shared, *slots, *tail);
-        // Acquire: the consumer's reads of the last slot are over before its memory is given to somebody else.
-        let drained = || (shared.head.0.load(Ordering::Acquire) == tail).then_some(());
-        let left = || shared.left.0.load(Ordering::Acquire) & CONSUMER_LEFT != 0;
-        let gone = || {
-            *nonsense = shared.producer_sees(tail, slots);
-            nonsense.is_some() || gone()
-        };
-        shared.freed.wait(manner.wait, &manner.berth, drained, left, gone).map_err(|_| self.ended())
-    }
-}
-
-impl<C: Deref<Target = Indices>, B: Berth> Drop for Producer<C, B> {
-    fn drop(&mut self) {
-        if self.attached {
-            leave(&self.shared, PRODUCER_LEFT, &self.shared.filled, &self.manner);
-        }
+    pub fn drain(&mut self, gone: impl FnMut() -> bool) -> Result<(), Stop> {
+        let at = self.at;
+        self.waiter().until(at, |head| head == at, gone).map(|_| ())
     }
 }
 
 impl<C: Deref<Target = Indices>, B: Berth> Consumer<C, B> {
-    /// The consumer of a ring of `slots` slots from which nobody has taken anything yet; there may be messages. There must
-    /// be one consumer per ring. As with [`Producer::new`] the shared words are not looked at.
-    ///
-    /// # Panics
-    /// If `slots` is not a power of two.
-    pub fn new(shared: C, slots: u64, manner: Manner<B>) -> Self {
-        assert!(slots.is_power_of_two(), "a ring needs a power of two of slots, not {slots}");
-        // "Empty" makes the first `peek` read the tail with acquire.
-        Self { shared, slots, manner, head: 0, tail_seen: 0, attached: false, nonsense: None }
-    }
-
-    /// As [`Producer::nonsense`].
-    pub fn nonsense(&self) -> Option<Nonsense> {
-        self.nonsense
-    }
-
-    /// Says that this end is in use from now on: only then does dropping it tell the other side that it left. A fork
-    /// leaves a copy of each end on the wrong side, and dropping that copy must not close the ring.
-    pub fn attach(&mut self) {
-        self.attached = true;
-    }
-
     /// Waits for a message and returns its slot; the slot is the consumer's until [`release`](Self::release).
     ///
     /// # Errors
@@ -234,20 +298,17 @@ impl<C: Deref<Target = Indices>, B: Berth> Consumer<C, B> {
     /// index is impossible or somebody else wrote ours.
     #[inline(always)]
     pub fn peek(&mut self, gone: impl FnMut() -> bool) -> Result<u64, Stop> {
-        if self.head == self.tail_seen {
-            let head = self.head;
-            self.tail_seen = self.waiter().await_message(head, gone)?;
-        }
-        Ok(self.head & (self.slots - 1))
+        self.slot(gone)
     }
 
+    /// Gives the slot back to the producer, and wakes it if it sleeps.
     #[inline(always)]
-    fn waiter(&mut self) -> Waiter<'_, B> {
-        Waiter { shared: &self.shared, slots: self.slots, manner: &self.manner, nonsense: &mut self.nonsense }
+    pub fn release(&mut self) {
+        self.pass_on();
     }
 
-    /// Receives `n` messages: waits for each, lets `read` look at message `k` in its slot, and releases it. As
-    /// [`Producer::each`]. A message that `read` does not like is released, and the last.
+    /// Receives `n` messages: waits for each, lets `read` look at message `k` in its slot, and releases it. A message that
+    /// `read` does not like is released, and the last.
     ///
     /// # Errors
     /// As [`peek`](Self::peek), and, inside, what `read` says.
@@ -255,99 +316,72 @@ impl<C: Deref<Target = Indices>, B: Berth> Consumer<C, B> {
     pub fn each<E>(
         &mut self,
         n: u64,
-        mut gone: impl FnMut() -> bool,
-        mut read: impl FnMut(u64, u64) -> Result<(), E>,
+        gone: impl FnMut() -> bool,
+        read: impl FnMut(u64, u64) -> Result<(), E>,
     ) -> Result<Result<(), E>, Stop> {
-        let (mut head, mut tail_seen) = (self.head, self.tail_seen);
-        let (slots, how) = (self.slots, self.manner.wait);
-        let mut waiter = Waiter { shared: &self.shared, slots, manner: &self.manner, nonsense: &mut self.nonsense };
-        for k in 0..n {
-            if head == tail_seen {
-                tail_seen = waiter.await_message(head, &mut gone)?;
-                if waiter.slips(tail_seen.wrapping_sub(head), n - k) {
-                    tail_seen = waiter.await_message(head, &mut gone)?;
-                }
-                self.tail_seen = tail_seen;
-            }
-            let liked = read(k, head & (slots - 1));
-            head = head.wrapping_add(1);
-            // As in `Producer::each`.
-            self.head = head;
-            // Release: as in `release`.
-            waiter.shared.head.0.store(head, Ordering::Release);
-            waiter.shared.freed.ring(how, &waiter.manner.berth);
-            if liked.is_err() {
-                return Ok(liked);
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    /// Gives the slot back to the producer, and wakes it if it sleeps.
-    #[inline(always)]
-    pub fn release(&mut self) {
-        self.head = self.head.wrapping_add(1);
-        // Release: our reads of the slot are over before the producer may write it.
-        self.shared.head.0.store(self.head, Ordering::Release);
-        self.shared.freed.ring(self.manner.wait, &self.manner.berth);
+        self.run(n, gone, read)
     }
 }
 
-impl<C: Deref<Target = Indices>, B: Berth> Drop for Consumer<C, B> {
+impl<C: Deref<Target = Indices>, B: Berth, S: Side> Drop for End<C, B, S> {
     fn drop(&mut self) {
         if self.attached {
-            leave(&self.shared, CONSUMER_LEFT, &self.shared.freed, &self.manner);
+            // Release: what we passed on before is visible to whoever sees that we left.
+            self.shared.left.0.fetch_or(S::ME, Ordering::Release);
+            S::peer(&self.shared).1.toll(self.manner.wait, &self.manner.berth);
         }
     }
 }
 
-/// What a side needs when it has to wait: not its own index and what it last saw of the other's, which are values, so that
-/// a loop may keep them in registers.
-struct Waiter<'a, B: Berth> {
+/// What an end needs when it has to wait: not its index and its limit, which are values, so that a loop may keep them in
+/// registers.
+struct Waiter<'a, B: Berth, S: Side> {
     shared: &'a Indices,
     slots: u64,
     manner: &'a Manner<B>,
     nonsense: &'a mut Option<Nonsense>,
+    side: PhantomData<S>,
 }
 
-impl<B: Berth> Waiter<'_, B> {
-    /// For the producer, whose index is `tail`, until there is room: the consumer's index.
+impl<B: Berth, S: Side> Waiter<'_, B, S> {
+    /// Publishes `at` as this side's index, and wakes the other side if it sleeps.
     #[inline(always)]
-    fn await_space(&mut self, tail: u64, mut gone: impl FnMut() -> bool) -> Result<u64, Stop> {
-        let Self { shared, slots, manner, nonsense } = self;
-        let slots = *slots;
-        // Acquire: pairs with the consumer's release in `release`, so that its reads of the slot are over before we
-        // write into it again.
-        let space = || Some(shared.head.0.load(Ordering::Acquire)).filter(|head| tail.wrapping_sub(*head) != slots);
-        let left = || shared.left.0.load(Ordering::Acquire) & CONSUMER_LEFT != 0;
-        let gone = || {
-            **nonsense = shared.producer_sees(tail, slots);
-            nonsense.is_some() || gone()
-        };
-        match shared.freed.wait(manner.wait, &manner.berth, space, left, gone) {
-            Ok(head) if tail.wrapping_sub(head) <= slots => Ok(head),
-            Ok(head) => Err(self.impossible(head_in(head, tail, slots))),
-            Err(_) => Err(self.no_consumer(tail)),
-        }
+    fn publish(&self, at: u64) {
+        // Release: pairs with the acquire in `until`. The slot's bytes are visible before the new tail is, and our reads
+        // of the slot are over before the new head lets the producer write it.
+        S::own(self.shared).0.store(at, Ordering::Release);
+        S::peer(self.shared).1.ring(self.manner.wait, &self.manner.berth);
     }
 
-    /// For the consumer, whose index is `head`, until there is a message: the producer's index.
+    /// Waits until an end at `at` has a slot: its new limit.
     #[inline(always)]
-    fn await_message(&mut self, head: u64, mut gone: impl FnMut() -> bool) -> Result<u64, Stop> {
-        let Self { shared, slots, manner, nonsense } = self;
-        let slots = *slots;
-        // Acquire: pairs with the producer's release in `commit`, so that the slot's bytes are there to be read.
-        let message = || Some(shared.tail.0.load(Ordering::Acquire)).filter(|tail| *tail != head);
-        // Acquire: pairs with the release in `leave`; the tail is looked at once more after this says yes.
-        let left = || shared.left.0.load(Ordering::Acquire) & PRODUCER_LEFT != 0;
+    fn limit(&mut self, at: u64, gone: impl FnMut() -> bool) -> Result<u64, Stop> {
+        let lead = S::lead(self.slots);
+        let other = self.until(at, |other| other.wrapping_add(lead) != at, gone)?;
+        let limit = other.wrapping_add(lead);
+        if limit.wrapping_sub(at) > self.slots {
+            return Err(self.impossible(other, at));
+        }
+        Ok(limit)
+    }
+
+    /// Waits until the other side's index is as an end at `at` wants it, and returns it.
+    #[inline(always)]
+    fn until(&mut self, at: u64, wanted: impl Fn(u64) -> bool, mut gone: impl FnMut() -> bool) -> Result<u64, Stop> {
+        let Self { shared, slots, manner, nonsense, .. } = self;
+        let (index, bell) = (S::peer(shared).0, S::own(shared).1);
+        // Acquire: pairs with the release in `publish`, so that a message's bytes are there to be read, and the other's
+        // reads of a slot are over before we write into it again.
+        let ready = || Some(index.load(Ordering::Acquire)).filter(|other| wanted(*other));
+        // Acquire: pairs with the release of the farewell; the index is looked at once more after this says yes.
+        let left = || shared.left.0.load(Ordering::Acquire) & S::PEER != 0;
         let gone = || {
-            **nonsense = shared.consumer_sees(head, slots);
+            **nonsense = shared.odd::<S>(at, *slots);
             nonsense.is_some() || gone()
         };
-        match shared.filled.wait(manner.wait, &manner.berth, message, left, gone) {
-            Ok(tail) if tail.wrapping_sub(head) <= slots => Ok(tail),
-            Ok(tail) => Err(self.impossible(tail_in(tail, head, slots))),
-            Err(_) => Err(self.no_producer(head)),
+        match bell.wait(manner.wait, &manner.berth, ready, left, gone) {
+            Ok(other) => Ok(other),
+            Err(_) => Err(self.alone(at)),
         }
     }
 
@@ -365,40 +399,24 @@ impl<B: Berth> Waiter<'_, B> {
         slips
     }
 
-    /// Why the producer has nothing more to wait for: the consumer left, unless a word says otherwise.
+    /// Why there is nothing more to wait for: the other side left, unless a word says otherwise.
     #[cold]
-    fn no_consumer(&mut self, tail: u64) -> Stop {
-        *self.nonsense = self.nonsense.or_else(|| self.shared.producer_sees(tail, self.slots));
-        if self.nonsense.is_some() { Stop::Corrupt } else { Stop::Gone }
-    }
-
-    /// As [`no_consumer`](Self::no_consumer), for the consumer.
-    #[cold]
-    fn no_producer(&mut self, head: u64) -> Stop {
-        *self.nonsense = self.nonsense.or_else(|| self.shared.consumer_sees(head, self.slots));
+    fn alone(&mut self, at: u64) -> Stop {
+        *self.nonsense = self.nonsense.or_else(|| self.shared.odd::<S>(at, self.slots));
         if self.nonsense.is_some() { Stop::Corrupt } else { Stop::Gone }
     }
 
     #[cold]
-    fn impossible(&mut self, what: Option<Nonsense>) -> Stop {
-        *self.nonsense = what;
+    fn impossible(&mut self, other: u64, at: u64) -> Stop {
+        *self.nonsense = peer_odd::<S>(other, at, self.slots);
         Stop::Corrupt
     }
 }
 
-/// Says good-bye and wakes the other side, whatever it waits with.
-fn leave(shared: &Indices, who: u32, bell: &Bell, manner: &Manner<impl Berth>) {
-    // Release: what we committed or released before is visible to whoever sees that we left.
-    shared.left.0.fetch_or(who, Ordering::Release);
-    bell.toll(manner.wait, &manner.berth);
-}
-
-fn head_in(head: u64, tail: u64, slots: u64) -> Option<Nonsense> {
-    Nonsense::unless_within("the consumer's index", head, tail.wrapping_sub(slots), tail)
-}
-
-fn tail_in(tail: u64, head: u64, slots: u64) -> Option<Nonsense> {
-    Nonsense::unless_within("the producer's index", tail, head, head.wrapping_add(slots))
+/// What is impossible of the other side's index for an end at `at`.
+fn peer_odd<S: Side>(other: u64, at: u64, slots: u64) -> Option<Nonsense> {
+    let low = at.wrapping_sub(S::lead(slots));
+    Nonsense::unless_within(S::PEER_INDEX, other, low, low.wrapping_add(slots))
 }
 
 #[cfg(not(loom))]
@@ -414,28 +432,15 @@ impl Indices {
     }
 }
 
-/// What a side that waits looks at as seldom as it asks whether its peer lives. Everything is `Relaxed`: the numbers are
-/// judged and not used, and a side always sees at least what it wrote or read before.
 impl Indices {
-    /// What the producer, whose index is `tail`, finds impossible.
-    fn producer_sees(&self, tail: u64, slots: u64) -> Option<Nonsense> {
-        Nonsense::unless("the producer's index", self.tail.0.load(Ordering::Relaxed), tail)
-            .or_else(|| head_in(self.head.0.load(Ordering::Relaxed), tail, slots))
-            .or_else(|| self.left_without(PRODUCER_LEFT))
-    }
-
-    /// What the consumer, whose index is `head`, finds impossible.
-    fn consumer_sees(&self, head: u64, slots: u64) -> Option<Nonsense> {
-        Nonsense::unless("the consumer's index", self.head.0.load(Ordering::Relaxed), head)
-            .or_else(|| tail_in(self.tail.0.load(Ordering::Relaxed), head, slots))
-            .or_else(|| self.left_without(CONSUMER_LEFT))
-    }
-
-    /// What is impossible of the farewells as long as `me` is here.
-    fn left_without(&self, me: u32) -> Option<Nonsense> {
+    /// What an end at `at` finds impossible: looked at as seldom as it asks whether its peer lives. Everything is
+    /// `Relaxed`: the numbers are judged and not used, and a side always sees at least what it wrote or read before.
+    fn odd<S: Side>(&self, at: u64, slots: u64) -> Option<Nonsense> {
+        let read = |index: &AtomicU64| index.load(Ordering::Relaxed);
         let left = self.left.0.load(Ordering::Relaxed);
-        Nonsense::unless("one's own farewell", u64::from(left & me), 0).or_else(|| {
-            Nonsense::unless("a farewell of neither side", u64::from(left & !(PRODUCER_LEFT | CONSUMER_LEFT)), 0)
-        })
+        Nonsense::unless(S::INDEX, read(S::own(self).0), at)
+            .or_else(|| peer_odd::<S>(read(S::peer(self).0), at, slots))
+            .or_else(|| Nonsense::unless("one's own farewell", u64::from(left & S::ME), 0))
+            .or_else(|| Nonsense::unless("a farewell of neither side", u64::from(left & !(S::ME | S::PEER)), 0))
     }
 }
