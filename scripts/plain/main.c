@@ -33,7 +33,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-size_t size;
+size_t size, touched;
 int wait_how, threads, streams;
 void (*clean_up)(void);
 
@@ -306,6 +306,8 @@ static void parse(char **argv)
     if ((!streams && strcmp(argv[2], "ping-pong")) || (!threads && strcmp(argv[5], "process")))
         usage();
     size = (size_t)wanted;
+    const char *touch = getenv("PLAIN_TOUCH");
+    touched = touch && !strcmp(touch, "header") && size > 8 ? 8 : size;
     errno = 0;
     const Loops *loops = mechanism->loops[wait_how];
     if (!loops || !loops->lead[streams] || !(mechanism->parties & (threads ? THREADS : PROCESSES)))

@@ -29,6 +29,7 @@ enum { PROCESSES = 1, THREADS = 2 };
 #define INLINE static inline __attribute__((always_inline))
 
 extern size_t size;  /* bytes of a message */
+extern size_t touched; /* of them, those that are written and verified */
 extern int wait_how; /* BLOCK, SPIN, YIELD, POLL or EPOLL */
 extern int threads;  /* the parties are threads */
 extern int streams;  /* the workload is stream */

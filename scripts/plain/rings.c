@@ -34,6 +34,45 @@ LOOPS(ring, FUTEX_PRIVATE)
 LOOPS(ring, FUTEX_FOREVER)
 LOOPS(ring, EVENT)
 
+/* ---- What two CPUs can carry at most: the same slots, of which a half of the ring changes hands at a time, so that the
+ * writing of one half and the reading of the other are all that is left. ------------------------------------------- */
+
+static uint64_t batch(const End *end, uint64_t done, uint64_t n)
+{
+    const uint64_t half = end->count / 2, to_boundary = half - end->mine % half;
+    return n - done < to_boundary ? n - done : to_boundary;
+}
+
+static __attribute__((noinline)) void halves_lead(uint64_t seq, uint64_t n)
+{
+    for (uint64_t done = 0, now; done < n; done += now) {
+        now = batch(&tx, done, n);
+        BELL_WAIT(&tx.shared->freed, SPIN, 0,
+                  tx.mine + now - atomic_load_explicit(&tx.shared->head, memory_order_acquire) <= tx.count)
+        for (uint64_t k = 0; k < now; k++, tx.mine++)
+            fill(OUT, seq + done + k, slot(&tx));
+        atomic_store_explicit(&tx.shared->tail, tx.mine, memory_order_release);
+    }
+}
+
+static __attribute__((noinline)) void halves_follow(uint64_t seq, uint64_t n)
+{
+    /* Both sides count the same messages, so their batches end at the same slots. */
+    for (uint64_t done = 0, now; done < n; done += now) {
+        now = batch(&rx, done, n);
+        BELL_WAIT(&rx.shared->filled, SPIN, 0,
+                  atomic_load_explicit(&rx.shared->tail, memory_order_acquire) - rx.mine >= now)
+        for (uint64_t k = 0; k < now; k++, rx.mine++)
+            check(OUT, seq + done + k, slot(&rx));
+        atomic_store_explicit(&rx.shared->head, rx.mine, memory_order_release);
+    }
+}
+
+static const Loops halves_SPIN = {
+    {ring_SPIN_ping_pong_lead, halves_lead},
+    {ring_SPIN_ping_pong_follow, halves_follow},
+};
+
 /* ---- The memory. ------------------------------------------------------------------------------------------------- */
 
 static void *map(int fd, size_t len)
@@ -140,6 +179,7 @@ static void take(int is_follower)
 const Mechanism RINGS[] = {
     {"shm-ring", memfd_make, take, {&ring_FUTEX, &ring_SPIN, &ring_YIELD}, PROCESSES},
     {"shm-ring-forever", memfd_make, take, {&ring_FUTEX_FOREVER, NULL, NULL}, PROCESSES},
+    {"shm-halves", memfd_make, take, {NULL, &halves_SPIN, NULL}, PROCESSES},
     {"mmap-file", file_make, take, {&ring_FUTEX, &ring_SPIN, &ring_YIELD}, PROCESSES},
     {"posix-shm", posix_make, take, {&ring_FUTEX, &ring_SPIN, &ring_YIELD}, PROCESSES},
     {"sysv-shm", sysv_make, take, {&ring_FUTEX, &ring_SPIN, &ring_YIELD}, PROCESSES},

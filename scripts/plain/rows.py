@@ -56,6 +56,8 @@ LINES = [
     # Not a program for the same task: what any two parties that spin need at least.
     Line("shm-ring", "line", sizes=(64,), waits=("spin",), workloads=("ping-pong",)),
     Line("shm-slot", "line", sizes=(8, 64), waits=("spin",), workloads=("ping-pong",)),
+    # Nor these: what two CPUs carry when nothing but the writing and the reading is left.
+    Line("shm-ring", "shm-halves", sizes=(65536, 1 << 20), waits=("spin",), workloads=("stream",)),
     Line("shm-sem", waits=("block", "spin")),
     Line("shm-mutex"),
     Line("heap-ring", waits=("block", "spin"), parties="thread"),
@@ -74,7 +76,7 @@ LINES = [
 # The programs in Rust, by the twin that a line names.
 IN_RUST = {"channels": CHANNELS, "frameworks": FRAMEWORKS}
 # Rows whose other side does not do the same calls for the same task: they are shown and not judged.
-UNJUDGED = ("line",)
+UNJUDGED = ("line", "shm-halves")
 
 Row = namedtuple("Row", "name mechanism workload size wait placement judged a b")
 

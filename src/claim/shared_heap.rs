@@ -360,7 +360,7 @@ fn judge(record: &Record) -> Finding {
     let because = match (processes, pipes) {
         ([Some(small), Some(large)], [Some(pipe), Some(large_pipe)]) => format!(
             "against threads on the heap, the same ring between processes takes {:.2} times as long for 64 B and {:.2} times \
-             for 64 KiB, a pipe {:.3} and {:.2} times",
+             for 64 KiB, a pipe {:.1} and {:.2} times",
             small.median, large.median, pipe.median, large_pipe.median
         ),
         _ => "figures are missing".into(),

@@ -1,0 +1,352 @@
+#!/usr/bin/env python3
+"""Measures how near each mechanism comes to what bounds it, target beside figure.
+
+Needs: Linux, python3 (3.9 or newer, standard library only), gcc, a release build of this repository (scripts/limits.sh
+makes it; $CARGO_TARGET_DIR is honoured) and two allowed CPUs, without which only rows of one CPU are measured.
+
+What happens: a row compares two things, A and B, that run side by side. Both are started afresh for each launch, stay
+alive together and carry messages in short windows that alternate A,B,B,A while the other one sleeps; the engine is that
+of scripts/plain.py, and the programs in scripts/plain/ are the floors and the twins. A launch gives the median of its
+pairs, a row the median of its launches with an order-statistic interval. Launches go round all rows, so that a machine
+that drifts meets each of them alike. Rows of a slow peer and of growth have no pairs: they are fresh runs in turns.
+
+A target is met where the whole interval is on its side, missed where the whole interval is on the other, and not shown
+where the interval holds it or there are fewer than six launches.
+
+Exit status: 0 after a table, whatever the verdicts are; 1 when a side failed; 2 when something needed is missing.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "plain"))
+import figures  # noqa: E402
+import plain  # noqa: E402
+import sums  # noqa: E402
+from rows import PLAIN, TARGET, Ipcost, Plain, comparisons  # noqa: E402
+from sides import Broken, Impossible, launch  # noqa: E402
+
+# `at_most` bounds "time of A over time of B"; `turned` shows the inverse, "so many times as fast".
+Row = namedtuple("Row", "group what target at_most turned a b")
+
+KIB, MIB = 1 << 10, 1 << 20
+RINGS = (("shm-ring", "process"), ("heap-ring", "thread"))
+CRATES = ("crossbeam", "flume", "mpsc")
+FRAMEWORKS = ("iceoryx2", "ipc-channel", "zeromq", "zeromq-tcp", "tokio-unix")
+PEERS = 4
+# What the two slow-peer rows offer, messages a second: half a millisecond between two, far more than any spin budget.
+RARE = 2000
+GROWTH = (10**4, 10**5, 10**6, 10**7)
+
+
+def side(mechanism, workload, size, wait="spin", placement="cross-cpu", parties="process", **more):
+    found = Ipcost(mechanism, workload, size, wait, placement, parties)
+    found.plan.update(more)
+    return found
+
+
+def slower(group, what, at_most, a, b):
+    return Row(group, what, f"<= {at_most:g}", at_most, False, a, b)
+
+
+def faster(group, what, at_least, a, b):
+    return Row(group, what, f">= {at_least:g}", 1 / at_least, True, a, b)
+
+
+def listed():
+    """What `ipcost list` says of each mechanism."""
+    found = subprocess.run([TARGET / "release" / "ipcost", "list", "--format", "json"], capture_output=True, text=True)
+    if found.returncode != 0:
+        plain.missing("`ipcost list` failed: run `cargo build --release` first")
+    parsed = json.loads(found.stdout)
+    return parsed if isinstance(parsed, list) else parsed["mechanisms"]
+
+
+def of_two_cpus(cpus):
+    line = lambda size: Plain(PLAIN, "line", "ping-pong", size, "spin", "cross-cpu", "process", cpus)
+    for mechanism, size, at_most in (("shm-slot", 64, 1.15), ("shm-ring", 48, 1.4), ("shm-ring", 64, 1.6)):
+        what = f"{mechanism} {size} B ping-pong, spin, in cache-line round trips"
+        yield slower("round trip", what, at_most, side(mechanism, "ping-pong", size), line(size))
+    for ring, parties in RINGS:
+        for size in (8, 64):
+            for other, least in (("rtrb", 1.1), *((crate, 1.2) for crate in CRATES)):
+                what = f"{ring} stream {size} B, spin, as fast as {other}"
+                a = side(ring, "stream", size, parties=parties)
+                yield faster("small messages", what, least, a, side(other, "stream", size, parties="thread"))
+    for size in (64 * KIB, 256 * KIB, MIB):
+        what = f"shm-ring stream {size // KIB} KiB, spin, as fast as writing and reading alone"
+        b = Plain(PLAIN, "shm-halves", "stream", size, "spin", "cross-cpu", "process", cpus)
+        yield faster("large messages", what, 0.9, side("shm-ring", "stream", size), b)
+    for mechanism in ("shm-ring", "shm-slot", "posix-shm", "heap-handoff"):
+        parties = "thread" if mechanism == "heap-handoff" else "process"
+        a, b = (side(mechanism, "ping-pong", size, parties=parties, touch="header") for size in (16 * MIB, 64 * KIB))
+        yield slower("in place", f"{mechanism} ping-pong, header touch, 16 MiB over 64 KiB", 1.25, a, b)
+    for size in (64 * KIB, MIB):
+        a = side("vmsplice-splice", "stream", size, wait="block", touch="header")
+        b = Plain(PLAIN, "vmsplice-splice", "stream", size, "block", "cross-cpu", "process", cpus)
+        b.command = ["env", "PLAIN_TOUCH=header", *b.command]
+        what = f"vmsplice-splice stream {size // KIB} KiB, block, header touch, over plain C"
+        yield slower("pipes", what, 1.05, a, b)
+        for other in ("vmsplice", "vmsplice-splice"):
+            a, b = (side(mechanism, "stream", size, wait="block") for mechanism in ("pipe", other))
+            yield slower("pipes", f"pipe stream {size // KIB} KiB, block, over {other}", 1, a, b)
+    for mechanism in ("shm-ring", "shm-slot", "unix-stream", "pipe"):
+        a, b = (side(mechanism, "ping-pong", 64, wait=wait) for wait in ("hybrid", "spin"))
+        yield slower("hybrid", f"{mechanism} 64 B ping-pong, hybrid over spin, prompt peer", 1.1, a, b)
+
+
+def of_one_cpu(cpus):
+    for row in comparisons(cpus):
+        # 64 B alone, where a call weighs most, and each twin once: scripts/plain.py has all of them.
+        twin = row.size == 64 and row.judged and "/" not in row.name
+        if twin and row.wait == "block" and row.placement == "same-cpu":
+            yield slower("blocking", f"{row.name}, over plain C", 1.03, row.a, row.b)
+    for workload in ("ping-pong", "stream"):
+        a, b = (side(m, workload, 64, wait="block", placement="same-cpu") for m in ("shm-ring", "pipe"))
+        yield slower("blocking", f"shm-ring {workload} 64 B, block, same-cpu, over pipe", 1, a, b)
+
+
+def of_patterns(mechanisms):
+    for mechanism in mechanisms:
+        for pattern in ("fan-in", "fan-out"):
+            if pattern not in mechanism["patterns"]:
+                continue
+            wait = "block" if "block" in mechanism["waits"] else mechanism["waits"][0]
+            parties = mechanism["parties"][0]
+            a = side(mechanism["name"], pattern, 64, wait=wait, parties=parties, peers=PEERS)
+            b = side(mechanism["name"], "stream", 64, wait=wait, parties=parties)
+            what = f"{mechanism['name']} {pattern} 1:{PEERS} {wait}, as fast as one to one"
+            yield faster("patterns", what.replace("fan-in 1:4", "fan-in 4:1"), 0.8, a, b)
+
+
+def of_frameworks(mechanisms):
+    there = {mechanism["name"]: mechanism for mechanism in mechanisms}
+    for name in FRAMEWORKS:
+        if name not in there:
+            continue
+        wait = "block" if "block" in there[name]["waits"] else there[name]["waits"][0]
+        parties = there[name]["parties"][0]
+        for workload in ("ping-pong", "stream"):
+            a = side("shm-ring", workload, 64, wait=wait, parties=parties)
+            b = side(name, workload, 64, wait=wait, parties=parties)
+            yield slower("frameworks", f"shm-ring {workload} 64 B, {wait}, over {name}", 1, a, b)
+
+
+def table_of(cpus):
+    mechanisms = listed()
+    rows = list(of_one_cpu(cpus))
+    if len(cpus) > 1:
+        rows = [*of_two_cpus(cpus), *rows, *of_patterns(mechanisms), *of_frameworks(mechanisms)]
+    return rows
+
+
+# ---- What has no pairs: a peer that is slow, and growth. --------------------------------------------------------
+
+
+def run(mechanism, workload, *options):
+    """A run of a thin binary, and the largest resident set of its processes in KiB."""
+    command = [TARGET / "release" / f"ipc-{mechanism}", workload, "--format", "json", *map(str, options)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    out = child.stdout.read()
+    why = child.stderr.read().strip()
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    try:
+        found = json.loads(out.splitlines()[-1])
+    except (IndexError, ValueError):
+        raise Broken(f"ipc-{mechanism} {workload}: {why}") from None
+    if found["status"] != "ok":
+        raise (Impossible if found["status"] == "unsupported" else Broken)(f"ipc-{mechanism}: {found['status']}: {why}")
+    return found, usage.ru_maxrss
+
+
+def cpu_ns(found):
+    """CPU time a message, of all parties."""
+    return sum(sum(party.values()) for party in found["cpu_ns_per_message"])
+
+
+def rare(launches):
+    """The CPU that a hybrid wait takes beside a blocking one when messages come rarely."""
+    for mechanism in ("shm-ring", "pipe"):
+        ratios = []
+        for number in range(launches):
+            spent = {}
+            for wait in ("hybrid", "block") if number % 2 else ("block", "hybrid"):
+                options = ("--size", 64, "--wait", wait, "--rate", RARE, "--arrivals", "regular", "--duration", "300ms")
+                spent[wait] = cpu_ns(run(mechanism, "offered-load", *options)[0])
+            ratios.append(spent["hybrid"] / spent["block"])
+        yield "hybrid", f"{mechanism} 64 B, {RARE} a second, CPU of hybrid over block", "<= 1.1", ratios, 1.1
+
+
+def growth(launches):
+    """Time and memory of the longest stream beside a shorter one."""
+    for mechanism, counts in (("shm-ring", GROWTH[1:]), ("heap-ring", GROWTH[1:]), ("pipe", GROWTH[:-1])):
+        time, memory = [], []
+        for _ in range(launches):
+            runs = [run(mechanism, "stream", "--size", 64, "--messages", count) for count in counts]
+            each = [found["elapsed_ns"] / found["messages"] for found, _ in runs]
+            time.append(each[-1] / each[-2])
+            memory.append(runs[-1][1] / runs[0][1])
+        span = f"{counts[-1]:.0e} over {counts[-2]:.0e} messages".replace("e+0", "e")
+        yield "growth", f"{mechanism} stream 64 B, time a message, {span}", "<= 1.1", time, 1.1
+        span = f"{counts[-1]:.0e} over {counts[0]:.0e} messages".replace("e+0", "e")
+        yield "growth", f"{mechanism} stream 64 B, resident memory, {span}", "<= 1.05", memory, 1.05
+
+
+# ---- From ratios to a table. -----------------------------------------------------------------------------------
+
+
+def judged(values, at_most, turned):
+    low, high, coverage = figures.interval(values)
+    verdict = figures.OPEN
+    if coverage >= 0.95:
+        verdict = figures.MET if high <= at_most else figures.MISSED if low > at_most else figures.OPEN
+    shown = [statistics.median(values), low, high]
+    if turned:
+        shown = [1 / shown[0], 1 / shown[2], 1 / shown[1]]
+    return {"median": shown[0], "low": shown[1], "high": shown[2], "n": len(values), "verdict": verdict}
+
+
+def measure(rows, args):
+    ratios, times, absent, well = {row: [] for row in rows}, {row: [] for row in rows}, {}, True
+    for number in range(args.launches):
+        for at, row in enumerate(rows):
+            if row in absent:
+                continue
+            print(f"launch {number + 1}/{args.launches}  {at + 1}/{len(rows)}  {row.what}", file=sys.stderr)
+            try:
+                _, pairs = launch(row.a, row.b, args.pairs, args.window * 1e6, b_first=number % 2 == 1)
+                ratios[row].append(statistics.median(a / b for a, b in pairs))
+                times[row].append([statistics.median(pair[i] for pair in pairs) for i in (0, 1)])
+            except (Broken, subprocess.TimeoutExpired) as error:
+                absent[row] = str(error)
+                well = well and isinstance(error, Impossible)
+                print(f"limits.py: {error}", file=sys.stderr)
+    done = []
+    for row in rows:
+        if row not in absent:
+            found = judged(ratios[row], row.at_most, row.turned)
+            found["a_ns"], found["b_ns"] = (statistics.median(pair[i] for pair in times[row]) for i in (0, 1))
+            done.append({"group": row.group, "what": row.what, "target": row.target, **found})
+    return done, {row.what: why for row, why in absent.items()}, well
+
+
+def alone(chosen, args):
+    """The rows without pairs."""
+    done, absent, well = [], {}, True
+    for name, source in (("hybrid", rare), ("growth", growth)):
+        if not chosen(name):
+            continue
+        print(f"{name}: runs that take turns", file=sys.stderr)
+        try:
+            for group, what, target, values, at_most in source(args.launches):
+                done.append({"group": group, "what": what, "target": target, **judged(values, at_most, False)})
+        except Broken as error:
+            absent[name] = str(error)
+            well = well and isinstance(error, Impossible)
+    return done, absent, well
+
+
+def parts(args):
+    """What the round trips are made of."""
+    limits = subprocess.run(
+        [TARGET / "release" / "ipcost", "limits", "--format", "json"], capture_output=True, text=True
+    )
+    if limits.returncode != 0:
+        return [], {"sums": f"`ipcost limits` failed: {limits.stderr.strip()}"}
+    call = json.loads(limits.stdout)["figures"]["null-syscall"]["median"]
+    return sums.sums(listed(), side, run, call, args.launches, lambda text: print(text, file=sys.stderr))
+
+
+HEAD = ("row", "A ns", "B ns", "target", "measured", "interval", "verdict")
+
+
+def shown(row):
+    span = f"{row['low']:.3g} .. {row['high']:.3g}"
+    times = (figures.figure(row[side]) if side in row else "" for side in ("a_ns", "b_ns"))
+    return row["what"], *times, row["target"], f"{row['median']:.3g}", span, row["verdict"]
+
+
+def page(body, sum_body, counts, absent, args, machine):
+    """All of it as markdown."""
+    lines = ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in machine.items()), ""]
+    lines += [f"{counts}; {args.launches} launches of {args.pairs} pairs of windows of {args.window} ms.", ""]
+    lines += [*figures.markdown_table(HEAD, body), ""]
+    if sum_body:
+        lines += [*figures.markdown_table(sums.HEAD, sum_body), ""]
+    lines += [f"Not measured: {what}: {why}." for what, why in absent.items()]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", metavar="SUBSTRING", default="", help="only rows with this in their group or name")
+    number = lambda name, unit, default, what: parser.add_argument(
+        name, metavar=unit, type=plain.at_least_one, default=default, help=f"{what} [{default}]"
+    )
+    number("--launches", "N", 6, "fresh starts of both sides")
+    number("--pairs", "N", 8, "pairs of windows per launch")
+    number("--window", "MS", 15, "length of a window in ms")
+    parser.add_argument("--json", metavar="FILE", help="also write the rows there")
+    parser.add_argument("--markdown", metavar="FILE", help="also write the table there")
+    parser.add_argument("--list", action="store_true", help="name the rows and measure nothing")
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
+    if sys.platform != "linux":
+        plain.missing("this needs Linux")
+    cpus = sorted(os.sched_getaffinity(0))
+    if not (TARGET / "release" / "ipcost").exists():
+        plain.missing("run `cargo build --release` first, or scripts/limits.sh")
+    chosen = lambda name: args.only in name
+    rows = [row for row in table_of(cpus) if chosen(row.group) or chosen(row.what)]
+    if args.list:
+        print("\n".join(f"{row.group}: {row.what}: {row.target}" for row in rows))
+        return 0
+    plain.build(PLAIN)
+    lacking = sorted({str(s.binary) for row in rows for s in (row.a, row.b) if not s.binary.exists()})
+    rows = [row for row in rows if row.a.binary.exists() and row.b.binary.exists()]
+    done, absent, well = measure(rows, args)
+    more, missing, fine = alone(chosen, args)
+    done, absent, well = done + more, {**absent, **missing}, well and fine
+    made_of, missing = parts(args) if chosen("sums") else ([], {})
+    absent.update(missing)
+    if not done and not made_of:
+        plain.missing(f"no row has {args.only!r} in its group or name")
+    order = list(dict.fromkeys(row["group"] for row in done))
+    done.sort(key=lambda row: order.index(row["group"]))
+    body, sum_body = [shown(row) for row in done], [sums.shown(row) for row in made_of]
+    print("\n".join(figures.text_table(HEAD, body)))
+    if made_of:
+        print("\n" + "\n".join(figures.text_table(sums.HEAD, sum_body)))
+    verdicts = [row["verdict"] for row in done]
+    counts = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in (figures.MET, figures.OPEN, figures.MISSED))
+    print(f"\n{counts}; {args.launches} launches of {args.pairs} pairs of windows of {args.window} ms")
+    for what, why in absent.items():
+        print(f"not measured: {what}: {why}")
+    for binary in lacking:
+        print(f"not measured: rows of {binary}, which is not built")
+    if args.json:
+        everything = {"machine": plain.machine(cpus), "rows": done, "sums": made_of, "absent": absent}
+        Path(args.json).write_text(json.dumps(everything, indent=1) + "\n")
+    if args.markdown:
+        Path(args.markdown).write_text(page(body, sum_body, counts, absent, args, plain.machine(cpus)))
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("limits.py: interrupted", file=sys.stderr)
+        sys.exit(130)
