@@ -371,6 +371,13 @@ impl Outcome {
         outcome
     }
 
+    /// The bare hand-over that was measured between the same parties before and after, ns: what nothing can beat that waits
+    /// the same way.
+    pub fn floor_ns(&self) -> Option<f64> {
+        let rounds = &self.floor.as_ref()?.handover_rtt_ns;
+        (!rounds.is_empty()).then(|| rounds.iter().sum::<f64>() / rounds.len() as f64)
+    }
+
     /// Nanoseconds per message (round trip of a ping-pong) in the batch window.
     pub fn per_message_ns(&self) -> Option<f64> {
         (self.messages > 0).then(|| self.elapsed_ns as f64 / self.messages as f64)

@@ -1,12 +1,13 @@
 //! Who decides how many messages a run carries: the measuring conductor, and those that serve a bench and a tracer.
 
-use crate::cell::{Conductor, Numbers};
+use crate::cell::{Conductor, Numbers, Outcome};
 use crate::error::{Context, Error, Phase, Result};
 use crate::measure::{Histogram, floor};
 use crate::plan::{Parties, Plan, Span, Workload};
 use crate::session::{Measured, Windows};
 use crate::shm::stamps;
 use crate::sys::clock;
+use crate::transport;
 use crate::workload::offered::Schedule;
 use std::io::{BufRead, Write};
 
@@ -20,6 +21,25 @@ const STEADY: f64 = 0.05;
 const FEWEST_EACH: u64 = 100;
 /// Shortest warm-up window that is compared with its predecessor, ns.
 const WARM_WINDOW_NS: f64 = 1_000_000.0;
+
+/// One run of what `plan` names, between parties of its own, with the windows that every row of a table has.
+///
+/// ```
+/// use ipcost::{conduct, plan::Span, transport};
+///
+/// let plan = transport::find("heap-ring")?.spec().plan();
+/// let run = conduct::measure(&ipcost::plan::Plan { span: Span::Messages(1000), ..plan })?;
+/// assert_eq!(run.messages, 1000);
+/// # Ok::<(), ipcost::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`cell::run`](crate::cell::run): a plan with processes needs a program that has one thread, because it forks. A usage
+/// error when nothing has the mechanism's name. A run that was measured and is not believed is no error:
+/// [`Outcome::status`] says so.
+pub fn measure(plan: &Plan) -> Result<Outcome> {
+    transport::find(&plan.mechanism)?.run(plan, &mut Measure)
+}
 
 /// Measures: cold first message, warm-up, floor, batch, stamped (or the load points), floor.
 #[derive(Debug, Default)]

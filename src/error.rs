@@ -67,7 +67,6 @@ impl fmt::Display for Phase {
 }
 
 /// One failure, ready to be shown to a person.
-#[derive(Debug)]
 pub struct Error {
     kind: Kind,
     phase: Phase,
@@ -187,6 +186,13 @@ impl fmt::Display for Error {
             write!(f, "; {advice}")?;
         }
         Ok(())
+    }
+}
+
+/// What it says, as [`Display`](fmt::Display): a program whose `main` returns an error prints it this way.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

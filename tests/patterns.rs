@@ -262,6 +262,37 @@ fn a_planted_fault_makes_a_pattern_invalid() {
     });
 }
 
+/// A consumer that rests uses up the credit that it gave; when it is killed then, the kernel tells its producer nothing.
+#[test]
+fn a_consumer_that_is_killed_while_its_producer_waits_for_credit_is_named() {
+    use nix::sys::signal::{Signal, kill};
+    if transport::find("udp").unwrap().usable().is_err() {
+        return;
+    }
+    common::watched(LIMIT, || {
+        for wait in ["block", "poll", "yield"] {
+            let arguments = ["fan-out", "--peers", "2", "--size", "4096", "--wait", wait, "--duration", "300s"];
+            let mut command = Command::new(program("udp"));
+            let command = command.args(arguments).args(["--placement", "unpinned"]);
+            let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let victim = until("the second peer runs", || {
+                let found = below(child.id());
+                found.iter().any(|(_, name)| name == "ipc-watchman").then_some(())?;
+                found.into_iter().find(|(_, name)| name == "ipc-peer-2").map(|(pid, _)| pid)
+            });
+            let victim = nix::unistd::Pid::from_raw(victim as i32);
+            std::thread::sleep(Duration::from_millis(200));
+            kill(victim, Signal::SIGSTOP).unwrap();
+            std::thread::sleep(Duration::from_secs(1));
+            kill(victim, Signal::SIGKILL).unwrap();
+            let output = child.wait_with_output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{wait}: {text}");
+            assert!(text.contains("peer 2 of 2 was killed by SIGKILL"), "{wait}: {text}");
+        }
+    });
+}
+
 #[test]
 fn a_killed_peer_is_named_and_nothing_is_left_running() {
     common::watched(LIMIT, || {

@@ -2,7 +2,7 @@
 
 mod common;
 #[allow(dead_code, reason = "the example's main is not called here")]
-#[path = "../examples/skeleton.rs"]
+#[path = "../examples/add_transport.rs"]
 mod skeleton;
 
 use ipcost::cell::Status;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(120);
 const GUIDE: &str = include_str!("../docs/ADDING_A_TRANSPORT.md");
-const EXAMPLE: &str = include_str!("../examples/skeleton.rs");
+const EXAMPLE: &str = include_str!("../examples/add_transport.rs");
 
 #[test]
 fn the_skeleton_passes_the_conformance_suite() {
@@ -40,7 +40,7 @@ fn every_rust_block_of_the_guide_is_verbatim_in_the_example() {
     let blocks: Vec<_> = GUIDE.split("\n```rust\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
     assert!(blocks.len() >= 4, "the guide quotes too little: {} blocks", blocks.len());
     for block in blocks {
-        assert!(EXAMPLE.contains(block), "examples/skeleton.rs does not contain:\n{block}");
+        assert!(EXAMPLE.contains(block), "examples/add_transport.rs does not contain:\n{block}");
     }
 }
 

@@ -11,7 +11,6 @@ use super::text::{bytes_per_s, digits, nanos, per_second};
 use crate::cell::{CpuCost, Outcome};
 use crate::measure::Merged;
 use crate::measure::load::LoadPoint;
-use crate::measure::stats::Estimate;
 use crate::plan::{Workload, show_size};
 use crate::transport::find;
 
@@ -330,7 +329,7 @@ impl Column {
     pub fn value(&self, row: &Row) -> Value {
         match self.source {
             Source::Row(of) => of(row),
-            Source::Runs(_) => Estimate::of(row.each(self.key)).map(|estimate| estimate.median).into(),
+            Source::Runs(_) => row.median(self.key).into(),
         }
     }
 

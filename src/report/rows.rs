@@ -220,6 +220,11 @@ impl Row {
         self.runs.iter().filter_map(move |run| run.facts.get(place?).copied()).filter(|fact| !fact.is_nan())
     }
 
+    /// The median of what the runs that count say to the column `key`: as [`each`](Self::each).
+    pub fn median(&self, key: &str) -> Option<f64> {
+        Some(Estimate::of(self.each(key))?.median)
+    }
+
     /// Runs that carry a flag.
     pub fn flagged(&self) -> usize {
         self.runs.iter().filter(|run| !run.flags.is_empty()).count()

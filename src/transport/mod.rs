@@ -182,6 +182,13 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// A plan that the mechanism can carry out: the usual one, with parties that it connects and a wait that it honours.
+    pub fn plan(&self) -> Plan {
+        let usual = Plan::default();
+        let parties = self.parties.first().copied().unwrap_or(usual.parties);
+        Plan { mechanism: self.name.into(), parties, wait: self.wait_near(usual.wait), ..usual }
+    }
+
     /// `wait` where the mechanism honours it, else the first that it does.
     pub fn wait_near(&self, wait: Wait) -> Wait {
         let honoured = self.waits.contains(&wait.kind());
@@ -228,6 +235,8 @@ pub struct Config {
     pub processes: bool,
     /// Parties that carry messages all the time, and may spin.
     pub busy: usize,
+    /// Peers of a hub, or pairs; none between two parties.
+    pub peers: usize,
     /// What each needs a helper of its own, for a mechanism that has helpers: the two sides of a link, or both ends of each
     /// channel among many parties.
     pub pollable: usize,
@@ -262,6 +271,7 @@ impl Config {
             wait: plan.wait,
             processes: plan.parties == Parties::Process,
             busy: plan.busy(),
+            peers: plan.peers(),
             pollable: 2 * plan.peers().max(1),
             dir: plan.dir.clone().unwrap_or_else(std::env::temp_dir),
             nagle: plan.nagle,

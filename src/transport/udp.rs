@@ -7,8 +7,12 @@
 //! because the kernel books what was read late, up to a quarter. Messages carry nothing but themselves: what travels beside
 //! them is a credit every half window and an empty datagram as goodbye, in either direction. Each direction of a link
 //! has sockets of its own, so that credits never come between messages. The sender of a broadcast
-//! (`udp_group`) has a line of credit from each of its receivers. Rejected: a sequence number in front of each
-//! message, which the check of the payload makes unnecessary; sending without a window, which measures the loss.
+//! (`udp_group`) has a line of credit from each of its receivers.
+//!
+//! The kernel tells a sender that waits for credit nothing of a receiver that was killed. Between two parties that is left to
+//! whoever watches them; but a hub that is stuck with one of its peers would keep all of them waiting, so among many parties
+//! each receiver also holds one end of a Unix socket pair, which the kernel closes with it. Rejected: the same between two, whose
+//! row would be that of another mechanism; a sequence number in front of each message, which the check of the payload makes unnecessary; sending without a window, which measures the loss.
 //! Source: udp(7), ip(7), SO_MEMINFO in the kernel's net/core/sock.c.
 
 use super::bytes::{ByteRx, ByteTx, Patience, say_hello};
@@ -24,6 +28,7 @@ use crate::sys::socket::{memory, receive_now};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// See the [module](self).
@@ -219,6 +224,12 @@ impl AsFd for Payee {
     }
 }
 
+/// Two ends of a connection that carries nothing and ends with whoever holds the other one.
+pub(super) fn lifeline() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    Ok((ours.into(), theirs.into()))
+}
+
 /// A socket to receive from, not yet connected, and how many messages of `size` bytes may be under way to it.
 fn receiving(cfg: &Config, ip: IpAddr, size: usize) -> io::Result<(UdpSocket, usize)> {
     let socket = UdpSocket::bind((ip, 0))?;
@@ -365,7 +376,10 @@ impl Transport for Udp {
             here.connect(there.local_addr()?)?;
             drain(&there)?;
             drain(&here)?;
-            Ok((sender(cfg, here, window, None)?, receiver(cfg, cfg.size, there, window, None)?))
+            let (ours, theirs) = (cfg.peers > 0).then(lifeline).transpose()?.unzip();
+            let credit = there.try_clone()?;
+            let inbox = Inbox::new(Port::new(there), None);
+            Ok((sender(cfg, here, window, ours)?, credited(cfg, cfg.size, inbox, window, credit, None, theirs)?))
         };
         make().map_err(|error| no_loopback("UDP", &error))
     }

@@ -13,7 +13,7 @@
 //! network name space and its packet filter, so the datagram that asks for the kernel's account of a message, which is sent
 //! to the group beforehand, is also the proof. Source: ip(7) `IP_ADD_MEMBERSHIP`, `IP_MULTICAST_IF`; RFC 2365.
 
-use super::udp::{Credit, Port, Rx, Tx, charge_of, credited, crediting, drain, window_of};
+use super::udp::{Credit, Port, Rx, Tx, charge_of, credited, crediting, drain, lifeline, window_of};
 use super::unix_dgram::Inbox;
 use super::{Config, Ends, Udp, buffer_for};
 use crate::error::{Error, Result};
@@ -21,7 +21,6 @@ use crate::sys::fd::set_receive_buffer;
 use crate::sys::socket::{at_group, multicast_over_loopback};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
-use std::os::unix::net::UnixStream;
 
 /// A group of the local scope (RFC 2365, section 6.1), which routers do not pass on. Runs differ in the port.
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 73, 80);
@@ -69,12 +68,11 @@ fn make(cfg: &Config, of: usize) -> io::Result<Ends<Udp>> {
     let mut rxs: Vec<Rx> = Vec::with_capacity(of);
     for member in members {
         let (here, there) = connected()?;
-        // A receiver that is killed says nothing, and no datagram of ours goes where its credit came from: without a
-        // connection that ends with it the sender would wait for that credit for ever.
-        let (ours, theirs) = UnixStream::pair()?;
-        credits.push(Credit::new(cfg, here, Some(ours.into()))?);
+        // A receiver that is killed says nothing, and no datagram of ours goes where its credit came from.
+        let (ours, theirs) = lifeline()?;
+        credits.push(Credit::new(cfg, here, Some(ours))?);
         let inbox = Inbox::new(Port::new(member), None);
-        rxs.push(credited(cfg, cfg.size, inbox, window, there, None, Some(theirs.into()))?);
+        rxs.push(credited(cfg, cfg.size, inbox, window, there, None, Some(theirs))?);
     }
     let tx: Tx = crediting(cfg, socket, window, credits)?;
     Ok(Ends { txs: vec![tx], rxs })

@@ -5,13 +5,15 @@
 //! one channel with a fresh buffer for each message, which measures the allocator. Source: std::sync::mpsc.
 //!
 //! Each hook says whether a transport needs it. `docs/ADDING_A_TRANSPORT.md` quotes this file; `tests/skeleton.rs` compares
-//! the two and holds the transport to the conformance suite. To run it: `cargo run --release --example skeleton`.
+//! the two and holds the transport to the conformance suite. To run it: `cargo run --release --example add_transport`; with
+//! `-- --conformance` it holds itself to the suite first, which takes seconds.
 
 use ipcost::cell::{self, Outcome, Status};
 use ipcost::conduct::Measure;
 use ipcost::plan::{Parties, Placement, Plan, Span, Wait, WaitKind};
 use ipcost::transport::{
-    Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport, UNLIMITED,
+    Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport,
+    UNLIMITED, conformance,
 };
 use ipcost::{Error, Result};
 use std::io::{self, ErrorKind};
@@ -148,19 +150,17 @@ impl Receiver for Rx {
 
 /// A measured ping-pong between two threads, through the code that every run uses.
 pub fn ping_pong(wait: Wait, round_trips: u64) -> Result<Outcome> {
-    let plan = Plan {
-        mechanism: Skeleton::SPEC.name.into(),
-        wait,
-        parties: Parties::Thread,
-        placement: Placement::Unpinned,
-        span: Span::Messages(round_trips),
-        ..Plan::default()
-    };
+    let span = Span::Messages(round_trips);
+    let plan = Plan { wait, placement: Placement::Unpinned, span, ..Skeleton::SPEC.plan() };
     cell::run::<Skeleton>(&plan, &mut Measure)
 }
 
 fn main() -> Result<()> {
     const ROUND_TRIPS: u64 = 2000;
+    if std::env::args().any(|argument| argument == "--conformance") {
+        conformance::check::<Skeleton>().map_err(Error::invalid)?;
+        println!("passes the conformance suite");
+    }
     let outcome = ping_pong(Wait::Block, ROUND_TRIPS)?;
     assert_eq!(outcome.status, Status::Ok, "{:?}", outcome.reason);
     let verified = outcome.verified.expect("a run that is ok has verified messages");
