@@ -3,8 +3,8 @@
 use super::record::{self, Record};
 use super::{CLAIMS, Claim, Figure, Finding, Unit, Verdict};
 use crate::error::Result;
-use crate::report::{self, picture::Picture};
 use crate::report::text::{bytes, digits, nanos};
+use crate::report::{self, picture::Picture};
 use crate::results;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -32,7 +32,9 @@ pub struct Folders {
 pub fn report(args: &Folders) -> Result<ExitCode> {
     let campaigns = args.dirs.iter().filter(|dir| is_campaign(dir)).count();
     if args.out.is_some() && campaigns < 2 {
-        return Err(Error::usage("--out is the page of several campaigns side by side").hint("name two folders or more"));
+        return Err(
+            Error::usage("--out is the page of several campaigns side by side").hint("name two folders or more")
+        );
     }
     let mut reports = vec![];
     for dir in &args.dirs {

@@ -136,8 +136,7 @@ pub fn page<'a>(own: &Material<'a>, others: &[&Material<'a>]) -> Page {
         None => ranks::no_campaign(),
     });
     sections.extend([tested::context_switch(&kin), tested::faults(&kin), tested::claims(&kin)]);
-    sections.extend(own.report.map(runs::section));
-    sections.extend([machine::section(own, &kin), reading::section()]);
+    sections.extend([runs::section(own.report), machine::section(own, &kin), reading::section()]);
     let about = kin.iter().enumerate().map(|(number, one)| machine::origin(one, number == 0)).collect();
     Page { title: format!("What communication costs on {}", own.host.slug), about, sections }
 }
@@ -276,6 +275,3 @@ pub fn plain(value: f64) -> String {
 pub fn percent(share: f64) -> String {
     format!("{} %", digits(100.0 * share))
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,7 +3,7 @@
 //! Key decision: only what the tables say: a leader with those that tie with it, ratios with their intervals, differences
 //! that are beyond the noise. Ties are named; where nothing can be told apart the sentence says that and names no winner.
 
-use super::blocks::{Block, Section};
+use super::blocks::{Block, Item, Section};
 use super::{Material, bracket, percent};
 use crate::claim::Verdict;
 use crate::measure::stats::Estimate;
@@ -18,7 +18,12 @@ use crate::report::text::{digits, nanos};
 pub fn section(kin: &[&Material]) -> Section {
     let mut items = vec![];
     if let Some(report) = kin[0].report {
-        items.extend([fastest(report), process_or_thread(report), misleading(report)]);
+        let said = [
+            ("Fastest.", fastest(report)),
+            ("Process or thread.", process_or_thread(report)),
+            ("What can mislead.", misleading(report)),
+        ];
+        items.extend(said.map(|(lead, text)| Item { lead, text }));
     }
     items.extend(kin.iter().find_map(|one| one.claims.as_ref()).map(|claims| {
         let named = |is: fn(&Verdict) -> bool| {
@@ -36,11 +41,17 @@ pub fn section(kin: &[&Material]) -> Section {
             part(named(|v| matches!(v, Verdict::NotTested(_))), "not tested"),
         ];
         let all: Vec<String> = parts.into_iter().flatten().collect();
-        format!("Of {} sentences that textbooks have on processes and threads: {}.", claims.judged.len(), all.join("; "))
+        let text = format!(
+            "Of {} sentences that textbooks have on processes and threads: {}.",
+            claims.judged.len(),
+            all.join("; ")
+        );
+        Item { lead: "Claims.", text }
     }));
     items.extend(kin.iter().find_map(|one| one.faults.as_ref()).map(|faults| {
         let stated = faults.iter().filter(|one| one.as_stated).count();
-        format!("When a peer died, {stated} of {} cells behaved as their mechanism states.", faults.len())
+        let text = format!("When a peer died, {stated} of {} cells behaved as their mechanism states.", faults.len());
+        Item { lead: "Faults.", text }
     }));
     let blocks = vec![Block::List { items, numbered: true }];
     Section { id: "answer", title: "The answer, for this machine", blocks, ..Section::default() }
@@ -141,7 +152,7 @@ fn process_or_thread(report: &Report) -> String {
         all.iter().copied().partition(|(group, _, ratio)| apart(Some(*ratio), group.noise));
     let (dearer, cheaper): (Vec<_>, Vec<_>) = different.into_iter().partition(|(_, _, ratio)| ratio.median > 1.0);
     if all.is_empty() {
-        return "Process or thread: no mechanism ran between both, so nothing can be said.".into();
+        return "No mechanism ran between both, so nothing can be said.".into();
     }
     let extreme = |list: &[(&Group, &Row, Estimate)], word: &str| {
         let far = |ratio: &Estimate| ratio.median.max(1.0 / ratio.median);
@@ -153,9 +164,8 @@ fn process_or_thread(report: &Report) -> String {
     };
     let medians = || same.iter().map(|(_, _, ratio)| ratio.median);
     let (low, high) = medians().fold((f64::INFINITY, 0.0_f64), |(low, high), r| (low.min(r), high.max(r)));
-    let none = (!same.is_empty()).then(|| {
-        format!("no difference in {} (medians {} to {} times)", same.len(), digits(low), digits(high))
-    });
+    let none = (!same.is_empty())
+        .then(|| format!("no difference in {} (medians {} to {} times)", same.len(), digits(low), digits(high)));
     let parts: Vec<String> =
         [extreme(&dearer, "slower"), extreme(&cheaper, "faster"), none].into_iter().flatten().collect();
     format!(
@@ -171,9 +181,10 @@ fn misleading(report: &Report) -> String {
     let flagged: usize = summary.all_rows().map(Row::flagged).sum();
     if flagged > 0 {
         let counts = counts(summary.all_rows());
-        let most = counts.iter().max_by_key(|(_, count)| **count).map_or(String::new(), |(flag, count)| {
-            format!(", {count} of them {flag}")
-        });
+        let most = counts
+            .iter()
+            .max_by_key(|(_, count)| **count)
+            .map_or(String::new(), |(flag, count)| format!(", {count} of them {flag}"));
         parts.push(format!("{flagged} of {} launches carry a reason for doubt{most}", report.launches));
     }
     let bad: usize = summary.all_rows().map(|row| row.bad.len()).sum();
@@ -195,10 +206,15 @@ fn misleading(report: &Report) -> String {
     }
     let hypervisor = &report.saved.host.hypervisor;
     if !matches!(hypervisor.as_str(), "" | "none") {
-        parts.push(format!("the machine is virtual ({hypervisor}), so waking an idle CPU costs what the hypervisor makes of it"));
+        parts.push(format!(
+            "the machine is virtual ({hypervisor}), so waking an idle CPU costs what the hypervisor makes of it"
+        ));
     }
     if parts.is_empty() {
         parts.push("no launch is flagged, no row drifts, and the noise is below what the tables tell apart".into());
     }
-    format!("What can mislead: {}.", parts.join("; "))
+    let text = parts.join("; ");
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
 }

@@ -61,7 +61,7 @@ pub enum Block {
     /// Sentences, each for itself.
     List {
         /// The sentences.
-        items: Vec<String>,
+        items: Vec<Item>,
         /// Whether they are numbered.
         numbered: bool,
     },
@@ -74,6 +74,28 @@ pub enum Block {
         /// The blocks.
         blocks: Vec<Block>,
     },
+}
+
+/// A sentence, perhaps with a word ahead of it.
+#[derive(Debug, Default, Serialize)]
+pub struct Item {
+    /// What it is about; empty where the sentence says it.
+    pub lead: &'static str,
+    /// The sentence.
+    pub text: String,
+}
+
+impl From<String> for Item {
+    fn from(text: String) -> Self {
+        Self { lead: "", text }
+    }
+}
+
+impl Block {
+    /// A list without numbers.
+    pub fn list(items: impl IntoIterator<Item = String>) -> Self {
+        Block::List { items: items.into_iter().map(Item::from).collect(), numbered: false }
+    }
 }
 
 /// Rows and columns.
@@ -100,6 +122,8 @@ pub struct Head {
     pub hint: String,
     /// Whether its cells are numbers.
     pub number: bool,
+    /// Whether its cells are bars.
+    pub bars: bool,
 }
 
 impl Head {
@@ -111,6 +135,11 @@ impl Head {
     /// A column of numbers.
     pub fn number(title: impl Into<String>) -> Self {
         Self { title: title.into(), number: true, ..Self::default() }
+    }
+
+    /// A column of bars.
+    pub fn bars(title: impl Into<String>) -> Self {
+        Self { title: title.into(), bars: true, ..Self::default() }
     }
 
     /// With what it means.
@@ -148,14 +177,20 @@ pub struct Cell {
     pub class: &'static str,
     /// Whether it names its row.
     pub head: bool,
+    /// Whether the text is so long that it may be broken.
+    pub long: bool,
     /// A bar instead of text.
     pub bar: Option<Bar>,
 }
 
+/// Longest text that is kept in one line.
+const LONG: usize = 48;
+
 impl Cell {
     /// Words.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
+        let text = text.into();
+        Self { long: text.chars().count() > LONG, text, ..Self::default() }
     }
 
     /// The name of a row.

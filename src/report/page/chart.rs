@@ -196,8 +196,12 @@ impl Chart {
         for (number, reference) in self.references.iter().enumerate() {
             drawing.paths.push(Path { class: format!("ref r{}", number % 3), d: reference.through(&x, &y) });
         }
+        // Lines that share their places stand side by side there, so that no interval hides another.
+        let beside: Vec<_> = self.series.iter().filter(|series| series.stands()).map(|series| &series.name).collect();
         for series in &self.series {
-            series.draw(&x, &y, &mut drawing);
+            let place = beside.iter().position(|name| **name == series.name).unwrap_or(0) as f64;
+            let aside = if series.stands() { ASIDE * (place - (beside.len() - 1) as f64 / 2.0) } else { 0.0 };
+            series.draw(aside, &x, &y, &mut drawing);
         }
         drawing
     }
@@ -229,7 +233,7 @@ impl Chart {
     pub fn key(&self) -> Vec<Key> {
         let series = self.series.iter().map(|series| Key {
             class: series.style.class(),
-            shape: Some(series.style.shape),
+            shape: Some(series.shape()),
             line: series.joined,
             text: series.name.clone(),
             sub: series.note.clone(),
@@ -259,10 +263,22 @@ impl Reference {
     }
 }
 
+/// How far lines that share their places keep from each other, in pixels.
+const ASIDE: f64 = 3.5;
+
 impl Series {
-    fn draw(&self, x: &Scale, y: &Scale, drawing: &mut Drawing) {
+    /// Whether it is a line whose points have intervals upwards.
+    fn stands(&self) -> bool {
+        self.joined && self.points.iter().any(|point| point.up.is_some())
+    }
+
+    fn shape(&self) -> usize {
+        if self.small { SHAPES + usize::from(self.style.hollow) } else { self.style.shape }
+    }
+
+    fn draw(&self, aside: f64, x: &Scale, y: &Scale, drawing: &mut Drawing) {
         let class = self.style.class();
-        let places = || self.points.iter().map(|point| (x.place(point.x), y.place(point.y)));
+        let places = || self.points.iter().map(|point| (x.place(point.x) + aside, y.place(point.y)));
         if self.joined && self.points.len() > 1 {
             drawing.paths.push(Path { class: format!("line {class}"), d: through(places()) });
         }
@@ -281,7 +297,7 @@ impl Series {
         let small = if self.small { " small" } else { "" };
         drawing.marks.extend(self.points.iter().zip(places()).map(|(point, (x, y))| Mark {
             class: format!("{class}{small}"),
-            shape: if self.small { SHAPES + usize::from(self.style.hollow) } else { self.style.shape },
+            shape: self.shape(),
             x: px(x),
             y: px(y),
             words: point.words.clone(),

@@ -25,16 +25,24 @@ fn multiple(row: &Row) -> Option<Estimate> {
 /// The page of these campaigns.
 pub fn page(all: &[&Material]) -> Page {
     let campaigns: Vec<&Material> = all.iter().copied().filter(|one| one.report.is_some()).collect();
-    let about = campaigns.iter().enumerate().map(|(number, one)| {
-        format!("{}. {}: {}", letter(number), one.host.slug, machine::origin(one, true))
-    });
+    let about = campaigns
+        .iter()
+        .enumerate()
+        .map(|(number, one)| format!("{}. {}: {}", letter(number), one.host.slug, machine::origin(one, true)));
     let sections = vec![multiples(&campaigns), environments(&campaigns), reading::section()];
-    Page { title: format!("{} campaigns side by side, in floor multiples", campaigns.len()), about: about.collect(), sections }
+    Page {
+        title: format!("{} campaigns side by side, in floor multiples", campaigns.len()),
+        about: about.collect(),
+        sections,
+    }
 }
 
 fn letter(number: usize) -> String {
     // Beyond 26 campaigns nobody reads letters.
-    u8::try_from(number).ok().filter(|n| *n < 26).map_or_else(|| (number + 1).to_string(), |n| char::from(b'A' + n).to_string())
+    u8::try_from(number)
+        .ok()
+        .filter(|n| *n < 26)
+        .map_or_else(|| (number + 1).to_string(), |n| char::from(b'A' + n).to_string())
 }
 
 fn column(number: usize, one: &Material) -> String {
@@ -48,7 +56,8 @@ fn multiples(campaigns: &[&Material]) -> Section {
     for (number, report) in campaigns.iter().filter_map(|one| one.report).enumerate() {
         for row in report.all.rows().filter(|row| !row.is_control() && multiple(row).is_some()) {
             let rows = classes.entry(row.class).or_default();
-            let columns = rows.entry((row.mechanism.clone(), row.parties)).or_insert_with(|| vec![None; campaigns.len()]);
+            let columns =
+                rows.entry((row.mechanism.clone(), row.parties)).or_insert_with(|| vec![None; campaigns.len()]);
             columns[number] = Some(row);
         }
     }
@@ -85,7 +94,10 @@ fn table(class: &Class, rows: &Rows, campaigns: &[&Material], number: usize) -> 
     let mut heads: Vec<Head> = ["mechanism", "between"].map(Head::words).into();
     for (number, one) in campaigns.iter().enumerate() {
         heads.push(Head::number(column(number, one)).hint("median of the multiples of the floor"));
-        heads.push(Head::number(letter(number)).hint("the same as a bar, with its interval; the line is the floor"));
+        heads.push(
+            Head::bars(format!("{}, bars", letter(number)))
+                .hint("the same as a bar, with its interval; the line is the floor"),
+        );
     }
     let mut lines: Vec<(f64, Line)> = rows
         .iter()
@@ -95,8 +107,12 @@ fn table(class: &Class, rows: &Rows, campaigns: &[&Material], number: usize) -> 
                 let of = row.and_then(multiple);
                 let doubts = row.map_or_else(String::new, super::doubts);
                 let words = |of: &Estimate| format!("{}; {doubts}", bracket(of.interval, digits));
-                cells.push(of.map_or_else(Cell::default, |of| Cell::number(digits(of.median), of.median).sub(words(&of))));
-                cells.push(of.zip(width.as_ref()).map_or_else(Cell::default, |(of, width)| width.bar(of, Some(1.0), None)));
+                cells.push(
+                    of.map_or_else(Cell::default, |of| Cell::number(digits(of.median), of.median).sub(words(&of))),
+                );
+                cells.push(
+                    of.zip(width.as_ref()).map_or_else(Cell::default, |(of, width)| width.bar(of, Some(1.0), None)),
+                );
             }
             let first = columns.iter().flatten().find_map(|row| multiple(row)).map_or(f64::INFINITY, |of| of.median);
             (first, Line::from(cells))

@@ -42,7 +42,8 @@ pub fn section(reports: &[&Report], looks: &Looks) -> Section {
         // A stable sort: rows of one rate keep their ranks.
         rows.sort_by(|a, b| rate(a).unwrap_or(0.0).total_cmp(&rate(b).unwrap_or(0.0)));
     }
-    let kept: Vec<(&Class, &Vec<&Row>)> = families.iter().filter(|(_, rows)| rate(rows[0]) != rate(rows[rows.len() - 1])).collect();
+    let kept: Vec<(&Class, &Vec<&Row>)> =
+        families.iter().filter(|(_, rows)| rate(rows[0]) != rate(rows[rows.len() - 1])).collect();
     if kept.is_empty() {
         let what = match families.is_empty() {
             true => "No load was offered.",
@@ -93,7 +94,10 @@ fn panel(class: &Class, rows: &[&Row], looks: &Looks, number: usize) -> Panel {
     let title = class_name(class);
     let chart = Chart {
         title: format!("{TITLE}: {title}"),
-        about: format!("p99 of the latency of {} mechanisms against the offered rate, both axes logarithmic. The table below has the values.", drawn.len()),
+        about: format!(
+            "p99 of the latency of {} mechanisms against the offered rate, both axes logarithmic. The table below has the values.",
+            drawn.len()
+        ),
         x: Axis::log("messages offered per second (logarithmic)", Unit::PerS),
         y: Axis::log("p99 from when due (logarithmic)", Unit::Nanos),
         series: series.collect(),

@@ -11,21 +11,22 @@ use crate::report::text::{bytes_per_s, nanos};
 /// What a folder is, and when it was made; of the page's own one also where.
 pub fn origin(one: &Material, own: bool) -> String {
     let Host { cpu, cpus, hypervisor, kernel, taken, build, .. } = &one.host;
-    let mut parts = vec![];
-    parts.extend(one.report.map(|report| {
-        format!("Campaign: {} launches in {} rounds, seed {}", report.launches, report.rounds, report.saved.campaign.seed)
-    }));
-    parts.extend(one.claims.as_ref().map(|claims| {
-        format!("Claims: {} launches", claims.judged.iter().map(|judged| judged.launches).sum::<usize>())
-    }));
-    parts.extend(one.faults.as_ref().map(|faults| format!("Faults: {} cells", faults.len())));
+    let what = match (one.report, &one.claims, &one.faults) {
+        (Some(report), ..) => {
+            let (launches, rounds, seed) = (report.launches, report.rounds, report.saved.campaign.seed);
+            format!("Campaign of {launches} launches in {rounds} rounds, seed {seed}")
+        }
+        (_, Some(claims), _) => {
+            let launches = claims.judged.iter().map(|judged| judged.launches);
+            format!("Claims from {} launches", launches.sum::<usize>())
+        }
+        (_, _, faults) => format!("Faults in {} cells", faults.as_ref().map_or(0, Vec::len)),
+    };
     let version = |key: &str| build.get(key).map_or("unknown", String::as_str);
-    parts.push(format!("taken {}", if taken.is_empty() { "at an unknown time" } else { taken }));
-    parts.push(format!("ipcost {}, revision {}", version("version"), version("revision")));
-    if own {
-        parts.insert(0, format!("{cpu}, {cpus} CPUs, hypervisor {hypervisor}, kernel {kernel}"));
-    }
-    format!("{}.", parts.join(". "))
+    let taken = if taken.is_empty() { "an unknown time" } else { taken };
+    let place =
+        if own { format!("{cpu}, {cpus} CPUs, hypervisor {hypervisor}, kernel {kernel}. ") } else { String::new() };
+    format!("{place}{what}, {taken}, by ipcost {}, revision {}.", version("version"), version("revision"))
 }
 
 /// Host, campaign and limits.
@@ -33,16 +34,19 @@ pub fn section(own: &Material, kin: &[&Material]) -> Section {
     let mut blocks = vec![];
     blocks.extend(own.report.map(|report| Block::Table(campaign(report))));
     blocks.extend(own.limits.as_ref().map(|limits| Block::Table(limits_table(limits))));
-    let fold = |title: &str, table: Table| Block::Fold { title: title.into(), open: false, blocks: vec![Block::Table(table)] };
+    let fold =
+        |title: &str, table: Table| Block::Fold { title: title.into(), open: false, blocks: vec![Block::Table(table)] };
     if !own.host.facts.is_empty() {
-        blocks.push(fold("The machine, in the kernel's words", facts("host", "host.json: facts", own.host.facts.iter())));
+        blocks
+            .push(fold("The machine, in the kernel's words", facts("host", "host.json: facts", own.host.facts.iter())));
     }
     if !own.host.build.is_empty() {
         blocks.push(fold("The program", facts("build", "host.json: build", own.host.build.iter())));
     }
-    let items: Vec<String> = kin.iter().flat_map(|one| &one.remarks).map(|remark| format!("Remark: {remark}")).collect();
+    let items: Vec<String> =
+        kin.iter().flat_map(|one| &one.remarks).map(|remark| format!("Remark: {remark}")).collect();
     if !items.is_empty() {
-        blocks.push(Block::List { items, numbered: false });
+        blocks.push(Block::list(items));
     }
     let title = "Environment";
     if blocks.is_empty() {
@@ -98,7 +102,9 @@ fn limits_table(limits: &Limits) -> Table {
     };
     let mut rows: Vec<Line> = limits.figures.iter().map(|(probe, figure)| line(probe.title().into(), figure)).collect();
     rows.extend(limits.memcpy.iter().map(|copy| line(format!("memcpy, {}", copy.level), &copy.rate)));
-    let absent = limits.absent.iter().map(|(name, why)| Line::from(vec![Cell::head(name), Cell::text("absent"), Cell::default(), Cell::default(), Cell::text(why)]));
+    let absent = limits.absent.iter().map(|(name, why)| {
+        Line::from(vec![Cell::head(name), Cell::text("absent"), Cell::default(), Cell::default(), Cell::text(why)])
+    });
     rows.extend(absent);
     let heads = vec![
         Head::words("floor"),

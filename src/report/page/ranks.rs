@@ -22,12 +22,15 @@ const OPEN: usize = 8;
 /// Every class with its rows.
 pub fn section(report: &Report) -> Section {
     let groups = &report.all.groups;
+    if groups.is_empty() {
+        return Section::absent("ranks", TITLE, "The campaign has no run yet.", "ipcost compare --resume DIR");
+    }
     let lead = vec![
         "Rows are comparable within a class only. Rows that cannot be told from the first of their rank share it; \
          controls have no rank. n counts fresh launches; the interval is that of the median over launches."
             .into(),
-        "Bars: the median, with its interval as a thin line; the grey mark is the floor that was measured beside the \
-         row (the bare hand-over of a round trip, one memcpy of a stream's bytes)."
+        "The bars of a class show the median, its interval as a thin line, and as a grey mark the floor that was measured \
+         beside the row: the bare hand-over of a round trip, one memcpy of a stream's bytes."
             .into(),
     ];
     let fold = |(number, (index, group)): (usize, (usize, &Group))| Block::Fold {
@@ -159,9 +162,9 @@ fn table(group: &Group, index: usize) -> Table {
     };
     let width = Width::of(group.rows.iter().filter(|row| !row.is_control()).flat_map(ends));
     let what = match workload {
-        Workload::PingPong => "round trip",
+        Workload::PingPong => "the round trip",
         Workload::OfferedLoad => "p99",
-        _ => "throughput",
+        _ => "the throughput",
     };
     let scale = width.as_ref().map_or(String::new(), |width| match workload {
         Workload::PingPong | Workload::OfferedLoad => width.words(nanos),
@@ -169,11 +172,11 @@ fn table(group: &Group, index: usize) -> Table {
     });
     let head = |column: &&Column| {
         let words = matches!(column.key, "mechanism" | "parties");
-        Head { title: column.title.into(), hint: column.doc.into(), number: !words }
+        Head { title: column.title.into(), hint: column.doc.into(), number: !words, bars: false }
     };
     let mut heads: Vec<Head> = columns.iter().map(head).collect();
     heads.push(Head::number("flagged").hint("launches with a reason for doubt"));
-    heads.push(Head::number(what).hint(format!("{what}, {scale}")));
+    heads.push(Head::bars(scale.clone()).hint(what));
     let rows = group.rows.iter().map(|row| {
         let mut cells: Vec<Cell> = columns.iter().map(|column| cell(column, row)).collect();
         let flagged = row.flagged();
@@ -184,7 +187,8 @@ fn table(group: &Group, index: usize) -> Table {
         cells.push(bar.map_or_else(Cell::default, |(width, of)| width.bar(of, floor(row), None)));
         Line { class: if row.is_control() { "control" } else { "" }, cells }
     });
-    let mut notes = vec![format!("Bars: {what}, {scale}.")];
+    let mut notes =
+        vec![format!("Bars: {what}, {scale}; the thin line is the 95 % interval, the grey mark the floor.")];
     notes.extend(remarks(group));
     Table { name: format!("class-{}", index + 1), caption: heading(&group.class), notes, heads, rows: rows.collect() }
 }

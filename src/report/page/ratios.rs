@@ -98,7 +98,8 @@ fn matrix_of(group: &Group, number: usize) -> Table {
 
 fn cell(ratio: &Estimate, noise: f64) -> Cell {
     let class = if apart(Some(*ratio), noise) { "" } else { "tie" };
-    let interval = ratio.interval.map_or("no interval".into(), |(low, high)| format!("{}-{}", digits(low), digits(high)));
+    let interval =
+        ratio.interval.map_or("no interval".into(), |(low, high)| format!("{}-{}", digits(low), digits(high)));
     Cell::number(digits(ratio.median), ratio.median).sub(interval).class(class)
 }
 
@@ -145,7 +146,7 @@ pub fn twins(report: &Report) -> Section {
         Head::number("n").hint("rounds in which both ran"),
         Head::number("flagged").hint("launches of both with a reason for doubt"),
         Head::words("verdict"),
-        Head::number("ratio").hint("logarithmic, 1 in the middle; shaded: the noise of the class"),
+        Head::bars("ratio, logarithmic").hint("1 in the middle; shaded: the noise of the class"),
     ];
     let table = Table {
         name: "twins".into(),

@@ -29,7 +29,7 @@ const NOT: &[&str] = &[
 
 /// The last section.
 pub fn section() -> Section {
-    let list = |lines: &[&str]| Block::List { items: lines.iter().map(|line| (*line).to_string()).collect(), numbered: false };
+    let list = |lines: &[&str]| Block::list(lines.iter().map(|line| (*line).to_string()));
     let fold = |title: &str, lines| Block::Fold { title: title.into(), open: true, blocks: vec![list(lines)] };
     let blocks = vec![fold("How to read it", READ), fold("What not to conclude", NOT)];
     Section { id: "reading", title: "How to read it, and what not to conclude", blocks, ..Section::default() }

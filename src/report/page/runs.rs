@@ -39,7 +39,10 @@ fn all<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<Beside<'a>> {
 }
 
 /// The runs of each class.
-pub fn section(report: &Report) -> Section {
+pub fn section(report: Option<&Report>) -> Section {
+    let Some(report) = report else {
+        return Section::absent("runs", TITLE, "This folder holds no campaign.", "ipcost compare");
+    };
     let runs = all(report.all.rows());
     if runs.is_empty() {
         return Section::absent("runs", TITLE, "No run has a result.", "ipcost compare");
@@ -50,7 +53,7 @@ pub fn section(report: &Report) -> Section {
          The line joins the medians of ten equal parts of the campaign, all rows of the class together: a slope is drift."
             .to_string(),
     ];
-    notes.extend((every > 1).then(|| format!("Every {every}th of {} launches is drawn and listed.", runs.len())));
+    notes.extend((every > 1).then(|| format!("One in {every} of {} launches is drawn and listed.", runs.len())));
     let drift = &report.all.drift;
     if let (Some(whole), Some(pace)) = (drift.whole, drift.last_to_first) {
         notes.push(format!(
@@ -61,11 +64,13 @@ pub fn section(report: &Report) -> Section {
             drift.tested
         ));
     }
-    let groups: Vec<&Group> = report.all.groups.iter().filter(|group| group.rows.iter().any(|row| row.time.is_some())).collect();
+    let groups: Vec<&Group> =
+        report.all.groups.iter().filter(|group| group.rows.iter().any(|row| row.time.is_some())).collect();
     if groups.len() > MOST_PANELS {
         notes.push(format!("{MOST_PANELS} of {} classes are drawn.", groups.len()));
     }
-    let panels = groups.iter().take(MOST_PANELS).enumerate().map(|(number, group)| panel(group, number, every)).collect();
+    let panels =
+        groups.iter().take(MOST_PANELS).enumerate().map(|(number, group)| panel(group, number, every)).collect();
     let table = table(runs.iter().step_by(every));
     let figure = Figure { name: "runs".into(), notes, panels, table };
     Section { id: "runs", title: TITLE, blocks: vec![Block::Figure(figure)], ..Section::default() }
@@ -78,7 +83,13 @@ fn panel(group: &Group, number: usize, every: usize) -> Panel {
         let point = |one: &Beside| Point {
             x: f64::from(one.run.order),
             y: one.pace,
-            words: format!("{}, launch {}: {} x its median; {}", short_name(one.row), one.run.order, digits(one.pace), flags(one.run)),
+            words: format!(
+                "{}, launch {}: {} x its median; {}",
+                short_name(one.row),
+                one.run.order,
+                digits(one.pace),
+                flags(one.run)
+            ),
             ..Point::default()
         };
         let points = runs.iter().step_by(every).filter(is).map(point).collect();

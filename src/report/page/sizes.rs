@@ -47,10 +47,7 @@ fn sizes(rows: &[&Row]) -> Vec<usize> {
 pub fn sections(report: &Report, looks: &Looks) -> [Section; 2] {
     let latency = |class: &Class| class.workload == Workload::PingPong && class.several.outstanding.is_none();
     let throughput = |class: &Class| class.workload == Workload::Stream;
-    [
-        section(report, looks, &LATENCY_FIGURE, latency),
-        section(report, looks, &THROUGHPUT_FIGURE, throughput),
-    ]
+    [section(report, looks, &LATENCY_FIGURE, latency), section(report, looks, &THROUGHPUT_FIGURE, throughput)]
 }
 
 /// What the two figures differ in.
@@ -77,10 +74,12 @@ static LATENCY_FIGURE: Kind = Kind {
     show: nanos,
     value: |row| row.time,
     floors: |rows| {
-        let hand_over = typical(rows, "handover_rtt_ns").map(|ns| Reference::level(format!("bare hand-over, {}", nanos(ns)), ns));
+        let hand_over =
+            typical(rows, "handover_rtt_ns").map(|ns| Reference::level(format!("bare hand-over, {}", nanos(ns)), ns));
         let line = typical(rows, "line_rtt_ns").map(|ns| Reference::level(format!("cache line, {}", nanos(ns)), ns));
         let copies = copied(rows, |size, rate| 2.0 * 1e9 * size / rate);
-        let copies = (copies.len() > 1).then(|| Reference { name: "memcpy of the bytes, there and back".into(), points: copies });
+        let copies = (copies.len() > 1)
+            .then(|| Reference { name: "memcpy of the bytes, there and back".into(), points: copies });
         hand_over.into_iter().chain(line).chain(copies).collect()
     },
     note: "Points are medians over launches with their 95 % intervals. Floors: the bare hand-over with this way of \
@@ -105,7 +104,11 @@ static THROUGHPUT_FIGURE: Kind = Kind {
     },
     floors: |rows| {
         let copies = copied(rows, |_, rate| rate);
-        if copies.len() > 1 { vec![Reference { name: "one memcpy of the bytes".into(), points: copies }] } else { vec![] }
+        if copies.len() > 1 {
+            vec![Reference { name: "one memcpy of the bytes".into(), points: copies }]
+        } else {
+            vec![]
+        }
     },
     note: "Points are medians over launches with their 95 % intervals; every byte is written by the producer and verified \
            by the consumer. The floor is one memcpy at that size, from limits.json.",
@@ -120,7 +123,7 @@ fn copied(rows: &[&Row], of: impl Fn(f64, f64) -> f64) -> Vec<(f64, f64)> {
 fn section(report: &Report, looks: &Looks, kind: &Kind, is: impl Fn(&Class) -> bool) -> Section {
     let families = families(report, is);
     if families.is_empty() {
-        let what = format!("No class of this folder has {} at two sizes or more.", kind.what);
+        let what = format!("No class of this folder has the {} at two sizes or more.", kind.what);
         return Section::absent(kind.id, kind.title, what, kind.command);
     }
     let panels = families.iter().enumerate().map(|(number, (class, rows))| panel(class, rows, looks, kind, number));
@@ -146,7 +149,11 @@ fn panel(class: &Class, rows: &Family, looks: &Looks, kind: &Kind, number: usize
     }
     let several: Vec<&Row> = rows
         .iter()
-        .filter(|row| lines.get(&(row.mechanism.as_str(), row.parties)).is_some_and(|line| line[0].class.size == row.class.size && line.len() > 1))
+        .filter(|row| {
+            lines
+                .get(&(row.mechanism.as_str(), row.parties))
+                .is_some_and(|line| line[0].class.size == row.class.size && line.len() > 1)
+        })
         .copied()
         .collect();
     let drawn = chosen(&several);
@@ -155,7 +162,12 @@ fn panel(class: &Class, rows: &Family, looks: &Looks, kind: &Kind, number: usize
         let point = |row: &&Row| {
             let of = (kind.value)(row)?;
             let (x, name, size) = (row.class.size as f64, short_name(row), show_size(row.class.size));
-            let words = format!("{name}, {size}: {} {}, {}", (kind.show)(of.median), bracket(of.interval, kind.show), doubts(row));
+            let words = format!(
+                "{name}, {size}: {} {}, {}",
+                (kind.show)(of.median),
+                bracket(of.interval, kind.show),
+                doubts(row)
+            );
             Some(Point { x, y: of.median, across: None, up: of.interval, words })
         };
         let note = doubts_of(line);
@@ -172,7 +184,11 @@ fn panel(class: &Class, rows: &Family, looks: &Looks, kind: &Kind, number: usize
     let title = common(class);
     let chart = Chart {
         title: format!("{}: {title}", kind.title),
-        about: format!("{} of {} mechanisms against message size, both axes logarithmic. The table below has the values.", kind.what, drawn.len()),
+        about: format!(
+            "{} of {} mechanisms against message size, both axes logarithmic. The table below has the values.",
+            kind.what,
+            drawn.len()
+        ),
         x: Axis { at: ticks, ..Axis::log("message size (logarithmic)", Unit::Number) },
         y: Axis::log(kind.axis, kind.unit),
         series: series.collect(),
@@ -187,7 +203,9 @@ fn doubts_of(line: &[&Row]) -> String {
     let least = line.iter().map(|row| row.runs.len()).min().unwrap_or(0);
     match line.iter().map(|row| row.flagged()).sum() {
         0 => format!("n {least}"),
-        flagged => format!("n {least} each, {flagged} of {} flagged", line.iter().map(|row| row.runs.len()).sum::<usize>()),
+        flagged => {
+            format!("n {least} each, {flagged} of {} flagged", line.iter().map(|row| row.runs.len()).sum::<usize>())
+        }
     }
 }
 
@@ -196,7 +214,9 @@ fn table<'a>(rows: impl Iterator<Item = &'a &'a Row>, kind: &Kind) -> Table {
     heads.extend(["bytes", kind.what, "low", "high", "n", "flagged"].map(Head::number));
     let line = |row: &&Row| {
         let of = (kind.value)(row);
-        let bound = |of: fn((f64, f64)) -> f64, from: Option<Estimate>| Cell::maybe(from.and_then(|e| e.interval).map(of), kind.show);
+        let bound = |of: fn((f64, f64)) -> f64, from: Option<Estimate>| {
+            Cell::maybe(from.and_then(|e| e.interval).map(of), kind.show)
+        };
         Line::from(vec![
             Cell::head(short_name(row)),
             Cell::text(common(&row.class)),
@@ -208,5 +228,11 @@ fn table<'a>(rows: impl Iterator<Item = &'a &'a Row>, kind: &Kind) -> Table {
             Cell::number(row.flagged().to_string(), row.flagged() as f64),
         ])
     };
-    Table { name: kind.id.into(), caption: kind.title.into(), heads, rows: rows.map(line).collect(), ..Table::default() }
+    Table {
+        name: kind.id.into(),
+        caption: kind.title.into(),
+        heads,
+        rows: rows.map(line).collect(),
+        ..Table::default()
+    }
 }

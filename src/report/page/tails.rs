@@ -95,11 +95,20 @@ fn percentile_panel(group: &Group, rows: &[&Row], looks: &Looks, number: usize) 
     let floor = typical(rows, "handover_rtt_ns");
     let chart = Chart {
         title: format!("{PERCENTILES}: {title}"),
-        about: format!("p50 to p99.99 of {} mechanisms, time on a logarithmic axis. The table below has the values.", drawn.len()),
-        x: Axis { at: NINES.map(|(q, name)| (nines(q), name.into())).into(), ..Axis::linear("percentile, by nines", Unit::Number) },
+        about: format!(
+            "p50 to p99.99 of {} mechanisms, time on a logarithmic axis. The table below has the values.",
+            drawn.len()
+        ),
+        x: Axis {
+            at: NINES.map(|(q, name)| (nines(q), name.into())).into(),
+            ..Axis::linear("percentile, by nines", Unit::Number)
+        },
         y: Axis::log("round trip (logarithmic)", Unit::Nanos),
         series: series.collect(),
-        references: floor.map(|ns| Reference::level(format!("bare hand-over, mean {}", nanos(ns)), ns)).into_iter().collect(),
+        references: floor
+            .map(|ns| Reference::level(format!("bare hand-over, mean {}", nanos(ns)), ns))
+            .into_iter()
+            .collect(),
     };
     let (drawing, key) = (chart.draw(), chart.key());
     Panel { title, name: format!("percentiles-{}", number + 1), drawing, key, note: of_all(drawn.len(), rows.len()) }
@@ -126,7 +135,8 @@ pub fn cpu(report: &Report, looks: &Looks) -> Section {
     let panel = |(number, (group, rows)): (usize, &(&Group, Vec<&Row>))| cpu_panel(group, rows, looks, number);
     let panels = classes.iter().take(MOST_PANELS).enumerate().map(panel).collect();
     let mut heads: Vec<Head> = ["mechanism", "class"].map(Head::words).into();
-    heads.extend(["round trip", "low", "high", "CPU/msg", "low", "high", "CPUs busy", "n", "flagged"].map(Head::number));
+    heads
+        .extend(["round trip", "low", "high", "CPU/msg", "low", "high", "CPUs busy", "n", "flagged"].map(Head::number));
     let line = |row: &&Row| {
         let (time, cpu) = (row.time, cpu_of(row));
         let mut cells = vec![Cell::head(short_name(row)), Cell::text(class_name(&row.class))];
@@ -165,11 +175,15 @@ fn cpu_panel(group: &Group, rows: &[&Row], looks: &Looks, number: usize) -> Pane
         [low, high]
     });
     let (low, high) = ends.fold((f64::INFINITY, 0.0_f64), |(l, h), v| (l.min(v), h.max(v)));
-    let busy = |cpus: f64, name: &str| Reference { name: name.into(), points: vec![(low, cpus * low), (high, cpus * high)] };
+    let busy =
+        |cpus: f64, name: &str| Reference { name: name.into(), points: vec![(low, cpus * low), (high, cpus * high)] };
     let title = class_name(&group.class);
     let chart = Chart {
         title: format!("{CPU}: {title}"),
-        about: format!("CPU time of both parties against the round trip of {} mechanisms, both axes logarithmic. The table below has the values.", drawn.len()),
+        about: format!(
+            "CPU time of both parties against the round trip of {} mechanisms, both axes logarithmic. The table below has the values.",
+            drawn.len()
+        ),
         x: Axis::log("round trip (logarithmic)", Unit::Nanos),
         y: Axis::log("CPU time per round trip (logarithmic)", Unit::Nanos),
         series,

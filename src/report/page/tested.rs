@@ -25,20 +25,38 @@ pub fn context_switch(kin: &[&Material]) -> Section {
     let picture = record.zip(context_switch::CLAIM.picture).map(|(record, draw)| draw(record));
     let Some((picture, record)) = picture.filter(Picture::shows_something).zip(record) else {
         let what = "No experiment on context switches in the folders of this page.";
-        return Section::absent("switch", SWITCH, what, "ipcost claims context-switch --full; ipcost report DIR CLAIMS-DIR");
+        return Section::absent(
+            "switch",
+            SWITCH,
+            what,
+            "ipcost claims context-switch --full; ipcost report DIR CLAIMS-DIR",
+        );
     };
     let notes = vec![
-        format!("{} launches, {} flagged. Medians over launches with their 95 %% intervals.", record.lines().len(), record.flagged())
-            .replace("%%", "%"),
+        format!(
+            "{} launches, {} flagged. Medians over launches with their 95 % intervals.",
+            record.lines().len(),
+            record.flagged()
+        ),
         context_switch::CLAIM.misleads.to_string(),
     ];
-    let figure = Figure { name: "switch".into(), notes, panels: vec![panel(&picture, name)], table: table(&picture, "switch") };
+    let figure =
+        Figure { name: "switch".into(), notes, panels: vec![panel(&picture, name)], table: table(&picture, "switch") };
     Section { id: "switch", title: SWITCH, blocks: vec![Block::Figure(figure)], ..Section::default() }
 }
 
 fn axis(axis: &picture::Axis) -> Axis {
     let kind = if axis.logarithmic { "logarithmic" } else { "linear" };
     Axis { title: format!("{} ({kind})", axis.name), logarithmic: axis.logarithmic, unit: Unit::Number, at: vec![] }
+}
+
+/// The axis across, with labels where points are.
+fn across(picture: &Picture) -> Axis {
+    let axis = axis(&picture.x);
+    let mut at: Vec<f64> = picture.series.iter().flat_map(|(_, points)| points).map(|(x, _)| *x).collect();
+    at.sort_by(f64::total_cmp);
+    at.dedup();
+    Axis { at: at.into_iter().map(|value| (value, axis.label(value))).collect(), ..axis }
 }
 
 fn panel(picture: &Picture, name: &str) -> Panel {
@@ -63,7 +81,7 @@ fn panel(picture: &Picture, name: &str) -> Panel {
     let chart = Chart {
         title: picture.title.clone(),
         about: format!("{} against {}. The table below has the values.", picture.y.name, picture.x.name),
-        x: axis(&picture.x),
+        x: across(picture),
         y: axis(&picture.y),
         series: series.collect(),
         references: vec![],
@@ -103,7 +121,7 @@ fn class_of(verdict: &Verdict) -> &'static str {
         Verdict::Holds => "good",
         Verdict::HoldsOnlyIf(_) => "warn",
         Verdict::Contradicted => "bad",
-        Verdict::NotFoundHere | Verdict::NotTested(_) => "tie",
+        Verdict::NotFoundHere | Verdict::NotTested(_) => "soft",
     }
 }
 
@@ -157,12 +175,13 @@ fn behind(one: &Judged, claims: &Claims) -> Vec<Block> {
         rows: one.finding.figures.iter().map(line).collect(),
         ..Table::default()
     };
-    let mut blocks = vec![Block::List { items, numbered: false }];
+    let mut blocks = vec![Block::list(items)];
     let claim = CLAIMS.iter().find(|claim| claim.name == one.claim && claim.name != context_switch::CLAIM.name);
     let picture = claim.and_then(|claim| Some((claim.picture?)(claims.records.get(claim.name)?)));
     blocks.extend(picture.filter(Picture::shows_something).map(|picture| {
         let name = format!("points-{}", one.claim);
-        let notes = vec![format!("{} launches, {} flagged. Medians with their 95 % intervals.", one.launches, one.flagged)];
+        let notes =
+            vec![format!("{} launches, {} flagged. Medians with their 95 % intervals.", one.launches, one.flagged)];
         let (panels, table) = (vec![panel(&picture, one.claim)], table(&picture, &name));
         Block::Figure(Figure { name, notes, panels, table })
     }));
@@ -196,6 +215,6 @@ pub fn faults(kin: &[&Material]) -> Section {
          what differs says MISMATCH."
             .into(),
     ];
-    let blocks = vec![Block::Table(table), Block::List { items: matrix::remarks(faults), numbered: false }];
+    let blocks = vec![Block::Table(table), Block::list(matrix::remarks(faults))];
     Section { id: "faults", title: FAULTS, lead, blocks, absent: None }
 }
