@@ -142,6 +142,7 @@ pub fn page<'a>(own: &Material<'a>, others: &[&Material<'a>]) -> Page {
 }
 
 const CSS: &str = include_str!("page/page.css");
+const LIGHT: &str = include_str!("page/light.css");
 const DARK: &str = include_str!("page/dark.css");
 
 /// The page as the text of an HTML file.
@@ -160,8 +161,8 @@ pub fn render(page: &Page) -> Result<String> {
         engine.add_template(name, text).context(Phase::Report, cannot)?;
     }
     let template = engine.get_template("page.html").context(Phase::Report, cannot)?;
-    // The dark colours stand twice: for who chose them, and for a system that is dark.
-    let css = CSS.replace("/*DARK*/", DARK);
+    // The dark colours stand twice, for who chose them and for a system that is dark, and the light ones again for paper.
+    let css = CSS.replace("/*DARK*/", DARK).replace("/*LIGHT*/", LIGHT);
     let all = context! { page => Value::from(Serde(page)), css => css, js => include_str!("page/page.js") };
     Ok(template.render(all).context(Phase::Report, cannot)?.replace("\n\n", "\n"))
 }

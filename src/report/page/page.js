@@ -14,6 +14,14 @@
     keep(next);
   });
 
+  // Paper cannot be unfolded; the values below figures stay away.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = Array.from(document.querySelectorAll("details:not([open]):not(.data)"));
+    for (const fold of opened) fold.open = true;
+  });
+  addEventListener("afterprint", () => { for (const fold of opened) fold.open = false; });
+
   const plain = (cell) => cell.dataset.v !== undefined ? cell.dataset.v : (cell.firstChild ? cell.firstChild.textContent : "");
   const number = (text) => text.trim() === "" ? NaN : Number(text);
 

@@ -199,7 +199,7 @@ pub fn faults(kin: &[&Material]) -> Section {
     };
     let (heads, rows) = matrix::grid(faults);
     let cell = |(column, text): (usize, String)| {
-        let class = if text.contains(matrix::MISMATCH) { "bad" } else { "" };
+        let class = if text.contains(matrix::MISMATCH) { "bad fit" } else { "fit" };
         Cell { head: column == 0, ..Cell::text(text).class(class) }
     };
     let rows = rows.into_iter().map(|row| Line::from(row.into_iter().enumerate().map(cell).collect::<Vec<_>>()));
