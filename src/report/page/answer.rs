@@ -191,7 +191,7 @@ fn misleading(report: &Report) -> String {
     if bad > 0 {
         parts.push(format!("{bad} launches have no result"));
     }
-    let noisiest = summary.groups.iter().filter(|group| group.noise.is_finite());
+    let noisiest = summary.groups.iter().filter(|group| group.null.is_some() && group.noise.is_finite());
     if let Some(group) = noisiest.max_by(|a, b| a.noise.total_cmp(&b.noise)) {
         let noise = percent(group.noise);
         parts.push(format!("one cell against itself leaves ratios within {noise} undecided ({})", group.class));

@@ -108,7 +108,7 @@ fn table(class: &Class, rows: &Rows, campaigns: &[&Material], number: usize) -> 
                 let doubts = row.map_or_else(String::new, super::doubts);
                 let words = |of: &Estimate| format!("{}; {doubts}", bracket(of.interval, digits));
                 cells.push(
-                    of.map_or_else(Cell::default, |of| Cell::number(digits(of.median), of.median).sub(words(&of))),
+                    of.map_or_else(Cell::default, |of| Cell::number(digits(of.median), of.median).below(words(&of))),
                 );
                 cells.push(
                     of.zip(width.as_ref()).map_or_else(Cell::default, |(of, width)| width.bar(of, Some(1.0), None)),

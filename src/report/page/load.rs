@@ -91,7 +91,8 @@ fn panel(class: &Class, rows: &[&Row], looks: &Looks, number: usize) -> Panel {
             points: own().filter(|row| reached(row)).filter_map(point).collect(),
         }
     });
-    let title = class_name(class);
+    let arrivals = class.offered.map_or(String::new(), |offered| format!(", {} arrivals", offered.arrivals));
+    let title = format!("{}{arrivals}", class_name(&Class { offered: None, ..*class }));
     let chart = Chart {
         title: format!("{TITLE}: {title}"),
         about: format!(

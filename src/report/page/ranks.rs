@@ -187,8 +187,12 @@ fn table(group: &Group, index: usize) -> Table {
         cells.push(bar.map_or_else(Cell::default, |(width, of)| width.bar(of, floor(row), None)));
         Line { class: if row.is_control() { "control" } else { "" }, cells }
     });
-    let mut notes =
-        vec![format!("Bars: {what}, {scale}; the thin line is the 95 % interval, the grey mark the floor.")];
+    let floors = if group.rows.iter().any(|row| floor(row).is_some()) { ", the grey mark the floor" } else { "" };
+    let interval = match workload {
+        Workload::OfferedLoad => "of all launches together, hence without an interval",
+        _ => "the thin line is the 95 % interval",
+    };
+    let mut notes = vec![format!("Bars: {what}, {scale}; {interval}{floors}.")];
     notes.extend(remarks(group));
     Table { name: format!("class-{}", index + 1), caption: heading(&group.class), notes, heads, rows: rows.collect() }
 }

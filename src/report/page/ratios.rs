@@ -79,7 +79,7 @@ fn matrix_of(group: &Group, number: usize) -> Table {
             }
             ratio(row, other).map_or_else(Cell::default, |ratio| cell(&ratio, group.noise))
         };
-        let mut cells = vec![Cell::head(short_name(row)).sub(doubts(row))];
+        let mut cells = vec![Cell::head(short_name(row)).below(doubts(row))];
         cells.extend(rows[..rows.len() - 1].iter().enumerate().map(against));
         Line::from(cells)
     };
@@ -100,7 +100,7 @@ fn cell(ratio: &Estimate, noise: f64) -> Cell {
     let class = if apart(Some(*ratio), noise) { "" } else { "tie" };
     let interval =
         ratio.interval.map_or("no interval".into(), |(low, high)| format!("{}-{}", digits(low), digits(high)));
-    Cell::number(digits(ratio.median), ratio.median).sub(interval).class(class)
+    Cell::number(digits(ratio.median), ratio.median).below(interval).class(class)
 }
 
 /// Each mechanism that ran between processes and between threads, in each class.
