@@ -13,6 +13,7 @@ use crate::plan::{
     Arrivals, Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload, parse_cpus, parse_millis, parse_placement,
     parse_rate, parse_size, show_rate, show_size,
 };
+use crate::report::page::{Material, page as whole_page, render};
 use crate::report::rows::Which;
 use crate::report::{Report, csv, table};
 use crate::transport::{find, ring, sysv_shm, tcp};
@@ -146,7 +147,7 @@ pub fn folder(dir: &Path, runs: &[Outcome]) {
     runs.iter().for_each(|run| journal.append(run).expect("it can be written"));
 }
 
-/// Makes all tables of a results folder in which somebody may have written anything: the pages and the CSV file, or what is
+/// Makes all tables of a results folder in which somebody may have written anything: the pages, the CSV file and the page for a browser, or what is
 /// wrong with it.
 ///
 /// # Errors
@@ -169,6 +170,10 @@ pub fn tables(dir: &Path) -> Result<[String; 3], Error> {
         let cells = table.split(|c: char| c.is_whitespace() || matches!(c, ',' | '|' | '-' | '[' | ']'));
         let bad = cells.into_iter().find(|cell| matches!(*cell, "NaN" | "inf" | "nan" | "infinity"));
         assert_eq!(bad, None, "in\n{table}");
+    }
+    let html = render(&whole_page(&Material::of(&report, dir), &[]))?;
+    for bad in [">NaN", "\"NaN", " NaN", "NaN%", ">inf", "\"inf", "inf%", "LNaN", "MNaN"] {
+        assert!(!html.contains(bad), "{bad:?} is on the page");
     }
     Ok(tables)
 }

@@ -5,7 +5,7 @@ import json
 JOURNALS = {"compare": "cells.jsonl", "claims": "claims.jsonl", "faults": "faults.jsonl"}
 # What is said of a folder in which nothing was begun, and of a line that a kill cut.
 NOTHING, CUT = "holds no results", "was ignored"
-TABLES = (".csv", ".md", ".svg")
+TABLES = (".csv", ".md", ".svg", ".html")
 
 
 class Folder:

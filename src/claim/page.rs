@@ -3,8 +3,8 @@
 use super::record::{self, Record};
 use super::{CLAIMS, Claim, Figure, Finding, Unit, Verdict};
 use crate::error::Result;
-use crate::report::picture::Picture;
 use crate::report::text::{bytes, digits, nanos};
+use crate::report::{self, picture::Picture};
 use crate::results;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -53,16 +53,21 @@ pub fn line(judged: &Judged) -> String {
     format!("{:<16} {verdict}{because}\n", judged.claim)
 }
 
-/// A figure in words.
-pub fn figure(figure: &Figure) -> String {
-    let show = |value: f64| match figure.unit {
+/// A value as people read it.
+pub fn shown(unit: Unit, value: f64) -> String {
+    match unit {
         Unit::Ns => nanos(value),
         Unit::Bytes => bytes(value),
         Unit::Number => digits(value),
         Unit::Ratio => format!("{} x", digits(value)),
         Unit::Share => format!("{} %", digits(100.0 * value)),
         Unit::PerSecond => format!("{}/s", digits(value)),
-    };
+    }
+}
+
+/// A figure in words.
+pub fn figure(figure: &Figure) -> String {
+    let show = |value: f64| shown(figure.unit, value);
     let interval = match figure.estimate.interval {
         Some((low, high)) => format!("[{}, {}]", show(low), show(high)),
         None => "(no interval below 6 rounds)".into(),
@@ -101,7 +106,12 @@ pub fn section(judged: &Judged, markdown: bool) -> String {
 /// As [`record::read`].
 pub fn load(dir: &Path) -> Result<(Vec<Judged>, Vec<String>)> {
     let (records, remarks) = record::read(dir)?;
-    Ok((known(&records).map(|(claim, record)| judge(claim, record)).collect(), remarks))
+    Ok((judge_all(&records), remarks))
+}
+
+/// Judges every claim of which there is a journal, in the order of the list.
+pub fn judge_all(records: &BTreeMap<String, Record>) -> Vec<Judged> {
+    known(records).map(|(claim, record)| judge(claim, record)).collect()
 }
 
 /// The claims of which there is a journal, in the order of the list.
@@ -142,5 +152,6 @@ pub fn regenerate(dir: &Path) -> Result<(Vec<Judged>, Vec<PathBuf>)> {
         results::write(dir, &name, &text)?;
         written.push(dir.join(name));
     }
+    written.push(report::page::write(&report::page::Material::load(dir)?, &[], dir)?);
     Ok((judged, written))
 }

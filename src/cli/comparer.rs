@@ -9,13 +9,14 @@ use super::hidden::{CellArgs, ProbeArgs, born, cell, claim_cell, fault_cell, pro
 use super::host::{HostArgs, host};
 use super::limits::{LimitsArgs, limits};
 use super::options::writable_dir;
+use super::report::{Folders, report};
 use super::{complain, print};
 use crate::claim::page;
 use crate::claim::record::CLAIMS_FILE;
 use crate::error::{Context, Phase, Result};
 use crate::faults::record::FAULTS_FILE;
 use crate::report::rows::Which;
-use crate::report::{self, Report, table};
+use crate::report::{Report, table};
 use crate::sys::process::HeldSignals;
 use crate::transport::{ALL, ALL_WAITS, Bound, Meeting, PATTERNS, Spec, left_out};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -57,12 +58,8 @@ enum Command {
         #[arg(long)]
         unflagged: bool,
     },
-    /// Regenerate every table of saved runs from their raw files, measuring nothing
-    Report {
-        /// Results folders
-        #[arg(required = true)]
-        dirs: Vec<PathBuf>,
-    },
+    /// Regenerate every table and page of saved runs from their raw files, measuring nothing
+    Report(Folders),
     /// Measure the physical floors of this machine
     Limits(LimitsArgs),
     /// Print the environment record
@@ -112,7 +109,7 @@ pub fn comparer() -> ExitCode {
         Command::Check(args) => check(&args),
         Command::List { format } => list(format),
         Command::Show { dir, unflagged } => show(&dir, if unflagged { Which::Unflagged } else { Which::All }),
-        Command::Report { dirs } => regenerate(&dirs),
+        Command::Report(args) => report(&args),
         Command::Limits(args) => limits(&args),
         Command::Host(args) => host(&args),
         Command::Clean(args) => clean(&args),
@@ -141,28 +138,6 @@ fn show(dir: &Path, which: Which) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     print(&table::page(&Report::load(dir)?, which, table::Style::Terminal)).map(|()| ExitCode::SUCCESS)
-}
-
-fn regenerate(dirs: &[PathBuf]) -> Result<ExitCode> {
-    for dir in dirs {
-        if dir.join(FAULTS_FILE).exists() {
-            print(&format!("{}\n", faults::regenerate(dir)?.display()))?;
-            continue;
-        }
-        if dir.join(CLAIMS_FILE).exists() {
-            let (_, written) = page::regenerate(dir)?;
-            written.iter().try_for_each(|path| print(&format!("{}\n", path.display())))?;
-            continue;
-        }
-        let (report, written) = report::regenerate(dir)?;
-        for remark in &report.saved.remarks {
-            eprintln!("{}: {remark}", dir.display());
-        }
-        for path in written {
-            print(&format!("{}\n", path.display()))?;
-        }
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// A mechanism as `ipcost list` shows it: what it is, and what of that works here.

@@ -11,6 +11,7 @@ use crate::faults::matrix::{Judged, Style, judge, judge_by, page, title};
 use crate::faults::record::{FAULTS_FILE, Notebook, Row, read};
 use crate::faults::{Cell, Depth, Order, Plant, cells};
 use crate::host::{Host, folder_name};
+use crate::report::page as report;
 use crate::results;
 use crate::sys::{clock, cpu};
 use crate::transport::{ALL, PeerDeath, Runner, find};
@@ -127,17 +128,17 @@ const CANNOT_BE: PeerDeath = PeerDeath {
     ..PeerDeath::STREAM
 };
 
-/// Makes `faults.md` of a saved run again; its path.
+/// Makes `faults.md` and the page of a saved run again; their paths.
 ///
 /// # Errors
 /// When the journal cannot be read or the page not written.
-pub fn regenerate(dir: &Path) -> Result<PathBuf> {
+pub fn regenerate(dir: &Path) -> Result<[PathBuf; 2]> {
     const PAGE: &str = "faults.md";
     let (judged, remark) = saved(dir)?;
     let remark = remark.map_or_else(String::new, |remark| format!("\n- remark: {remark}\n"));
     let text = format!("# When a peer dies\n\n{}{remark}", page(&judged, Style::Markdown));
     results::write(dir, PAGE, &text)?;
-    Ok(dir.join(PAGE))
+    Ok([dir.join(PAGE), report::write(&report::Material::load(dir)?, &[], dir)?])
 }
 
 /// The cells of a saved run, judged by what the SPECs state now, and what is wrong with the journal.

@@ -15,6 +15,7 @@ mod host;
 mod limits;
 mod mechanism;
 mod options;
+mod report;
 mod signals;
 
 pub use comparer::comparer;

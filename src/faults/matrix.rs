@@ -111,37 +111,43 @@ fn shown(judged: &Judged) -> String {
     format!("{signs}{after}{mark}")
 }
 
-/// The matrix of these rows, then what is not as stated and what has to be said.
-pub fn page(judged: &[Judged], style: Style) -> String {
+/// What stands beside whatever is not as stated.
+pub const MISMATCH: &str = "MISMATCH";
+
+/// The matrix: the heads of its columns, and its rows.
+pub fn grid(judged: &[Judged]) -> (Vec<&'static str>, Vec<Vec<String>>) {
     let mut names: Vec<&str> = judged.iter().map(|one| one.row.cell.mechanism.as_str()).collect();
     names.dedup();
-    let mut table = Table::new();
     let kills = Moment::ALL.map(Moment::words);
-    let head = ["mechanism", "victim"].into_iter().chain(kills).chain([
-        "crashed",
-        "stopped",
-        "let go",
-        "sent before",
-        "left behind",
-        "new pair",
-    ]);
-    table.set_header(head);
+    let last = ["crashed", "stopped", "let go", "sent before", "left behind", "new pair"];
+    let heads = ["mechanism", "victim"].into_iter().chain(kills).chain(last).collect();
+    let mut lines = vec![];
     for name in names {
         for victim in [Role::Producer, Role::Consumer] {
             let rows: Vec<&Judged> =
                 judged.iter().filter(|one| one.row.cell.mechanism == name && one.row.cell.victim == victim).collect();
             if !rows.is_empty() {
-                table.add_row(line(name, victim, &rows));
+                lines.push(line(name, victim, &rows));
             }
         }
     }
+    (heads, lines)
+}
+
+/// The matrix of these rows, then what is not as stated and what has to be said.
+pub fn page(judged: &[Judged], style: Style) -> String {
+    let mut table = Table::new();
+    let (heads, lines) = grid(judged);
+    table.set_header(heads).add_rows(lines);
     match style {
         Style::Terminal => table.load_style(presets::NOTHING),
         Style::Markdown => table.load_style(presets::ASCII_MARKDOWN),
     };
+    let bullet = if style == Style::Markdown { "- " } else { "" };
     let text = table.to_string();
     let text: String = text.lines().map(|line| format!("{}\n", line.trim_end())).collect();
-    format!("{text}\n{}", remarks(judged, style))
+    let remarks: String = remarks(judged).into_iter().map(|line| format!("{bullet}{line}\n")).collect();
+    format!("{text}\n{remarks}")
 }
 
 fn line(name: &str, victim: Role, rows: &[&Judged]) -> Vec<String> {
@@ -183,8 +189,7 @@ fn line(name: &str, victim: Role, rows: &[&Judged]) -> Vec<String> {
 }
 
 /// What is said below the matrix.
-fn remarks(judged: &[Judged], style: Style) -> String {
-    let bullet = if style == Style::Markdown { "- " } else { "" };
+pub fn remarks(judged: &[Judged]) -> Vec<String> {
     let mut lines = Vec::new();
     for one in judged.iter().filter(|one| !one.as_stated) {
         lines.push(format!("MISMATCH {}: {}", title(one), one.mismatches.join("; ")));
@@ -214,7 +219,7 @@ fn remarks(judged: &[Judged], style: Style) -> String {
             judged.len()
         ));
     }
-    lines.into_iter().map(|line| format!("{bullet}{line}\n")).collect()
+    lines
 }
 
 /// A cell in words, such as `pipe, producer killed in mid-message`.

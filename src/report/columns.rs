@@ -359,7 +359,7 @@ impl Column {
 }
 
 /// Six significant digits without an exponent.
-fn significant(value: f64) -> String {
+pub fn significant(value: f64) -> String {
     let magnitude = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
     let decimals = (5 - magnitude).clamp(0, 9) as usize;
     let text = format!("{value:.decimals$}");

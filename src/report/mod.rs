@@ -6,6 +6,7 @@
 //! - [`headline`]: which rows a full campaign looks at longer
 //! - [`columns`]: the one definition of what a row shows
 //! - [`table`]: for people, on a terminal or in markdown
+//! - [`page`]: everything on one page for a browser
 //! - [`picture`]: lines with intervals, as SVG
 //! - [`text`]: a single run, and units
 //! - [`load`]: the load points of a single run
@@ -14,6 +15,7 @@ pub mod columns;
 pub mod flags;
 pub mod headline;
 pub mod load;
+pub mod page;
 pub mod picture;
 pub mod rows;
 pub mod summary;
@@ -25,6 +27,7 @@ use crate::cell::Outcome;
 use crate::error::{Context, Phase, Result};
 use crate::results;
 use flags::Effect;
+use page::Material;
 use rows::{Beside, Gathered, Which};
 use std::path::{Path, PathBuf};
 use summary::Summary;
@@ -112,5 +115,6 @@ pub fn regenerate(dir: &Path) -> Result<(Report, Vec<PathBuf>)> {
         results::write(dir, name, &text)?;
         written.push(dir.join(name));
     }
+    written.push(page::write(&Material::of(&report, dir), &[], dir)?);
     Ok((report, written))
 }

@@ -72,8 +72,7 @@ fn class_table(class: &Class, rows: &[Row], style: Style) -> String {
     for row in rows {
         let mut cells: Vec<String> = columns.iter().map(|c| c.pretty(row)).collect();
         if row.time.is_none() {
-            let flagged_only = if row.runs.is_empty() { "all flagged" } else { "no result" };
-            let status = row.bad.first().map_or(flagged_only, |o| super::text::status(o.status));
+            let status = no_result(row);
             if let Some(cell) = columns.iter().position(|c| matches!(c.key, "ns" | "bytes_per_s" | "achieved_per_s")) {
                 cells[cell] = status.into();
             }
@@ -103,8 +102,14 @@ fn trimmed(text: &str) -> String {
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
+/// Why a row has no time, in a word.
+pub fn no_result(row: &Row) -> &'static str {
+    let flagged_only = if row.runs.is_empty() { "all flagged" } else { "no result" };
+    row.bad.first().map_or(flagged_only, |bad| super::text::status(bad.status))
+}
+
 /// What is said below a table: twins against each other, and the noise.
-fn remarks(group: &Group) -> Vec<String> {
+pub fn remarks(group: &Group) -> Vec<String> {
     let (rows, noise) = (&group.rows, group.noise);
     let mut lines = Vec::new();
     if group.class.workload == Workload::OfferedLoad {
