@@ -8,8 +8,8 @@ use super::record::Row;
 use super::{Harm, Moment};
 use crate::claim::record::Status;
 use crate::plan::Parties;
+use crate::report::fit::{Head, Width, markdown, paragraphs, table_or_paragraphs};
 use crate::transport::{PeerDeath, Role, Sign, find};
-use comfy_table::{Table, presets};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -113,35 +113,34 @@ fn shown(judged: &Judged) -> String {
 
 /// The matrix of these rows, then what is not as stated and what has to be said.
 pub fn page(judged: &[Judged], style: Style) -> String {
+    page_in(judged, style, None)
+}
+
+/// As [`page`], on a terminal of a certain width: what does not fit as a matrix is a paragraph for each row.
+pub fn page_in(judged: &[Judged], style: Style, width: Width) -> String {
     let mut names: Vec<&str> = judged.iter().map(|one| one.row.cell.mechanism.as_str()).collect();
     names.dedup();
-    let mut table = Table::new();
     let kills = Moment::ALL.map(Moment::words);
-    let head = ["mechanism", "victim"].into_iter().chain(kills).chain([
-        "crashed",
-        "stopped",
-        "let go",
-        "sent before",
-        "left behind",
-        "new pair",
-    ]);
-    table.set_header(head);
+    let behind = ["crashed", "stopped", "let go", "sent before", "left behind", "new pair"];
+    let titles = ["mechanism", "victim"].into_iter().chain(kills).chain(behind);
+    let heads: Vec<Head> = titles.map(|title| Head::words(title, 0)).collect();
+    let mut rows = Vec::new();
     for name in names {
         for victim in [Role::Producer, Role::Consumer] {
-            let rows: Vec<&Judged> =
+            let of: Vec<&Judged> =
                 judged.iter().filter(|one| one.row.cell.mechanism == name && one.row.cell.victim == victim).collect();
-            if !rows.is_empty() {
-                table.add_row(line(name, victim, &rows));
+            if !of.is_empty() {
+                rows.push(line(name, victim, &of));
             }
         }
     }
     match style {
-        Style::Terminal => table.load_style(presets::NOTHING),
-        Style::Markdown => table.load_style(presets::ASCII_MARKDOWN),
-    };
-    let text = table.to_string();
-    let text: String = text.lines().map(|line| format!("{}\n", line.trim_end())).collect();
-    format!("{text}\n{}", remarks(judged, style))
+        Style::Terminal => {
+            let remarks = paragraphs(&remarks(judged, style), width);
+            format!("{}\n{remarks}", table_or_paragraphs(&heads, &rows, 2, width))
+        }
+        Style::Markdown => format!("{}\n{}", markdown(&heads, &rows), remarks(judged, style)),
+    }
 }
 
 fn line(name: &str, victim: Role, rows: &[&Judged]) -> Vec<String> {
