@@ -243,7 +243,7 @@ pub fn suggestion<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>, who
     near.truncate(SUGGESTED);
     match &near[..] {
         [] if names.len() <= LISTED => format!("choose from {}", names.join(", ")),
-        [] => format!("choose one of the {} that are {whose}", names.len()),
+        [] => format!("choose from the {} that are {whose}", names.len()),
         near => {
             let near: Vec<&str> = near.iter().map(|(_, name)| *name).collect();
             format!("did you mean {}? {} are {whose}", near.join(" or "), names.len())
