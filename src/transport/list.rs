@@ -234,12 +234,14 @@ const LISTED: usize = 12;
 /// how many there are and `whose`.
 pub fn suggestion<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>, whose: &str) -> String {
     let names: Vec<&str> = names.into_iter().collect();
-    let mut near: Vec<(f64, &str)> = names
-        .iter()
-        .map(|name| (strsim::jaro_winkler(wrong, name), *name))
-        .filter(|(like, _)| *like > SIMILAR)
-        .collect();
-    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let typing = (wrong.chars().count() / 3).max(1);
+    // A slip of the fingers first, then what begins alike.
+    let like = |name: &&'a str| {
+        let (slips, alike) = (strsim::damerau_levenshtein(wrong, name), strsim::jaro_winkler(wrong, name));
+        (slips <= typing || alike > SIMILAR).then_some((slips, *name))
+    };
+    let mut near: Vec<(usize, &str)> = names.iter().filter_map(like).collect();
+    near.sort_by_key(|(slips, _)| *slips);
     near.truncate(SUGGESTED);
     match &near[..] {
         [] if names.len() <= LISTED => format!("choose from {}", names.join(", ")),
