@@ -7,18 +7,12 @@ use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    // A commit on a branch changes the log, not HEAD, and in a linked worktree the log is elsewhere; a build outside a
-    // checkout has none. The sources decide whether the tree is dirty.
-    let log = output("git", &["rev-parse", "--git-path", "logs/HEAD"]).unwrap_or_default();
-    for path in [log.as_str(), "Cargo.toml", "Cargo.lock", "build.rs", "src"] {
-        if Path::new(path).exists() {
-            println!("cargo::rerun-if-changed={path}");
-        }
+    for path in watched() {
+        println!("cargo::rerun-if-changed={path}");
     }
     let profile = variable("PROFILE");
     let flags = variable("CARGO_ENCODED_RUSTFLAGS");
-    let git = output("git", &["describe", "--always", "--dirty", "--abbrev=12"]);
-    record("GIT", &git.unwrap_or_else(|| "unknown".into()));
+    record("GIT", &revision().unwrap_or_else(|| "unknown".into()));
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
     record("RUSTC", &output(&rustc, &["--version"]).unwrap_or_else(|| "unknown".into()));
     record("PROFILE", &format!("{profile}, opt-level {}", variable("OPT_LEVEL")));
@@ -28,6 +22,45 @@ fn main() {
     record("TARGET_CPU", &target_cpu(&flags).unwrap_or_else(|| "the target's baseline".into()));
     record("RUSTFLAGS", &without_paths(&flags));
     record("LOCK", &std::fs::read("Cargo.lock").map(|bytes| format!("{:016x}", fnv(&bytes))).unwrap_or_default());
+}
+
+/// What decides the record: the sources, which say whether the tree is dirty, and what of git moves when a commit is made
+/// or another one checked out. Only what is there: a file that is not would run this again and again.
+fn watched() -> Vec<String> {
+    let git = |what: &str| output("git", &["rev-parse", "--git-path", what]);
+    let branch = output("git", &["symbolic-ref", "--quiet", "HEAD"]);
+    // A commit on a branch changes the branch and the log, not HEAD; a branch may be packed, and a log be switched off.
+    let moving = ["HEAD", "logs/HEAD", "packed-refs"].into_iter().chain(branch.as_deref());
+    let sources = [PACKED, "Cargo.toml", "Cargo.lock", "build.rs", "src"].map(str::to_string);
+    let all = if checked_out() { moving.filter_map(git).collect() } else { vec![] };
+    all.into_iter().chain(sources).filter(|path| Path::new(path).exists()).collect()
+}
+
+/// File that cargo puts into a packaged crate.
+const PACKED: &str = ".cargo_vcs_info.json";
+
+/// Whether these sources are what a git repository has here: an unpacked crate may lie within somebody else's.
+fn checked_out() -> bool {
+    !Path::new(PACKED).exists() && output("git", &["ls-files", "--error-unmatch", "Cargo.toml"]).is_some()
+}
+
+/// The commit, and whether something was changed since; `None` where nobody knows.
+fn revision() -> Option<String> {
+    match std::fs::read_to_string(PACKED) {
+        Ok(packed) => packed_revision(&packed),
+        Err(_) if checked_out() => output("git", &["describe", "--always", "--dirty", "--abbrev=12"]),
+        Err(_) => None,
+    }
+}
+
+/// The same of a packaged crate.
+pub fn packed_revision(packed: &str) -> Option<String> {
+    let (_, rest) = packed.split_once("\"sha1\"")?;
+    let sha: String = rest.split('"').nth(1)?.chars().take(12).collect();
+    let dirty =
+        packed.split_once("\"dirty\"").is_some_and(|(_, rest)| rest.trim_start_matches([':', ' ']).starts_with("true"));
+    let whole = sha.len() == 12 && sha.chars().all(|digit| digit.is_ascii_hexdigit());
+    whole.then(|| format!("{sha}{}", if dirty { "-dirty" } else { "" }))
 }
 
 fn record(name: &str, value: &str) {

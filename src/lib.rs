@@ -134,3 +134,7 @@ pub mod trial;
 pub mod workload;
 
 pub use error::{Error, Result};
+
+/// Version and source revision, as every program prints them; a packaged crate knows the revision that it was packaged
+/// from, and a build outside a checkout knows none.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("IPCOST_GIT"), ")");

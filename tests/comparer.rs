@@ -97,7 +97,7 @@ fn wrong_requests_end_with_two_and_one_line_that_says_what_to_do() {
         let file = file.to_str().unwrap();
         let under = format!("{file}/below");
         let cases: &[(&[&str], &str)] = &[
-            (&["compare", "--mechanism", "nope"], "choose from pipe"),
+            (&["compare", "--mechanism", "pip"], "did you mean pipe?"),
             (&["compare", "--size", "0"], "the smallest size is 1"),
             (&["compare", "--wait", "nap"], "choose from block"),
             (&["compare", "--workload", "offered-load"], "add --rate"),

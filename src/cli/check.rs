@@ -1,6 +1,8 @@
 //! `ipcost check`: the instrument checks itself.
 
+use super::options::mechanism_name;
 use super::print;
+use super::screen::say;
 use super::signals::{Duty, watch};
 use crate::check::{Bench, CHECKS, Finding, Sabotage, Verdict, interrupted};
 use crate::error::{Context, Error, Phase, Result};
@@ -19,7 +21,7 @@ enum Format {
 #[derive(Debug, Args)]
 pub struct Check {
     /// Mechanisms to check [default: all]
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', hide_possible_values = true, value_parser = mechanism_name())]
     mechanism: Vec<String>,
     /// Checks to run: boundary, faults, doubling, physics, cpu, controls, stall, tables [default: all]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
@@ -46,7 +48,7 @@ pub fn check(args: &Check) -> Result<ExitCode> {
     let mut printed = Ok(());
     let mut finds = |finding: Finding| {
         if args.format == Format::Table {
-            bar.suspend(|| printed = print(&line(&finding)));
+            bar.suspend(|| printed = say(&line(&finding)));
         }
         findings.push(finding);
     };

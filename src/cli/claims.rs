@@ -1,6 +1,7 @@
 //! `ipcost claims`: what textbooks say of processes and threads, tested here.
 
 use super::print;
+use super::screen::say;
 use super::signals::{Duty, watch};
 use crate::campaign::launch::INTERRUPTED;
 use crate::claim::lab::{Lab, Notebook};
@@ -87,7 +88,7 @@ pub fn claims(args: &Claims) -> Result<ExitCode> {
             Err(error) => format!("{:<16} not tested: {error}\n", claim.name),
         };
         if args.format == Format::Table {
-            bar.suspend(|| print(&line))?;
+            bar.suspend(|| say(&line))?;
         }
     }
     bar.finish_and_clear();
@@ -99,7 +100,7 @@ pub fn claims(args: &Claims) -> Result<ExitCode> {
         // Whoever asks for one claim wants its figures.
         Format::Table if chosen.len() < CLAIMS.len() || args.full => {
             print("\n")?;
-            judged.iter().try_for_each(|one| print(&page::section(one, false)))?;
+            judged.iter().try_for_each(|one| say(&page::section(one, false)))?;
         }
         Format::Table => {}
     }

@@ -1,7 +1,11 @@
 //! `ipcost compare`: a campaign from the command line, with its progress.
 
-use super::options::{BatchOption, LoadOptions, OutstandingOption, PageOptions, PeersOption, writable_dir};
+use super::options::{
+    BatchOption, LoadOptions, OutstandingOption, PageOptions, PeersOption, mechanism_name, parties, placement, wait,
+    workload, writable_dir,
+};
 use super::print;
+use super::screen::Screen;
 use super::signals::{Duty, watch};
 use crate::campaign::journal::{Campaign, Done, Journal, Terms, read};
 use crate::campaign::launch::{INTERRUPTED, deadline_for, launch};
@@ -14,15 +18,17 @@ use crate::host::{Host, folder_name};
 use crate::measure::limits::Limits;
 use crate::plan::{
     Offered, PEERS, Parties, Placement, Plan, Several, Span, Touch, Wait, Workload, parse_cpus, parse_millis,
-    parse_placement, parse_size, show_size,
+    parse_size, show_size,
 };
 use crate::report::headline::wide_cells;
 use crate::report::rows::Which;
+use crate::report::table::{View, page_in};
 use crate::report::{self, Report, table};
 use crate::sys::cpu;
 use crate::sys::process::HeldSignals;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -70,10 +76,10 @@ pub struct Compare {
     #[arg(long, value_enum, default_value_t = Profile::Quick)]
     profile: Profile,
     /// Mechanisms, or all
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', hide_possible_values = true, value_parser = mechanism_name())]
     mechanism: Vec<String>,
     /// ping-pong, stream, offered-load, fan-in, fan-out, pairs, broadcast
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', hide_possible_values = true, value_parser = workload())]
     workload: Vec<Workload>,
     #[command(flatten)]
     load: LoadOptions,
@@ -87,13 +93,14 @@ pub struct Compare {
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse_size)]
     size: Vec<usize>,
     /// block, poll, epoll (both for descriptors only), hybrid, hybrid:LOOKS (looks before it sleeps), yield, spin
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', hide_possible_values = true, value_parser = wait())]
     wait: Vec<Wait>,
     /// process, thread
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', hide_possible_values = true, value_parser = parties())]
     parties: Vec<Parties>,
     /// same-cpu, cross-cpu, unpinned
-    #[arg(long, value_name = "A,B", value_delimiter = ',', conflicts_with = "cpus", value_parser = parse_placement)]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', conflicts_with = "cpus", hide_possible_values = true,
+          value_parser = placement())]
     placement: Vec<Placement>,
     /// The two CPUs, such as 0,1
     #[arg(long, value_name = "A,B", value_parser = parse_cpus)]
@@ -294,7 +301,11 @@ fn run(sitting: &mut Sitting, total: Duration) -> Result<(Tally, usize)> {
     bar.finish();
     let mut traced = 0;
     if !tally.interrupted {
+        let bar = super::status_bar("{msg}");
+        bar.set_message("counting system calls, untimed");
+        bar.tick();
         traced = trace::all(&campaign.cells, &dir, (total / TRACING).max(LEAST_TRACING), &interrupted)?;
+        bar.finish_and_clear();
         tally.interrupted = interrupted();
     }
     Ok((tally, traced))
@@ -302,7 +313,10 @@ fn run(sitting: &mut Sitting, total: Duration) -> Result<(Tally, usize)> {
 
 fn print_report(report: &Report, dir: &Path, format: Format) -> Result<()> {
     match format {
-        Format::Table => print(&table::page(report, Which::All, table::Style::Terminal)),
+        Format::Table => {
+            let view = View { width: Screen::of_stdout().width, ..View::default() };
+            print(&page_in(report, Which::All, table::Style::Terminal, &view))
+        }
         Format::Markdown => print(&table::page(report, Which::All, table::Style::Markdown)),
         Format::Csv => print(&report::csv(report)?),
         Format::Json => {
@@ -387,7 +401,19 @@ fn require_time(asked: Option<u64>, budget_ms: u64, cells: usize, rounds: u32) -
 struct Bar {
     bar: ProgressBar,
     flagged: usize,
+    flags: BTreeMap<String, usize>,
     bad: usize,
+}
+
+/// The run that goes on, in words.
+fn now(plan: &Plan) -> String {
+    let Plan { mechanism, workload, size, wait, parties, placement, run, .. } = plan;
+    let label = run.label.as_ref().map(|label| format!(" ({label})")).unwrap_or_default();
+    format!(
+        "{mechanism}{label} {workload} {}, {parties}, {wait}, {placement}, round {}",
+        show_size(*size),
+        run.round + 1
+    )
 }
 
 impl Bar {
@@ -396,7 +422,9 @@ impl Bar {
         let target =
             if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(runs), target);
-        if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} launches, {eta} left, {msg}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:20} {pos}/{len} launches, {eta} left; {prefix}\n  {wide_msg}")
+        {
             bar.set_style(style);
         }
         if std::io::stderr().is_terminal() {
@@ -407,7 +435,17 @@ impl Bar {
                 total.as_secs()
             );
         }
-        Self { bar, flagged: 0, bad: 0 }
+        Self { bar, flagged: 0, flags: BTreeMap::new(), bad: 0 }
+    }
+
+    /// What there is to doubt so far: `no doubts`, or how many launches have which.
+    fn doubts(&self) -> String {
+        let flags: Vec<_> = self.flags.iter().map(|(flag, n)| format!("{flag} {n}")).collect();
+        let bad = if self.bad > 0 { format!(", {} without a result", self.bad) } else { String::new() };
+        match self.flagged {
+            0 => format!("no doubts{bad}"),
+            n => format!("{n} with doubts ({}){bad}", flags.join(", ")),
+        }
     }
 
     fn finish(&self) {
@@ -419,13 +457,15 @@ impl Progress for Bar {
     fn starts(&mut self, done: usize, total: usize, plan: &Plan) {
         self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
-        let Plan { mechanism, workload, size, wait, .. } = plan;
-        let doubts = format!("{} with doubts, {} bad", self.flagged, self.bad);
-        self.bar.set_message(format!("{doubts}; now {mechanism} {workload} {} {wait}", show_size(*size)));
+        self.bar.set_prefix(self.doubts());
+        self.bar.set_message(format!("now {}", now(plan)));
     }
 
     fn ended(&mut self, outcome: &Outcome) {
         self.flagged += usize::from(!outcome.flags.is_empty());
+        for flag in &outcome.flags {
+            *self.flags.entry(flag.clone()).or_insert(0) += 1;
+        }
         if outcome.status != Status::Ok {
             self.bad += 1;
             let reason = outcome.reason.as_deref().unwrap_or("no reason given");
@@ -475,6 +515,20 @@ mod tests {
         assert_eq!(cells(Some(300), &[]), (2, 4));
         assert_eq!(cells(Some(120), &[]), (2, 2));
         assert_eq!(cells(Some(120), &["--size", "4KiB,1MiB,64"]), (3, 2), "what is named stays");
+    }
+
+    #[test]
+    fn the_progress_says_what_runs_now_and_what_there_is_to_doubt_so_far() {
+        let mut bar = Bar::new(&Campaign::default(), Duration::from_secs(1));
+        assert_eq!(bar.doubts(), "no doubts");
+        let plan = Plan { mechanism: "pipe".into(), ..Plan::default() };
+        for flags in [vec!["steal"], vec![], vec!["run-delay", "steal"]] {
+            let flags = flags.into_iter().map(String::from).collect();
+            bar.ended(&Outcome { flags, ..Outcome::empty(&plan, Status::Ok) });
+        }
+        bar.ended(&Outcome::empty(&plan, Status::Failed));
+        assert_eq!(bar.doubts(), "2 with doubts (run-delay 1, steal 2), 1 without a result");
+        assert_eq!(now(&plan), "pipe ping-pong 64 B, process, block, cross-cpu, round 1");
     }
 
     #[test]

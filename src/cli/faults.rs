@@ -1,13 +1,15 @@
 //! `ipcost faults`: what each mechanism does when its peer dies.
 
+use super::options::mechanism_name;
 use super::print;
+use super::screen::{self, Screen};
 use super::signals::{Duty, watch};
 use crate::campaign::launch::{INTERRUPTED, ask_timed, own_command};
 use crate::campaign::surroundings::Surroundings;
 use crate::claim::record::Status;
 use crate::error::{Context, Error, Phase, Result};
 use crate::faults::injection::Reply;
-use crate::faults::matrix::{Judged, Style, judge, judge_by, page, title};
+use crate::faults::matrix::{Judged, Style, judge, judge_by, page, page_in, title};
 use crate::faults::record::{FAULTS_FILE, Notebook, Row, read};
 use crate::faults::{Cell, Depth, Order, Plant, cells};
 use crate::host::{Host, folder_name};
@@ -38,7 +40,7 @@ pub struct Faults {
     #[arg(long)]
     quick: bool,
     /// Mechanisms to look at [default: all]
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', hide_possible_values = true, value_parser = mechanism_name())]
     mechanism: Vec<String>,
     /// Injections of each cell [default: 20; quick: 3 kills, 1 of everything else]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -101,7 +103,7 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
     bar.finish_and_clear();
     match args.format {
         Format::Json => print(&super::comparer::to_json(&judged)?)?,
-        Format::Table => print(&page(&judged, Style::Terminal))?,
+        Format::Table => print(&page_in(&judged, Style::Terminal, Screen::of_stdout().width))?,
         Format::Markdown => print(&page(&judged, Style::Markdown))?,
     }
     if !judged.is_empty() {
@@ -153,7 +155,7 @@ fn saved(dir: &Path) -> Result<(Vec<Judged>, Option<String>)> {
 /// When the journal cannot be read.
 pub fn show(dir: &Path) -> Result<()> {
     let (judged, remark) = saved(dir)?;
-    print(&page(&judged, Style::Terminal))?;
+    screen::show(&page_in(&judged, Style::Terminal, Screen::of_stdout().width))?;
     remark.iter().for_each(|remark| eprintln!("remark: {remark}"));
     Ok(())
 }

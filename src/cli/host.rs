@@ -1,8 +1,10 @@
 //! `ipcost host`: the environment record, for people or as the JSON that a results folder keeps.
 
 use super::print;
+use super::screen::{Screen, show};
 use crate::error::{Context, Phase, Result};
 use crate::host::Host;
+use crate::report::fit::paragraphs;
 use clap::{Args, ValueEnum};
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -34,7 +36,11 @@ pub fn host(args: &HostArgs) -> Result<ExitCode> {
         Format::Table => table(&host),
         Format::Json => serde_json::to_string_pretty(&host).context(Phase::Report, "cannot write JSON")? + "\n",
     };
-    print(&text).map(|()| ExitCode::SUCCESS)
+    match args.format {
+        Format::Table => show(&paragraphs(&text, Screen::of_stdout().width))?,
+        Format::Json => print(&text)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn table(host: &Host) -> String {

@@ -3,16 +3,17 @@
 use super::host::Format;
 use super::options::default_placement;
 use super::print;
+use super::screen::Screen;
 use super::signals::{Duty, watch};
 use crate::campaign::launch::{INTERRUPTED, ask, own_command};
 use crate::error::{Context, Error, Phase, Result};
 use crate::measure::limits::place::Place;
 use crate::measure::limits::{Figure, Limits, Order, Probe, Unit};
 use crate::plan::{Placement, Plan, parse_cpus};
+use crate::report::fit::{self, Head, Width};
 use crate::report::text::{bytes_per_s, digits, nanos};
 use crate::sys::cpu;
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -47,7 +48,10 @@ pub fn limits(args: &LimitsArgs) -> Result<ExitCode> {
     }
     let found = found?;
     print(&match args.format {
-        Format::Table => table(&found),
+        Format::Table => {
+            let width = Screen::of_stdout().width;
+            fit::paragraphs(&table(&found, width), width)
+        }
         Format::Json => serde_json::to_string_pretty(&found).context(Phase::Report, "cannot write JSON")? + "\n",
     })?;
     Ok(ExitCode::SUCCESS)
@@ -84,23 +88,22 @@ fn measure(order: Order) -> Result<Limits> {
     ask(own_command("probe"), &order, DEADLINE)
 }
 
-fn table(limits: &Limits) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["floor", "median", "95 % interval", "min", "max", "n"]);
+fn table(limits: &Limits, width: Width) -> String {
+    let heads = [
+        Head::words("floor", 0),
+        Head::number("median", 0),
+        Head::number("95 % interval", 0),
+        Head::number("min", 2),
+        Head::number("max", 2),
+        Head::number("n", 3),
+    ];
     let rows = rows(limits);
-    for (title, figure) in &rows {
-        table.add_row(cells(title, figure));
-    }
-    for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
-        column.set_cell_alignment(if index == 0 { CellAlignment::Left } else { CellAlignment::Right });
-    }
+    let cells: Vec<Vec<String>> = rows.iter().map(|(title, figure)| cells(title, figure).to_vec()).collect();
     let [a, b] = limits.order.cpus;
     let seconds = limits.elapsed_ms as f64 / 1000.0;
     let on = if a == b { format!("CPU {a} alone") } else { format!("CPUs {a} and {b}") };
     let mut text = format!("physical floors on {on}, measured within {} s\n", digits(seconds));
-    let _ = writeln!(text, "{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+    let _ = writeln!(text, "{}", fit::table(&heads, &cells, width));
     let notes = [place_lines(limits), other_lines(limits)].concat();
     notes.iter().for_each(|line| _ = writeln!(text, "{line}"));
     let _ = writeln!(text, "\nhow a repetition measures it");
@@ -182,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_table_shows_figures_place_methods_and_what_is_absent() {
-        let text = table(&limits(&[84.0, 85.0, 86.0, 87.0, 88.0, 89.0]));
+        let text = table(&limits(&[84.0, 85.0, 86.0, 87.0, 88.0, 89.0]), None);
         for part in [
             "CPUs 0 and 1",
             "cache line, round trip",
@@ -200,7 +203,7 @@ mod tests {
 
     #[test]
     fn two_regimes_are_said_to_be_two() {
-        let text = table(&limits(&[84.0, 85.0, 86.0, 390.0, 391.0, 392.0]));
+        let text = table(&limits(&[84.0, 85.0, 86.0, 390.0, 391.0, 392.0]), None);
         assert!(text.contains("2 regimes") && text.contains("same cache (85.0 ns in 3"), "{text}");
         assert!(text.contains("across caches (391 ns in 3"), "{text}");
     }

@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version = crate::VERSION)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -171,22 +171,7 @@ pub fn mechanism(name: &str) -> ExitCode {
         Err(error) => return complain(&error),
     };
     let spec = runner.spec();
-    let program: &'static str = Box::leak(format!("ipc-{name}").into_boxed_str());
-    let mut command = Cli::command().name(program).about(spec.summary).after_help(after_help(spec));
-    for role in ["producer", "consumer"] {
-        command = command.mut_subcommand(role, |role| {
-            role.mut_arg("at", |at| match spec.meeting.place() {
-                Some(place) => at.value_name(place),
-                None => at.hide(true),
-            })
-        });
-    }
-    // What the mechanism does not have is refused with a reason, and not offered.
-    let lacks = |workload: &&Workload| workload.has_peers() && !spec.patterns.contains(workload);
-    let hide =
-        |command: clap::Command, workload: &Workload| command.mut_subcommand(workload.word(), |it| it.hide(true));
-    let command = Workload::ALL.iter().filter(lacks).fold(command, hide);
-    let cli = match Cli::from_arg_matches(&command.get_matches()) {
+    let cli = match Cli::from_arg_matches(&command(spec).get_matches()) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
@@ -209,6 +194,25 @@ pub fn mechanism(name: &str) -> ExitCode {
         Command::Cell(args) => return cell(&args),
     };
     result.unwrap_or_else(|error| complain(&error))
+}
+
+/// Its command line, for the program itself, its manual page and its completions.
+pub(super) fn command(spec: &'static Spec) -> clap::Command {
+    let program: &'static str = Box::leak(format!("ipc-{}", spec.name).into_boxed_str());
+    let mut command = Cli::command().name(program).about(spec.summary).after_help(after_help(spec));
+    for role in ["producer", "consumer"] {
+        command = command.mut_subcommand(role, |role| {
+            role.mut_arg("at", |at| match spec.meeting.place() {
+                Some(place) => at.value_name(place),
+                None => at.hide(true),
+            })
+        });
+    }
+    // What the mechanism does not have is refused with a reason, and not offered.
+    let lacks = |workload: &&Workload| workload.has_peers() && !spec.patterns.contains(workload);
+    let hide =
+        |command: clap::Command, workload: &Workload| command.mut_subcommand(workload.word(), |it| it.hide(true));
+    Workload::ALL.iter().filter(lacks).fold(command, hide)
 }
 
 /// What the mechanism is, below the options.

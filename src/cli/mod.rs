@@ -4,24 +4,31 @@
 //! as written) and 130 (interrupted). Results go to standard output, everything else to standard error, and a closed pipe
 //! on standard output is success: the reader has seen enough.
 
+mod advise;
 mod check;
 mod claims;
 mod clean;
 mod compare;
 mod comparer;
+mod diff;
 mod faults;
 mod hidden;
 mod host;
 mod limits;
+mod list;
 mod mechanism;
 mod options;
+mod papers;
 mod report;
+mod screen;
+mod show;
 mod signals;
 
 pub use comparer::comparer;
 pub use mechanism::mechanism;
 
 use crate::error::Error;
+use crate::report::fit;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
@@ -32,7 +39,8 @@ const INTERRUPTED: u8 = 130;
 /// Prints an error the one way in which errors are printed.
 fn complain(error: &Error) -> ExitCode {
     let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
-    anstream::eprintln!("{style}error{style:#}: {error}");
+    let text = fit::wrapped("error: ", &error.to_string(), screen::Screen::of_stderr().width);
+    anstream::eprint!("{style}error{style:#}{}", &text["error".len()..]);
     ExitCode::from(error.exit_code())
 }
 

@@ -1,13 +1,129 @@
 //! Options that several commands share.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{
-    Arrivals, MOST_PEERS, Offered, Pages, Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload, parse_cpus,
-    parse_millis, parse_placement, parse_rate, parse_size,
+    Arrivals, MOST_PEERS, Offered, Pages, Parties, Placement, Plan, RunId, Span, Touch, Wait, WaitKind, Workload,
+    parse_cpus, parse_millis, parse_placement, parse_rate, parse_size,
 };
-use crate::transport::Spec;
+use crate::report::choice::Choice;
+use crate::report::rows::Row;
+use crate::transport::list::suggestion;
+use crate::transport::{ALL, Spec};
 use clap::Args;
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+
+/// Reads a word and offers those that there are to whoever completes a command line. Help does not list them: there are
+/// forty mechanisms.
+#[derive(Clone)]
+pub struct Offering<T> {
+    read: fn(&str) -> Result<T>,
+    words: fn() -> Vec<&'static str>,
+}
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for Offering<T> {
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> std::result::Result<T, clap::Error> {
+        let read = self.read;
+        StringValueParser::new().try_map(move |text| read(&text)).parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new((self.words)().into_iter().map(PossibleValue::new)))
+    }
+}
+
+/// Any text, with the mechanisms of this build on offer: what is none of them is refused later, with the nearest names.
+pub fn mechanism_name() -> Offering<String> {
+    let words = || ALL.iter().map(|runner| runner.spec().name).chain(["all"]).collect();
+    Offering { read: |text| Ok(text.to_string()), words }
+}
+
+/// A workload.
+pub fn workload() -> Offering<Workload> {
+    Offering { read: str::parse, words: || Workload::ALL.iter().map(|workload| workload.word()).collect() }
+}
+
+/// A wait.
+pub fn wait() -> Offering<Wait> {
+    Offering { read: str::parse, words: || WaitKind::ALL.iter().map(|wait| wait.word()).collect() }
+}
+
+/// Processes or threads.
+pub fn parties() -> Offering<Parties> {
+    Offering { read: str::parse, words: || vec![Parties::Process.word(), Parties::Thread.word()] }
+}
+
+/// A placement.
+pub fn placement() -> Offering<Placement> {
+    Offering { read: parse_placement, words: || vec!["same-cpu", "cross-cpu", "unpinned"] }
+}
+
+/// Which rows of a results folder are looked at.
+#[derive(Debug, Args)]
+pub struct ChoiceOptions {
+    /// Only these mechanisms
+    #[arg(long, value_name = "A,B", value_delimiter = ',', hide_possible_values = true, value_parser = mechanism_name())]
+    mechanism: Vec<String>,
+    /// Only these workloads: ping-pong, stream, offered-load, fan-in, fan-out, pairs, broadcast
+    #[arg(long, value_name = "A,B", value_delimiter = ',', hide_possible_values = true, value_parser = workload())]
+    workload: Vec<Workload>,
+    /// Only messages of these sizes: 64,4KiB
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse_size)]
+    size: Vec<usize>,
+    /// Only these waits: block, poll, epoll, hybrid, hybrid:LOOKS, yield, spin
+    #[arg(long, value_name = "A,B", value_delimiter = ',', hide_possible_values = true, value_parser = wait())]
+    wait: Vec<Wait>,
+    /// Only these placements: same-cpu, cross-cpu, unpinned
+    #[arg(long, value_name = "A,B", value_delimiter = ',', hide_possible_values = true, value_parser = placement())]
+    placement: Vec<Placement>,
+    /// Only these parties: process, thread
+    #[arg(long, value_name = "A,B", value_delimiter = ',', hide_possible_values = true, value_parser = parties())]
+    parties: Vec<Parties>,
+}
+
+impl ChoiceOptions {
+    /// Whether anything was asked for.
+    pub fn is_any(&self) -> bool {
+        let Self { mechanism, workload, size, wait, placement, parties } = self;
+        let asked = [mechanism.len(), workload.len(), size.len(), wait.len(), placement.len(), parties.len()];
+        asked.iter().any(|n| *n > 0)
+    }
+
+    /// What the options mean for a folder with these rows.
+    ///
+    /// # Errors
+    /// A usage error that says what there is, where nothing of what was asked for is there.
+    pub fn choice(&self, rows: &[&Row]) -> Result<Choice> {
+        let choice = Choice {
+            mechanisms: self.mechanism.clone(),
+            workloads: self.workload.clone(),
+            sizes: self.size.clone(),
+            waits: self.wait.clone(),
+            placements: self.placement.clone(),
+            parties: self.parties.clone(),
+        };
+        for name in &choice.mechanisms {
+            if !rows.iter().any(|row| row.mechanism == *name) {
+                let names: BTreeSet<&str> = rows.iter().map(|row| row.mechanism.as_str()).collect();
+                let what = format!("nothing was measured of {name:?}");
+                return Err(Error::usage(what).hint(suggestion(name, names, "measured")));
+            }
+        }
+        if !choice.is_everything() && !rows.iter().any(|row| choice.row(row)) {
+            return Err(Error::usage("nothing of what was asked for was measured")
+                .hint("`ipcost show DIR --list` says which classes there are"));
+        }
+        Ok(choice)
+    }
+}
 
 /// What a single run can be asked for.
 #[derive(Debug, Args)]
@@ -23,13 +139,13 @@ pub struct RunOptions {
     pub duration: Option<u64>,
     /// How both parties wait: block, poll, epoll, hybrid, yield, spin; hybrid:LOOKS says how often a hybrid wait looks
     /// before it sleeps [default: block, or the first that the mechanism honours]
-    #[arg(long)]
+    #[arg(long, hide_possible_values = true, value_parser = wait())]
     pub wait: Option<Wait>,
     /// Who the parties are: process, thread [default: the first that the mechanism connects]
-    #[arg(long)]
+    #[arg(long, hide_possible_values = true, value_parser = parties())]
     pub parties: Option<Parties>,
     /// same-cpu, cross-cpu or unpinned [default: cross-cpu where there are two CPUs]
-    #[arg(long, value_parser = parse_placement)]
+    #[arg(long, hide_possible_values = true, value_parser = placement())]
     pub placement: Option<Placement>,
     /// The two CPUs, such as 0,1
     #[arg(long, value_name = "A,B", conflicts_with = "placement", value_parser = parse_cpus)]

@@ -8,8 +8,8 @@ use super::record::Row;
 use super::{Harm, Moment};
 use crate::claim::record::Status;
 use crate::plan::Parties;
+use crate::report::fit::{Head, Width, markdown, paragraphs, table_or_paragraphs};
 use crate::transport::{PeerDeath, Role, Sign, find};
-use comfy_table::{Table, presets};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -124,10 +124,10 @@ pub fn grid(judged: &[Judged]) -> (Vec<&'static str>, Vec<Vec<String>>) {
     let mut lines = vec![];
     for name in names {
         for victim in [Role::Producer, Role::Consumer] {
-            let rows: Vec<&Judged> =
+            let of: Vec<&Judged> =
                 judged.iter().filter(|one| one.row.cell.mechanism == name && one.row.cell.victim == victim).collect();
-            if !rows.is_empty() {
-                lines.push(line(name, victim, &rows));
+            if !of.is_empty() {
+                lines.push(line(name, victim, &of));
             }
         }
     }
@@ -136,18 +136,21 @@ pub fn grid(judged: &[Judged]) -> (Vec<&'static str>, Vec<Vec<String>>) {
 
 /// The matrix of these rows, then what is not as stated and what has to be said.
 pub fn page(judged: &[Judged], style: Style) -> String {
-    let mut table = Table::new();
-    let (heads, lines) = grid(judged);
-    table.set_header(heads).add_rows(lines);
-    match style {
-        Style::Terminal => table.load_style(presets::NOTHING),
-        Style::Markdown => table.load_style(presets::ASCII_MARKDOWN),
-    };
+    page_in(judged, style, None)
+}
+
+/// As [`page`], on a terminal of a certain width: what does not fit as a matrix is a paragraph for each row.
+pub fn page_in(judged: &[Judged], style: Style, width: Width) -> String {
+    let (titles, rows) = grid(judged);
+    let heads: Vec<Head> = titles.into_iter().map(|title| Head::words(title, 0)).collect();
     let bullet = if style == Style::Markdown { "- " } else { "" };
-    let text = table.to_string();
-    let text: String = text.lines().map(|line| format!("{}\n", line.trim_end())).collect();
     let remarks: String = remarks(judged).into_iter().map(|line| format!("{bullet}{line}\n")).collect();
-    format!("{text}\n{remarks}")
+    match style {
+        Style::Terminal => {
+            format!("{}\n{}", table_or_paragraphs(&heads, &rows, 2, width), paragraphs(&remarks, width))
+        }
+        Style::Markdown => format!("{}\n{remarks}", markdown(&heads, &rows)),
+    }
 }
 
 fn line(name: &str, victim: Role, rows: &[&Judged]) -> Vec<String> {

@@ -4,6 +4,7 @@ pub mod floor;
 mod histogram;
 pub mod limits;
 pub mod load;
+pub mod shift;
 pub mod stats;
 
 pub use histogram::{Histogram, Merged};

@@ -6,7 +6,7 @@
 //! lists them. Rejected: a struct per format, kept in step by hand.
 
 use super::flags;
-use super::rows::Row;
+use super::rows::{Class, Row};
 use super::text::{bytes_per_s, digits, nanos, per_second};
 use crate::cell::{CpuCost, Outcome};
 use crate::measure::Merged;
@@ -291,14 +291,24 @@ fn times_memcpy(row: &Row) -> Option<f64> {
 /// a ping-pong.
 fn interval(row: &Row) -> Option<String> {
     let (low, high) = row.time?.interval?;
-    Some(match row.class.workload {
-        Workload::PingPong => range(&nanos(low), &nanos(high)),
-        Workload::Stream | Workload::FanIn | Workload::FanOut | Workload::Pairs | Workload::Broadcast => {
-            let rate = |ns: f64| bytes_per_s(row.class.size as f64 * 1e9 / ns);
-            range(&rate(high), &rate(low))
-        }
-        Workload::OfferedLoad => range(&per_second(1e9 / high), &per_second(1e9 / low)),
+    let show = |ns| headline(&row.class, ns);
+    // A longer time is a lower rate.
+    Some(if row.class.workload == Workload::PingPong {
+        range(&show(low), &show(high))
+    } else {
+        range(&show(high), &show(low))
     })
+}
+
+/// A time per message or round trip as tables of this class show it: a throughput, a rate or a time.
+pub fn headline(class: &Class, ns: f64) -> String {
+    match class.workload {
+        Workload::PingPong => nanos(ns),
+        Workload::Stream | Workload::FanIn | Workload::FanOut | Workload::Pairs | Workload::Broadcast => {
+            bytes_per_s(class.size as f64 * 1e9 / ns)
+        }
+        Workload::OfferedLoad => per_second(1e9 / ns),
+    }
 }
 
 /// `1.20 us` and `3.40 us` as `1.20-3.40 us`; both units where they differ.

@@ -5,13 +5,21 @@
 //! - [`flags`]: what each flag means, and what leaving flagged runs out would change
 //! - [`headline`]: which rows a full campaign looks at longer
 //! - [`columns`]: the one definition of what a row shows
+//! - [`advise`]: which mechanisms meet a demand, and why the others do not
+//! - [`choice`]: which classes and rows somebody asked for
+//! - [`diff`]: two results folders held against each other
+//! - [`fit`]: tables and text that fit a width
 //! - [`table`]: for people, on a terminal or in markdown
 //! - [`page`]: everything on one page for a browser
 //! - [`picture`]: lines with intervals, as SVG
 //! - [`text`]: a single run, and units
 //! - [`load`]: the load points of a single run
 
+pub mod advise;
+pub mod choice;
 pub mod columns;
+pub mod diff;
+pub mod fit;
 pub mod flags;
 pub mod headline;
 pub mod load;
@@ -57,9 +65,20 @@ impl Report {
     /// # Errors
     /// As [`read`].
     pub fn load(dir: &Path) -> Result<Self> {
+        Self::load_with(dir, &mut |_| {})
+    }
+
+    /// As [`load`](Self::load), and shows each run to `look`.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn load_with(dir: &Path, look: &mut dyn FnMut(&Outcome)) -> Result<Self> {
         let mut gathered = Gathered::default();
         gathered.beside = Beside::read(dir);
-        let mut saved = read(dir, &mut |run| gathered.add(run))?;
+        let mut saved = read(dir, &mut |run| {
+            look(&run);
+            gathered.add(run);
+        })?;
         saved.remarks.append(&mut gathered.beside.remarks);
         Ok(Self::of(saved, gathered))
     }

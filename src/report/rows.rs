@@ -113,6 +113,11 @@ impl Run {
         let reading_ns = outcome.timer.map_or(0.0, |timer| timer.cost_ns);
         Self { round, order, ns, delay_ns: outcome.delay_ns, reading_ns, flags: outcome.flags, via: outcome.via, facts }
     }
+
+    /// What this run says to the column `key`; nothing for a column that asks the row.
+    pub fn fact(&self, key: &str) -> Option<f64> {
+        self.facts.get(columns::place_of_fact(key)?).copied().filter(|fact| !fact.is_nan())
+    }
 }
 
 /// What remains of a run that was not believed, failed or hung.

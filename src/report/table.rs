@@ -1,14 +1,16 @@
 //! Tables for people, on a terminal and in markdown, and what is said around them.
 
 use super::Report;
+use super::choice::Choice;
 use super::columns::{COLUMNS, Column};
+use super::fit::{Head, Width, markdown, table, wrapped};
 use super::flags::{Effect, counts, meaning};
 use super::rows::{Class, Row, Which};
 use super::summary::{Drift, Group, Planted, apart, ratio};
 use super::text::{digits, nanos};
 use crate::measure::stats::Estimate;
 use crate::plan::{Parties, Touch, Workload};
-use comfy_table::{CellAlignment, Table, presets};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// How tables are drawn.
@@ -20,8 +22,22 @@ pub enum Style {
     Markdown,
 }
 
+/// What of a folder is shown, and how wide.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// Which classes and rows.
+    pub choice: Choice,
+    /// Of a terminal; markdown is as wide as it gets.
+    pub width: Width,
+}
+
 /// Everything that a results folder says, for people, from all runs or from unflagged ones.
 pub fn page(report: &Report, which: Which, style: Style) -> String {
+    page_in(report, which, style, &View::default())
+}
+
+/// As [`page`], of what was chosen, on a terminal of a certain width. Ranks, noise and ties are those of all rows.
+pub fn page_in(report: &Report, which: Which, style: Style, view: &View) -> String {
     let (saved, summary) = (&report.saved, report.summary(which));
     let mut text = String::new();
     if style == Style::Markdown {
@@ -35,16 +51,76 @@ pub fn page(report: &Report, which: Which, style: Style) -> String {
     if which == Which::Unflagged {
         let _ = writeln!(text, "From launches without a flag only.\n");
     }
+    let mut shown = 0;
     for group in &summary.groups {
-        text.push_str(&class_table(&group.class, &group.rows, style));
-        for line in remarks(group) {
-            let bullet = if style == Style::Markdown { "- " } else { "" };
-            let _ = writeln!(text, "{bullet}{line}");
+        let rows: Vec<&Row> = group.rows.iter().filter(|row| view.choice.row(row)).collect();
+        if rows.is_empty() {
+            continue;
+        }
+        shown += 1;
+        text.push_str(&class_table(&group.class, &rows, style, view.width));
+        for line in remarks(group, &rows) {
+            text.push_str(&match style {
+                Style::Markdown => format!("- {line}\n"),
+                Style::Terminal => wrapped("", &line, view.width),
+            });
         }
         text.push('\n');
     }
-    text.push_str(&footer(report, which, style));
+    if view.choice.is_everything() {
+        text.push_str(&footer(report, which, style, view.width));
+    } else {
+        let line =
+            format!("{shown} of {} classes; ranks and noise are those of the whole folder", summary.groups.len());
+        text.push_str(&wrapped("", &line, view.width));
+    }
     text
+}
+
+/// The classes of a folder, a line each, and the names of what was measured in them.
+pub fn classes(report: &Report, view: &View) -> String {
+    let heads = [
+        Head::words("workload", 0),
+        Head::number("size", 0),
+        Head::words("wait", 0),
+        Head::words("placement", 0),
+        Head::words("besides", 2),
+        Head::number("rows", 0),
+        Head::number("launches", 1),
+    ];
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    let mut lines = Vec::new();
+    for group in &report.all.groups {
+        let rows: Vec<&Row> = group.rows.iter().filter(|row| view.choice.row(row)).collect();
+        if rows.is_empty() {
+            continue;
+        }
+        names.extend(rows.iter().map(|row| row.mechanism.as_str()));
+        let Class { workload, size, wait, placement, .. } = group.class;
+        lines.push(vec![
+            workload.to_string(),
+            crate::plan::show_size(size),
+            wait.to_string(),
+            placement.to_string(),
+            besides(&group.class),
+            rows.len().to_string(),
+            rows.iter().map(|row| row.runs.len()).sum::<usize>().to_string(),
+        ]);
+    }
+    let names: Vec<&str> = names.into_iter().collect();
+    let text = table(&heads, &lines, view.width);
+    format!("{text}\n{}", wrapped("mechanisms  ", &names.join(", "), view.width))
+}
+
+/// What is unusual about a class.
+fn besides(class: &Class) -> String {
+    let mut parts: Vec<String> = class.offered.iter().map(|offered| format!("at {offered}")).collect();
+    let several = class.several.to_string();
+    parts.extend(Some(several.trim_start_matches(", ").to_string()).filter(|several| !several.is_empty()));
+    parts.extend((class.touch == Touch::Header).then(|| "header only".into()));
+    parts.extend(class.nagle.then(|| "nagle".into()));
+    parts.extend((!class.pages.are_usual()).then(|| class.pages.to_string()));
+    parts.join(", ")
 }
 
 /// The heading of a class: everything that its rows have in common.
@@ -64,12 +140,29 @@ pub fn heading(class: &Class) -> String {
     format!("{class}: {what}{touch}")
 }
 
-fn class_table(class: &Class, rows: &[Row], style: Style) -> String {
+/// In which order columns make room: the largest goes first, and 0 never. What a row is and its main figure stay; how many
+/// launches it has is the same for most rows, and a second form of the same figure goes before another figure.
+fn spare(key: &str) -> u8 {
+    match key {
+        "n" => 9,
+        "messages_per_s" => 8,
+        "load_actual_p99" => 7,
+        "load_p50" => 6,
+        "via" => 5,
+        "load_p999" | "rtt_p99" => 4,
+        "cpu_ns" => 3,
+        "floor_multiple" | "memcpy_multiple" | "fairness" => 2,
+        "interval" | "load_p99" => 1,
+        _ => 0,
+    }
+}
+
+fn class_table(class: &Class, rows: &[&Row], style: Style, width: Width) -> String {
     let columns: Vec<&Column> = COLUMNS.iter().filter(|c| c.printed(class.workload)).collect();
-    let mut table = Table::new();
-    table.set_header(columns.iter().map(|c| c.title));
     let words = |c: &Column| matches!(c.key, "mechanism" | "parties");
-    for row in rows {
+    let heads: Vec<Head> =
+        columns.iter().map(|c| Head { title: c.title.into(), words: words(c), spare: spare(c.key) }).collect();
+    let cells = |row: &&Row| {
         let mut cells: Vec<String> = columns.iter().map(|c| c.pretty(row)).collect();
         if row.time.is_none() {
             let status = no_result(row);
@@ -77,29 +170,14 @@ fn class_table(class: &Class, rows: &[Row], style: Style) -> String {
                 cells[cell] = status.into();
             }
         }
-        table.add_row(cells);
-    }
-    match style {
-        Style::Terminal => table.load_style(presets::NOTHING),
-        Style::Markdown => table.load_style(presets::ASCII_MARKDOWN),
+        cells
     };
-    for (index, column) in columns.iter().enumerate() {
-        if let Some(place) = table.column_mut(index) {
-            place.set_cell_alignment(if words(column) { CellAlignment::Left } else { CellAlignment::Right });
-            if style == Style::Terminal {
-                place.set_padding((0, 2));
-            }
-        }
-    }
+    let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
     let head = heading(class);
     match style {
-        Style::Terminal => format!("{head}\n{}\n", trimmed(&table.to_string())),
-        Style::Markdown => format!("## {head}\n\n{table}\n\n"),
+        Style::Terminal => wrapped("", &head, width) + &table(&heads, &cells, width),
+        Style::Markdown => format!("## {head}\n\n{}\n", markdown(&heads, &cells)),
     }
-}
-
-fn trimmed(text: &str) -> String {
-    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 /// Why a row has no time, in a word.
@@ -109,8 +187,8 @@ pub fn no_result(row: &Row) -> &'static str {
 }
 
 /// What is said below a table: twins against each other, and the noise.
-pub fn remarks(group: &Group) -> Vec<String> {
-    let (rows, noise) = (&group.rows, group.noise);
+pub fn remarks(group: &Group, rows: &[&Row]) -> Vec<String> {
+    let noise = group.noise;
     let mut lines = Vec::new();
     if group.class.workload == Workload::OfferedLoad {
         // At one rate, the time per message is the rate's and compares nothing that a reader could use.
@@ -210,15 +288,15 @@ fn effect_lines(effect: &Effect) -> Vec<String> {
     lines
 }
 
-fn footer(report: &Report, which: Which, style: Style) -> String {
+fn footer(report: &Report, which: Which, style: Style, width: Width) -> String {
     let (summary, saved) = (report.summary(which), &report.saved);
     let mut text = String::new();
     let mut line = |label: &str, what: &str| {
-        let _ = match (style, label) {
-            (Style::Terminal, _) => writeln!(text, "{label:<9}{what}"),
-            (Style::Markdown, "") => writeln!(text, "  - {what}"),
-            (Style::Markdown, _) => writeln!(text, "- {label}: {what}"),
-        };
+        text.push_str(&match (style, label) {
+            (Style::Terminal, _) => wrapped(&format!("{label:<9}"), what, width),
+            (Style::Markdown, "") => format!("  - {what}\n"),
+            (Style::Markdown, _) => format!("- {label}: {what}\n"),
+        });
     };
     if let Some(planted) = &summary.planted {
         let seen = interval(&planted.seen, nanos);

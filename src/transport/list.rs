@@ -219,9 +219,38 @@ pub fn find(name: &str) -> Result<&'static dyn Runner> {
             return Error::usage(format!("{name} is not part of this build"))
                 .hint(format!("build with --features {feature}, or --features frameworks for all of them"));
         }
-        let names: Vec<_> = ALL.iter().map(|runner| runner.spec().name).collect();
-        Error::usage(format!("there is no mechanism {name:?}")).hint(format!("choose from {}", names.join(", ")))
+        let names = ALL.iter().map(|runner| runner.spec().name);
+        Error::usage(format!("there is no mechanism {name:?}")).hint(suggestion(name, names, "known to `ipcost list`"))
     })
+}
+
+/// Names that are at least this similar are suggested. Source: Winkler 1990; the bound is the one that clap uses.
+const SIMILAR: f64 = 0.7;
+/// Most names that are suggested, and most that are listed.
+const SUGGESTED: usize = 3;
+const LISTED: usize = 12;
+
+/// What to say to somebody who asked for a name that is none of these: the nearest ones, else all where they are few, else
+/// how many there are and `whose`.
+pub fn suggestion<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>, whose: &str) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    let typing = (wrong.chars().count() / 3).max(1);
+    // A slip of the fingers first, then what begins alike.
+    let like = |name: &&'a str| {
+        let (slips, alike) = (strsim::damerau_levenshtein(wrong, name), strsim::jaro_winkler(wrong, name));
+        (slips <= typing || alike > SIMILAR).then_some((slips, *name))
+    };
+    let mut near: Vec<(usize, &str)> = names.iter().filter_map(like).collect();
+    near.sort_by_key(|(slips, _)| *slips);
+    near.truncate(SUGGESTED);
+    match &near[..] {
+        [] if names.len() <= LISTED => format!("choose from {}", names.join(", ")),
+        [] => format!("choose from the {} that are {whose}", names.len()),
+        near => {
+            let near: Vec<&str> = near.iter().map(|(_, name)| *name).collect();
+            format!("did you mean {}? {} are {whose}", near.join(" or "), names.len())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -238,6 +267,17 @@ mod tests {
         let of = |name| find(name).unwrap().spec();
         assert_eq!(of("pipe").wait_near(Wait::Spin), Wait::Spin);
         assert_eq!(of("rtrb").wait_near(Wait::Block), Wait::Yield);
+    }
+
+    #[test]
+    fn a_wrong_name_is_answered_with_the_nearest_and_never_with_all_of_them() {
+        for (wrong, near) in [("pip", "pipe"), ("unix-steam", "unix-stream"), ("shmring", "shm-ring"), ("tpc", "tcp")] {
+            let said = find(wrong).err().unwrap().to_string();
+            assert!(said.contains("did you mean") && said.contains(near) && said.len() < 160, "{said}");
+        }
+        let said = find("zzzz").err().unwrap().to_string();
+        assert!(said.contains("`ipcost list`") && said.len() < 120, "{said}");
+        assert_eq!(suggestion("zzzz", ["pipe", "tcp"], "there"), "choose from pipe, tcp");
     }
 
     #[test]

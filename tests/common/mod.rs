@@ -5,6 +5,7 @@
 
 pub mod cells;
 pub mod claims;
+pub mod journal;
 pub mod program;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

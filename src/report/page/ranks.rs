@@ -193,7 +193,7 @@ fn table(group: &Group, index: usize) -> Table {
         _ => "the thin line is the 95 % interval",
     };
     let mut notes = vec![format!("Bars: {what}, {scale}; {interval}{floors}.")];
-    notes.extend(remarks(group));
+    notes.extend(remarks(group, &group.rows.iter().collect::<Vec<_>>()));
     Table { name: format!("class-{}", index + 1), caption: heading(&group.class), notes, heads, rows: rows.collect() }
 }
 

@@ -1,0 +1,85 @@
+//! `ipcost show`: the tables of a saved run, and of them what was chosen.
+
+use super::options::ChoiceOptions;
+use super::screen::{self, Screen};
+use super::{faults, print};
+use crate::claim::page;
+use crate::claim::record::CLAIMS_FILE;
+use crate::error::{Error, Result};
+use crate::faults::record::FAULTS_FILE;
+use crate::report::fit::paragraphs;
+use crate::report::rows::Which;
+use crate::report::table::{Style, View, classes, page_in};
+use crate::report::{Report, csv};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Csv,
+    Markdown,
+}
+
+/// Its options.
+#[derive(Debug, Args)]
+#[command(after_help = "On a terminal, what is longer than the screen goes through $PAGER (else less -R).")]
+pub struct ShowArgs {
+    /// Results folder
+    dir: PathBuf,
+    #[command(flatten)]
+    choice: ChoiceOptions,
+    /// Say which classes there are, and what was measured in them
+    #[arg(long, conflicts_with = "format")]
+    list: bool,
+    /// Count only launches without a reason for doubt
+    #[arg(long)]
+    unflagged: bool,
+    /// What to print on standard output; csv has every row
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// Prints what was asked for.
+///
+/// # Errors
+/// When the folder cannot be read; a usage error where nothing of what was asked for is in it.
+pub fn show(args: &ShowArgs) -> Result<ExitCode> {
+    let dir = &args.dir;
+    let other =
+        [(FAULTS_FILE, "faults"), (CLAIMS_FILE, "claims")].into_iter().find(|(file, _)| dir.join(file).exists());
+    if let Some((_, what)) = other
+        && (args.list || args.unflagged || args.format != Format::Table || args.choice.is_any())
+    {
+        let refused = format!("{} holds {what}, which are shown as a whole", dir.display());
+        return Err(Error::usage(refused).hint("choose only from what `ipcost compare` wrote"));
+    }
+    match other {
+        Some((FAULTS_FILE, _)) => faults::show(dir)?,
+        Some(_) => claims(args)?,
+        None => campaign(args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn claims(args: &ShowArgs) -> Result<()> {
+    let (judged, remarks) = page::load(&args.dir)?;
+    let text: String = judged.iter().map(|one| page::section(one, false)).collect();
+    screen::show(&paragraphs(&text, Screen::of_stdout().width))?;
+    remarks.iter().for_each(|remark| eprintln!("remark: {remark}"));
+    Ok(())
+}
+
+fn campaign(args: &ShowArgs) -> Result<()> {
+    let report = Report::load(&args.dir)?;
+    let choice = args.choice.choice(&report.all.rows().collect::<Vec<_>>())?;
+    let which = if args.unflagged { Which::Unflagged } else { Which::All };
+    let view = View { choice, width: Screen::of_stdout().width };
+    match args.format {
+        Format::Table if args.list => screen::show(&classes(&report, &view)),
+        Format::Table => screen::show(&page_in(&report, which, Style::Terminal, &view)),
+        Format::Markdown => print(&page_in(&report, which, Style::Markdown, &view)),
+        Format::Csv => print(&csv(&report)?),
+    }
+}
