@@ -25,7 +25,7 @@ use crate::error::{Context, Error, Phase, Result};
 use crate::plan::Wait;
 use crate::shm::wait::NAP;
 use crate::sys::{process, sample::writable};
-use ::iceoryx2::node::Node;
+use ::iceoryx2::node::{Node, NodeState};
 use ::iceoryx2::port::LoanError;
 use ::iceoryx2::port::listener::Listener;
 use ::iceoryx2::port::notifier::Notifier;
@@ -82,9 +82,15 @@ impl Terms {
     }
 
     fn enter(&self) -> io::Result<Presence> {
+        let config = self.world.config().inspect_err(|_| drop(std::fs::remove_dir(&self.world.root)))?;
+        // Who fails here has no port yet, so a peer does not see it and may have gone already.
+        self.join(&config).inspect_err(|_| self.world.forsake(&config))
+    }
+
+    fn join(&self, config: &::iceoryx2::config::Config) -> io::Result<Presence> {
         // What goes wrong is returned, and a queue that is empty or full is no news.
         set_log_level(LogLevel::Fatal);
-        let node = NodeBuilder::new().config(&self.world.config()?).signal_handling_mode(SignalHandlingMode::Disabled);
+        let node = NodeBuilder::new().config(config).signal_handling_mode(SignalHandlingMode::Disabled);
         let node = failed("create a node", node.create::<Service>())?;
         let service = node
             .service_builder(&service_name("messages")?)
@@ -137,15 +143,20 @@ impl Terms {
             .max_loaned_samples(1)
             .override_sample_preallocation(move |_| depth)
             .create();
-        let publisher = Some(failed("create a publisher", publisher)?);
-        Ok(Publishing { publisher, bells: self.events(&presence.node, FILLED, FREED)?, presence })
+        // Made at once, so that a party that fails from here on takes leave as any other does.
+        let mut publishing = Publishing { publisher: None, bells: None, presence };
+        publishing.publisher = Some(failed("create a publisher", publisher)?);
+        publishing.bells = self.events(&publishing.presence.node, FILLED, FREED)?;
+        Ok(publishing)
     }
 
     fn subscribe(&self) -> io::Result<Subscribing> {
         let presence = self.enter()?;
         let subscriber = presence.service.subscriber_builder().buffer_size(self.depth).create();
-        let subscriber = Some(failed("create a subscriber", subscriber)?);
-        Ok(Subscribing { subscriber, bells: self.events(&presence.node, FREED, FILLED)?, freed: 0, presence })
+        let mut subscribing = Subscribing { subscriber: None, bells: None, freed: 0, presence };
+        subscribing.subscriber = Some(failed("create a subscriber", subscriber)?);
+        subscribing.bells = self.events(&subscribing.presence.node, FREED, FILLED)?;
+        Ok(subscribing)
     }
 }
 
@@ -194,6 +205,18 @@ impl World {
         config.global.service.directory = failed("use a path", Path::new(b"s"))?;
         config.global.service.event_connection_suffix = failed("use a suffix", FileName::new(b".e"))?;
         Ok(config)
+    }
+
+    /// Removes what a party left that could not enter, unless somebody else is there.
+    fn forsake(&self, config: &::iceoryx2::config::Config) {
+        let mut alone = true;
+        let listed = Node::<Service>::list(config, |state| {
+            alone &= matches!(state, NodeState::Dead(_));
+            CallbackProgression::Continue
+        });
+        if listed.is_ok() && alone {
+            self.remove();
+        }
     }
 
     fn remove(&self) {
@@ -483,5 +506,61 @@ impl Receiver for Rx {
             ring(bells);
         }
         Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms() -> Terms {
+        let cfg = Config { processes: false, ..Config::new(&crate::plan::Plan::default()) };
+        Terms::of(&cfg, 1).unwrap()
+    }
+
+    /// What is left of a pair: its folder, and its names.
+    fn left(world: &World) -> Vec<PathBuf> {
+        let names = std::fs::read_dir(SHM).unwrap().map(|entry| entry.unwrap().path());
+        let ours = |path: &PathBuf| path.file_name().unwrap().as_bytes().starts_with(world.prefix.as_bytes());
+        names.filter(ours).chain(world.root.exists().then(|| world.root.clone())).collect()
+    }
+
+    #[test]
+    fn a_party_that_cannot_enter_leaves_nothing_behind() {
+        // More subscribers than any address space holds.
+        let crowd = Terms { subscribers: 1 << 45, ..terms() };
+        let refused = crowd.publish().unwrap_err().to_string();
+        assert!(refused.contains("open a service"), "{refused}");
+        assert_eq!(left(&crowd.world), Vec::<PathBuf>::new());
+        // With somebody there it goes alone.
+        let first = terms();
+        let there = first.publish().unwrap();
+        assert!(Terms { subscribers: 1 << 45, ..first.clone() }.subscribe().is_err());
+        assert!(first.world.root.exists(), "the first one still needs the folder");
+        drop(there);
+        assert_eq!(left(&first.world), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_party_that_gets_no_port_takes_leave() {
+        // More than any address space holds.
+        let terms = Terms { size: 1 << 52, ..terms() };
+        let refused = terms.publish().unwrap_err().to_string();
+        assert!(refused.contains("create a publisher"), "{refused}");
+        assert_eq!(left(&terms.world), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_party_that_takes_leave_at_once_disturbs_nobody() {
+        let terms = terms();
+        let first = terms.publish().unwrap();
+        let refused = terms.publish().unwrap_err().to_string();
+        assert!(refused.contains("create a publisher"), "{refused}");
+        assert!(terms.world.root.exists(), "the first one still needs the folder");
+        let mut subscribing = terms.subscribe().unwrap();
+        subscribing.presence.meet(Role::Consumer, Duration::from_secs(30)).unwrap();
+        drop(first);
+        drop(subscribing);
+        assert_eq!(left(&terms.world), Vec::<PathBuf>::new());
     }
 }
