@@ -207,7 +207,9 @@ fn a_latency_is_held_against_a_measured_load_of_at_least_that_rate() {
     let from = made.write(&dir.path().join("x")).to_str().unwrap().to_string();
     let asked = |rate, latency| json(&from, &["--size", "4KiB", "--rate", rate, "--latency", latency]);
     assert_eq!(names(&asked("50k", "100us"), "fit"), ["pipe"], "60 k/s is the nearest load above");
-    let late = why(&asked("50k", "50us"), "out", "pipe");
+    // That a harder load takes longer says nothing of an easier one.
+    assert!(why(&asked("50k", "50us"), "open", "pipe").starts_with("under a harder load its p99 is 80.0 us"));
+    let late = why(&asked("60k", "50us"), "out", "pipe");
     assert!(late.starts_with("latency: p99 80.0 us under load"), "{late}");
     assert_eq!(names(&asked("10k", "50us"), "fit"), ["pipe"], "10 k/s was measured itself");
     assert!(why(&asked("70k", "1ms"), "open", "pipe").contains("no offered load of 70.0 k/s"));
@@ -222,7 +224,8 @@ fn threads_are_considered_where_they_will_do_and_share_the_fate_of_their_process
     let dir = tempfile::tempdir().unwrap();
     let from = folder(&dir);
     let yes = json(&from, &["--size", "4KiB", "--rate", "50k", "--threads", "yes"]);
-    assert_eq!(names(&yes, "fit")[0], "heap-ring");
+    // What a wake costs it was not measured, so it is not named as the one that takes least.
+    assert_eq!(names(&yes, "fit").last().unwrap(), "heap-ring");
     let crash = json(&from, &["--size", "4KiB", "--rate", "50k", "--threads", "yes", "--survive-crash"]);
     assert!(why(&crash, "out", "heap-ring").contains("die together"));
     let trust = json(&from, &["--size", "4KiB", "--rate", "50k", "--threads", "yes", "--trust", "different"]);

@@ -113,7 +113,7 @@ fn every_text_fits_eighty_columns_and_takes_what_it_gets() {
     assert!(at("60").contains("no room for") && !at("60").contains("x floor  "), "{}", at("60"));
     assert!(at("160").contains("x floor") && !at("160").contains("no room"), "{}", at("160"));
     // Nothing bounds a pipe.
-    assert_eq!(text(&show(&from, &[])), at("500"));
+    assert_eq!(text(&show(&from, &[])), at("5000"));
 }
 
 /// Runs the program on a terminal that script(1) makes; `None` where there is no such program.

@@ -10,6 +10,7 @@ use crate::host::Host;
 use crate::plan::{Placement, Wait, parse_rate, parse_size};
 use crate::report::Report;
 use crate::report::advise::{Advice, Demand, page};
+use crate::results::HOST;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -124,14 +125,19 @@ pub fn advise(args: &AdviseArgs) -> Result<ExitCode> {
     Ok(if advice.fit.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The newest campaign below `results`, by the time in its folder's name.
+/// The campaign below `results` that was measured last.
 fn newest(results: &Path) -> Result<PathBuf> {
     let inside = |dir: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(dir).map(|list| list.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
     };
     let campaign = |dir: &PathBuf| [CAMPAIGN, CELLS].iter().all(|file| dir.join(file).exists());
     let folders = inside(results).into_iter().flat_map(|host| inside(&host)).filter(campaign);
-    folders.max_by_key(|dir| dir.file_name().map(ToOwned::to_owned)).ok_or_else(|| {
+    // When it was measured, and not its name, which may be anybody's choice.
+    let taken = |dir: &PathBuf| {
+        let host: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.join(HOST)).ok()?).ok()?;
+        host.get("taken")?.as_str()?.parse::<jiff::Timestamp>().ok()
+    };
+    folders.max_by_key(taken).ok_or_else(|| {
         Error::usage(format!("there is no campaign below {}/", results.display()))
             .hint("run `ipcost compare --profile full` first, or name a folder with --from")
     })
@@ -159,13 +165,15 @@ mod tests {
     fn the_newest_campaign_is_taken_and_no_other_folder() {
         let dir = tempfile::tempdir().unwrap();
         assert!(newest(dir.path()).unwrap_err().to_string().contains("ipcost compare"));
-        for (name, files) in [
-            ("host-b/2026-01-01-000000", &[CAMPAIGN, CELLS][..]),
-            ("host-a/2026-02-01-000000", &[CAMPAIGN, CELLS]),
-            ("host-a/2026-03-01-000000-claims", &["claims.jsonl"]),
-            ("host-a/2026-04-01-000000", &[CAMPAIGN]),
+        for (name, month, files) in [
+            ("host-b/before", 1, &[CAMPAIGN, CELLS][..]),
+            ("host-a/2026-02-01-000000", 2, &[CAMPAIGN, CELLS]),
+            ("host-a/2026-03-01-000000-claims", 3, &["claims.jsonl"]),
+            ("host-a/2026-04-01-000000", 4, &[CAMPAIGN]),
         ] {
             std::fs::create_dir_all(dir.path().join(name)).unwrap();
+            let host = format!(r#"{{"taken":"2026-{month:02}-01T00:00:00.000Z"}}"#);
+            std::fs::write(dir.path().join(name).join(HOST), host).unwrap();
             files.iter().for_each(|file| std::fs::write(dir.path().join(name).join(file), "").unwrap());
         }
         assert!(newest(dir.path()).unwrap().ends_with("host-a/2026-02-01-000000"));

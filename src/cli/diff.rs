@@ -39,7 +39,7 @@ pub struct DiffArgs {
     /// Count only launches without a reason for doubt
     #[arg(long)]
     unflagged: bool,
-    /// Exit with 1 when a row is slower by more than this and by more than the noise: 5%, 0.5%
+    /// Exit with 1 when a row is slower by more than this and by more than the noise, or fails now: 5%, 0.5%
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     fail_above: Option<f64>,
     /// What to print on standard output
@@ -69,7 +69,8 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
         let hint = "compare campaigns with the same mechanisms, sizes, waits and placements (ipcost show DIR --list)";
         return Err(Error::usage(what).hint(hint));
     }
-    if args.fail_above.is_some() && diff.tally.compared == 0 {
+    let lost = args.fail_above.is_some() && !diff.lost.is_empty();
+    if args.fail_above.is_some() && diff.tally.compared == 0 && !lost {
         let what = "--fail-above has nothing to judge: no row has an interval and a known noise";
         return Err(
             Error::usage(what).hint("measure both with at least --rounds 6, and without --unflagged count all runs")
@@ -86,7 +87,10 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
     for row in &diff.failed {
         eprintln!("slower than allowed: {row}");
     }
-    Ok(if diff.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    for row in diff.lost.iter().filter(|_| lost) {
+        eprintln!("no result any more: {row}");
+    }
+    Ok(if diff.failed.is_empty() && !lost { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn load(dir: &Path) -> Result<Side> {

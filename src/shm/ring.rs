@@ -209,6 +209,7 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
     /// Gives the slot to the other side, and wakes it if it sleeps.
     #[inline(always)]
     fn pass_on(&mut self) {
+        debug_assert!(self.at != self.limit, "a slot is passed on that was not waited for");
         self.at = self.at.wrapping_add(1);
         let at = self.at;
         self.waiter().publish(at);

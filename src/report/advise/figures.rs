@@ -219,8 +219,14 @@ impl<'a> Rows<'a> {
             }
             (false, None, _) => (0.0, f64::INFINITY),
         };
-        let Some(ceiling) = demand.cpus else { return Ok(if most.is_finite() { most } else { least }) };
+        let Some(ceiling) = demand.cpus else { return Ok(most) };
         if least > ceiling {
+            let smaller = cpu_ns(around.below).map(|cpu| cpus(cpu.median));
+            if !around.exact() && smaller.is_some_and(|cpus| cpus <= ceiling) {
+                let sizes = [around.below, around.above].map(|row| show_size(row.class.size));
+                let why = format!("at {} it takes too much CPU, at {} perhaps not", sizes[1], sizes[0]);
+                return Err(Fate::Open(why, Workload::Stream));
+            }
             let place = format!("wait {}, {}", self.wait, self.placement);
             return Err(Fate::Out(CPU, format!("CPU: takes at least {} ({place})", count(least))));
         }
@@ -264,15 +270,31 @@ impl<'a> Rows<'a> {
             let why = format!("no offered load of {} or more was measured at this size", per_second(wanted as f64));
             return Err(Fate::Open(why, Workload::OfferedLoad));
         };
+        let exact = of(row) == Some(wanted) && row.class.size == demand.size;
         let reached = row.each("reached_share").sum::<f64>() * 2.0 > row.runs.len() as f64;
         match row.samples.intended.quantile(0.99).map(|ns| ns as f64) {
-            _ if !reached => Err(Fate::Out(LATENCY, format!("latency: the rate was not reached ({})", row.class))),
+            _ if !reached && exact => {
+                Err(Fate::Out(LATENCY, format!("latency: the rate was not reached ({})", row.class)))
+            }
+            _ if !reached => {
+                Err(Fate::Open(format!("a higher rate was not reached ({})", row.class), Workload::OfferedLoad))
+            }
             None => Err(Fate::Open(format!("too few samples for a p99 ({})", row.class), Workload::OfferedLoad)),
+            // A load that is harder than what was asked for says nothing of that.
+            Some(p99) if p99 > most && !exact => {
+                let why = format!("under a harder load its p99 is {} ({})", nanos(p99), row.class);
+                Err(Fate::Open(why, Workload::OfferedLoad))
+            }
             Some(p99) if p99 > most => {
                 let n = row.runs.len();
                 Err(Fate::Out(LATENCY, format!("latency: p99 {} under load (n {n}, {})", nanos(p99), row.class)))
             }
             Some(p99) => {
+                if !exact {
+                    let why =
+                        "its latency is that under a harder load, in which a reader that blocks sleeps less often";
+                    found.cautions.push(why.into());
+                }
                 let says = format!("p99 {} from when a message was due", nanos(p99));
                 found.rows.push(evidence("under load", says, row));
                 Ok(())
@@ -282,8 +304,15 @@ impl<'a> Rows<'a> {
 
     /// Without a rate, a latency is that of a message there and back, one at a time.
     fn one_at_a_time(&self, demand: &Demand, most: f64) -> Result<(), Fate> {
-        let row = self.around(Workload::PingPong, demand.size)?.above;
-        match row.samples.rtt.quantile(0.99).map(|ns| ns as f64) {
+        let around = self.around(Workload::PingPong, demand.size)?;
+        let (row, p99) = (around.above, |row: &Row| row.samples.rtt.quantile(0.99).map(|ns| ns as f64));
+        let smaller = p99(around.below).is_some_and(|p99| p99 <= most) && !around.exact();
+        match p99(row) {
+            Some(p99) if p99 > most && smaller => {
+                let size = show_size(around.below.class.size);
+                let why = format!("p99 {} there and back at {}, less at {size}", nanos(p99), show_size(row.class.size));
+                Err(Fate::Open(why, Workload::PingPong))
+            }
             None => Err(Fate::Open("too few round trips for a p99".into(), Workload::PingPong)),
             Some(p99) if p99 > most => {
                 let n = row.runs.len();

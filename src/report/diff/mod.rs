@@ -8,7 +8,7 @@
 //! are paired exactly where the rounds of both alternate in time on one machine (or the folders are copies). A difference is
 //! what is one by the interval *and* lies outside the noise that either folder's null pair shows. Where the bare hand-over
 //! or cache line itself took another time, the machine changed: each row is then also compared in multiples of the floor
-//! that was measured in its own runs, and one that is only as much slower as its floor is not called slower.
+//! that was measured in its own runs, and one that is shown to be only as much slower as its floor is not called slower.
 //! Rejected: correcting for the number of rows (six runs against six cannot reach such a p-value at all); instead the
 //! number that chance alone would put outside is said.
 
@@ -18,8 +18,9 @@ pub mod surroundings;
 use super::Report;
 use super::choice::Choice;
 use super::rows::{Class, Row, Run, Which};
-use super::summary::{apart, ratio};
+use super::summary::apart;
 use crate::campaign::runner::FEWEST_ROUNDS;
+use crate::cell::Status;
 use crate::error::Result;
 use crate::measure::limits::Limits;
 use crate::measure::shift::{Shift, Shifts};
@@ -117,6 +118,8 @@ pub struct Compared {
     pub verdict: Verdict,
     /// Whether it is slower by more than was allowed.
     pub fails: bool,
+    /// Whether it had a time and now fails.
+    pub lost: bool,
 }
 
 /// How the floor of a class differs.
@@ -184,11 +187,14 @@ pub struct Diff {
     pub fail_above: Option<f64>,
     /// Rows that are slower than that.
     pub failed: Vec<String>,
+    /// Rows that have a time in the first folder and failed in the second.
+    pub lost: Vec<String>,
     /// What is wrong with the folders.
     pub remarks: Vec<String>,
 }
 
-/// Least change of a floor that is called one: that at which a run is flagged for it.
+/// Change of a floor that is always called one: that at which a run is flagged for it. A smaller one counts where rows are
+/// judged more sharply.
 const FLOOR_MOVED: f64 = 0.1;
 
 impl Diff {
@@ -210,18 +216,23 @@ impl Diff {
                 continue;
             }
             let noise = there.map_or(f64::INFINITY, |there| there.noise.max(group.noise));
-            let floor = floor(&pairs, &mut shifts);
-            let mut judge = Judge { paired, noise, moved: floor.is_some_and(|floor| floor.moved), shifts: &mut shifts };
-            let rows = pairs.iter().map(|(a, b)| judge.compare(a, b, fail_above)).collect();
+            let least = FLOOR_MOVED.min(noise).min(fail_above.unwrap_or(FLOOR_MOVED));
+            let floor = floor(&pairs, least, &mut shifts);
+            let moved = floor.is_some_and(|floor| floor.moved);
+            let mut judge = Judge { paired, noise, moved, fail_above, shifts: &mut shifts };
+            let rows = pairs.iter().map(|(a, b)| judge.compare(a, b)).collect();
             classes.push(ClassDiff { class: group.class, noise: Some(noise).filter(|n| n.is_finite()), floor, rows });
         }
         let there = |row: &Row| second.rows().any(|other| other.class == row.class && same(row, other));
         only[0].extend(first.rows().filter(|row| choice.row(row) && !there(row)).map(Row::full_name));
         let tally = Tally::of(&classes);
-        let failed = classes
-            .iter()
-            .flat_map(|class| class.rows.iter().filter(|row| row.fails).map(|row| row.name(&class.class)))
-            .collect();
+        let named = |of: fn(&Compared) -> bool| {
+            let names = |class: &ClassDiff| -> Vec<String> {
+                class.rows.iter().filter(|row| of(row)).map(|row| row.name(&class.class)).collect()
+            };
+            classes.iter().flat_map(names).collect::<Vec<_>>()
+        };
+        let (failed, lost) = (named(|row| row.fails), named(|row| row.lost));
         let remarks = [("A", a), ("B", b)]
             .into_iter()
             .flat_map(|(name, side)| side.report.saved.remarks.iter().map(move |remark| format!("{name}: {remark}")));
@@ -233,6 +244,7 @@ impl Diff {
             tally,
             fail_above,
             failed,
+            lost,
             remarks: remarks.collect(),
         }
     }
@@ -272,30 +284,42 @@ struct Judge<'a> {
     paired: bool,
     noise: f64,
     moved: bool,
+    fail_above: Option<f64>,
     shifts: &'a mut Shifts,
 }
 
+/// A figure of each round.
+type Rounds = BTreeMap<u32, f64>;
+
 impl Judge<'_> {
-    fn compare(&mut self, a: &Row, b: &Row, fail_above: Option<f64>) -> Compared {
-        let times = |row: &Row| row.runs.iter().filter_map(|run| run.ns).collect::<Vec<_>>();
-        let independent = self.shifts.of(&times(a), &times(b));
-        let shift = if self.paired {
-            ratio(b, a).map(|ratio| Shift { ratio, miss: interval_rank(ratio.n).map_or(0.0, |k| miss(ratio.n, k)) })
-        } else {
-            independent
-        };
+    /// The second as a multiple of the first: of the same rounds where they are pairs and enough, else of two samples.
+    fn shift(&mut self, a: &Rounds, b: &Rounds) -> Option<Shift> {
+        let both = b.iter().filter_map(|(round, b)| Some((*b, *a.get(round)?)));
+        let of_rounds = Estimate::of_ratio(both).filter(|ratio| self.paired && ratio.interval.is_some());
+        let pairs =
+            of_rounds.map(|ratio| Shift { ratio, miss: interval_rank(ratio.n).map_or(0.0, |k| miss(ratio.n, k)) });
+        let values = |rounds: &Rounds| rounds.values().copied().collect::<Vec<_>>();
+        pairs.or_else(|| self.shifts.of(&values(a), &values(b)))
+    }
+
+    fn compare(&mut self, a: &Row, b: &Row) -> Compared {
+        let times = |row: &Row| row.runs.iter().filter_map(|run| Some((run.round, run.ns?))).collect::<Rounds>();
+        let shift = self.shift(&times(a), &times(b));
         let (ratio, miss) = (shift.map(|shift| shift.ratio), shift.map_or(0.0, |shift| shift.miss));
         let control = b.is_control();
-        let in_floors =
-            |row: &Row| row.runs.iter().filter_map(|run| Some(run.ns? / beside(run, row)?)).collect::<Vec<_>>();
+        let in_floors = |row: &Row| -> Rounds {
+            row.runs.iter().filter_map(|run| Some((run.round, run.ns? / beside(run, row)?))).collect()
+        };
         let floor_ratio = if self.moved && !control {
-            self.shifts.of(&in_floors(a), &in_floors(b)).map(|shift| shift.ratio)
+            self.shift(&in_floors(a), &in_floors(b)).map(|shift| shift.ratio)
         } else {
             None
         };
         let verdict = self.verdict(ratio, floor_ratio, [a, b]);
         let beyond = |limit: f64| ratio.and_then(|ratio| ratio.interval).is_some_and(|(low, _)| low > 1.0 + limit);
-        let fails = !control && verdict == Verdict::Slower && fail_above.is_some_and(beyond);
+        let fails = !control && verdict == Verdict::Slower && self.fail_above.is_some_and(beyond);
+        // What this machine cannot do is no fault of what is compared.
+        let failed = b.bad.iter().any(|run| run.status != Status::Unsupported);
         Compared {
             mechanism: b.variant(),
             parties: b.parties,
@@ -307,6 +331,7 @@ impl Judge<'_> {
             miss,
             verdict,
             fails,
+            lost: a.time.is_some() && b.time.is_none() && failed,
         }
     }
 
@@ -318,16 +343,25 @@ impl Judge<'_> {
             (_, None) => return unknown("no round in common"),
             (_, Some(Estimate { interval: None, .. })) => return unknown("too few runs for an interval"),
             _ if !self.noise.is_finite() => return unknown("the noise of the class is unknown"),
+            // The time per message is the rate's.
+            _ if rows[1].class.workload == Workload::OfferedLoad => return unknown("only its rate could be compared"),
             _ => {}
         }
         let longer =
             |ratio: Option<Estimate>| apart(ratio, self.noise).then(|| ratio.is_some_and(|ratio| ratio.median > 1.0));
+        // Of multiples that cannot be told from one it is not shown that they are one.
+        let most = 1.0 + self.noise.max(self.fail_above.unwrap_or(FLOOR_MOVED));
+        let steady = |(low, high): (f64, f64)| low >= 1.0 / most && high <= most;
+        let undecided = || unknown("the floor moved, and multiples of it do not decide");
         match (longer(ratio), in_floors) {
             (None, _) => Verdict::NoDifference,
-            (Some(true), Some(_)) if longer(in_floors) != Some(true) => Verdict::SlowerWithFloor,
-            (Some(false), Some(_)) if longer(in_floors) != Some(false) => Verdict::FasterWithFloor,
-            (Some(true), _) => Verdict::Slower,
-            (Some(false), _) => Verdict::Faster,
+            (Some(true), Some(_)) if longer(in_floors) == Some(true) => Verdict::Slower,
+            (Some(false), Some(_)) if longer(in_floors) == Some(false) => Verdict::Faster,
+            (Some(true), Some(multiples)) if multiples.interval.is_some_and(steady) => Verdict::SlowerWithFloor,
+            (Some(false), Some(multiples)) if multiples.interval.is_some_and(steady) => Verdict::FasterWithFloor,
+            (Some(_), Some(_)) => undecided(),
+            (Some(true), None) => Verdict::Slower,
+            (Some(false), None) => Verdict::Faster,
         }
     }
 }
@@ -353,10 +387,17 @@ fn beside(run: &Run, row: &Row) -> Option<f64> {
     run.fact(floor_key(row.class.workload)).filter(|ns| *ns > 0.0)
 }
 
-/// How the floor of these rows differs, from all of their runs.
-fn floor(pairs: &[(&Row, &Row)], shifts: &mut Shifts) -> Option<Floor> {
+/// How the floor of these rows differs: of each round the median over the rows, because rows of a round saw one machine
+/// and are no samples of their own.
+fn floor(pairs: &[(&Row, &Row)], least: f64, shifts: &mut Shifts) -> Option<Floor> {
     let of = |rows: &mut dyn Iterator<Item = &Row>| -> Vec<f64> {
-        rows.flat_map(|row| row.runs.iter().filter_map(|run| beside(run, row))).collect()
+        let mut rounds = BTreeMap::<u32, Vec<f64>>::new();
+        for row in rows {
+            for run in &row.runs {
+                rounds.entry(run.round).or_default().extend(beside(run, row));
+            }
+        }
+        rounds.into_values().filter_map(|round| Some(Estimate::of(round)?.median)).collect()
     };
     let (a, b) = (of(&mut pairs.iter().map(|pair| pair.0)), of(&mut pairs.iter().map(|pair| pair.1)));
     let ratio = shifts.of(&a, &b)?.ratio;
@@ -365,7 +406,7 @@ fn floor(pairs: &[(&Row, &Row)], shifts: &mut Shifts) -> Option<Floor> {
         Workload::PingPong => "bare hand-over, round trip",
         _ => "cache line, round trip",
     };
-    Some(Floor { what, ns, ratio, moved: apart(Some(ratio), FLOOR_MOVED) })
+    Some(Floor { what, ns, ratio, moved: apart(Some(ratio), least) })
 }
 
 #[cfg(test)]

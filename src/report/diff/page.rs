@@ -66,7 +66,9 @@ fn around(text: &mut String, diff: &Diff, style: Style, width: Width) {
             for fact in &around.differ {
                 let _ = writeln!(text, "  {}", fact.what);
                 for (name, value) in [("A", &fact.a), ("B", &fact.b)] {
-                    text.push_str(&wrapped(&format!("    {name}  "), value.as_deref().unwrap_or("none"), width));
+                    // A folder from elsewhere may hold what a terminal would obey.
+                    let value = value.as_deref().unwrap_or("none").replace(char::is_control, "?");
+                    text.push_str(&wrapped(&format!("    {name}  "), &value, width));
                 }
             }
         }
@@ -210,12 +212,21 @@ fn foot(text: &mut String, diff: &Diff, style: Style, width: Width) {
     diff.remarks.iter().for_each(|remark| line("remark", remark));
     if let Some(limit) = diff.fail_above {
         let most = digits(100.0 * limit);
-        if diff.failed.is_empty() {
-            line("limit", &format!("no row is slower by more than {most} %"));
+        let unjudged = diff.tally.unknown + diff.only[0].len();
+        if diff.failed.is_empty() && diff.lost.is_empty() {
+            let but = match unjudged {
+                0 => String::new(),
+                n => format!(", as far as can be said: {n} of A could not be judged"),
+            };
+            line("limit", &format!("no row is slower by more than {most} %{but}"));
         }
         let mut label = "limit";
         for row in &diff.failed {
             line(label, &format!("slower by more than {most} %: {row}"));
+            label = "";
+        }
+        for row in &diff.lost {
+            line(label, &format!("no result any more: {row}"));
             label = "";
         }
     }

@@ -99,7 +99,7 @@ fn clause(group: &Group) -> Option<String> {
     rows.retain(|(row, _)| row.parties == Parties::Process && !row.is_control());
     rows.sort_by(|a, b| a.1.median.total_cmp(&b.1.median));
     let ((leader, time), others) = rows.split_first()?;
-    let behind = |row: &Row| ratio(row, leader).filter(|ratio| apart(Some(*ratio), group.noise));
+    let behind = |row: &Row| ratio(row, leader).filter(|ratio| apart(Some(*ratio), group.noise) && ratio.median > 1.0);
     let took = format!("{} {}", nanos(time.median), bracket(time.interval, nanos));
     let tied: Vec<&str> =
         others.iter().filter(|(row, _)| behind(row).is_none()).map(|(row, _)| row.mechanism.as_str()).collect();
@@ -109,6 +109,10 @@ fn clause(group: &Group) -> Option<String> {
     }
     if tied.len() == others.len() {
         let all = others.len() + 1;
+        if !group.noise.is_finite() {
+            let most = leader.mechanism.as_str();
+            return Some(format!("{manner}, none of {all} can be told apart (the fastest median is {took} of {most})"));
+        }
         return Some(format!("{manner}, all {all} tie (the fastest median is {} of {})", took, leader.mechanism));
     }
     let win = match tied.is_empty() {
@@ -148,8 +152,10 @@ fn process_or_thread(report: &Report) -> String {
     let comparable = report.all.groups.iter().filter(|group| group.class.workload != Workload::OfferedLoad);
     let all: Vec<(&Group, &Row, Estimate)> =
         comparable.flat_map(|group| twins(group).map(move |(row, ratio)| (group, row, ratio))).collect();
+    let (known, untold): (Vec<_>, Vec<_>) =
+        all.iter().copied().partition(|(group, _, ratio)| ratio.interval.is_some() && group.noise.is_finite());
     let (different, same): (Vec<_>, Vec<_>) =
-        all.iter().copied().partition(|(group, _, ratio)| apart(Some(*ratio), group.noise));
+        known.into_iter().partition(|(group, _, ratio)| apart(Some(*ratio), group.noise));
     let (dearer, cheaper): (Vec<_>, Vec<_>) = different.into_iter().partition(|(_, _, ratio)| ratio.median > 1.0);
     if all.is_empty() {
         return "No mechanism ran between both, so nothing can be said.".into();
@@ -166,8 +172,10 @@ fn process_or_thread(report: &Report) -> String {
     let (low, high) = medians().fold((f64::INFINITY, 0.0_f64), |(low, high), r| (low.min(r), high.max(r)));
     let none = (!same.is_empty())
         .then(|| format!("no difference in {} (medians {} to {} times)", same.len(), digits(low), digits(high)));
+    let untold =
+        (!untold.is_empty()).then(|| format!("not to be told in {}, for too few rounds or noise", untold.len()));
     let parts: Vec<String> =
-        [extreme(&dearer, "slower"), extreme(&cheaper, "faster"), none].into_iter().flatten().collect();
+        [extreme(&dearer, "slower"), extreme(&cheaper, "faster"), none, untold].into_iter().flatten().collect();
     format!(
         "The same mechanism between processes instead of threads, in {} comparisons: {}.",
         all.len(),

@@ -44,6 +44,8 @@ pub struct Scale {
     pixels: (f64, f64),
 }
 
+/// Labels of an axis: more say nothing that fewer do not.
+const MOST: usize = 9;
 /// About the width of a letter, and the distance that labels keep, in pixels.
 const LETTER: f64 = 7.4;
 const GAP: f64 = 12.0;
@@ -85,7 +87,7 @@ impl Axis {
             let all = labelled(values);
             let fitting = apart(all.clone(), scale, upright);
             // All of a set or none: a set with holes looks like a mistake.
-            if fitting.len() == all.len() && all.len() > best.len() {
+            if fitting.len() == all.len() && all.len() > best.len() && all.len() <= MOST {
                 best = all;
             }
         }

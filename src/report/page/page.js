@@ -52,13 +52,15 @@
     });
   }
 
-  const quoted = (text) => /[",\n]/.test(text) ? '"' + text.replace(/"/g, '""') + '"' : text;
+  // A name that begins like a formula must not become one in a spreadsheet.
+  const tame = (text) => /^[=+\-@]/.test(text) && Number.isNaN(number(text)) ? "'" + text : text;
+  const quoted = (text) => /[",\r\n]/.test(text) ? '"' + text.replace(/"/g, '""') + '"' : text;
   const csv = (table) => {
     const lines = Array.from(table.rows).map((row) => Array.from(row.cells).flatMap((cell) => {
       const small = cell.querySelector("small");
       const own = cell.querySelector("button") ? cell.textContent : plain(cell);
       return small && !cell.matches("th") ? [own + " (" + small.textContent + ")"] : [own];
-    }).map((text) => quoted(text.trim())).join(","));
+    }).map((text) => quoted(tame(text.trim()))).join(","));
     return lines.join("\n") + "\n";
   };
   document.addEventListener("click", (event) => {

@@ -120,6 +120,7 @@ pub fn twins(report: &Report) -> Section {
         let different = apart(Some(*ratio), group.noise);
         let verdict = match (different, ratio.interval) {
             (_, None) => "no interval",
+            _ if !group.noise.is_finite() => "noise unknown",
             (false, _) => "no difference",
             (true, _) if ratio.median > 1.0 => "processes slower",
             (true, _) => "processes faster",
