@@ -74,9 +74,9 @@ pub fn own(fd: impl AsFd, kind: Kind) -> io::Result<()> {
     Ok(())
 }
 
-/// Why something with several names is refused.
+/// Why something with several names is refused. How wide their count is depends on the architecture.
 #[derive(Debug)]
-struct Names(u64);
+struct Names(libc::nlink_t);
 
 impl fmt::Display for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
