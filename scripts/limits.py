@@ -206,9 +206,7 @@ def growth(launches):
 
 def judged(values, at_most, turned):
     low, high, coverage = figures.interval(values)
-    verdict = figures.OPEN
-    if coverage >= 0.95:
-        verdict = figures.MET if high <= at_most else figures.MISSED if low > at_most else figures.OPEN
+    verdict = figures.verdict(low, high, coverage, at_most)
     shown = [statistics.median(values), low, high]
     if turned:
         shown = [1 / shown[0], 1 / shown[2], 1 / shown[1]]

@@ -19,6 +19,38 @@ use std::path::Path;
 /// File of every results folder that holds the environment record.
 pub const HOST: &str = "host.json";
 
+/// What a results folder is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `ipcost compare`, or nothing yet.
+    Campaign,
+    /// `ipcost claims`.
+    Claims,
+    /// `ipcost faults`.
+    Faults,
+}
+
+impl Kind {
+    /// Told by its journal.
+    pub fn of(dir: &Path) -> Self {
+        let has = |journal: &str| dir.join(journal).exists();
+        match (has(FAULTS_FILE), has(CLAIMS_FILE)) {
+            (true, _) => Self::Faults,
+            (_, true) => Self::Claims,
+            _ => Self::Campaign,
+        }
+    }
+
+    /// What such a folder holds.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Campaign => "a campaign",
+            Self::Claims => "claims",
+            Self::Faults => "faults",
+        }
+    }
+}
+
 /// Gives `dir/name` this text, all of it or nothing: whoever opens the file meanwhile sees the old one.
 ///
 /// # Errors

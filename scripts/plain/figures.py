@@ -20,13 +20,13 @@ def interval(values):
     return values[low], values[n - 1 - low], max(coverage, 0.0)
 
 
-def verdict(low, high, coverage):
+def verdict(low, high, coverage, target=TARGET_RATIO):
     """The whole interval decides; one that holds the target shows nothing, nor does one of too few launches."""
     if coverage < 0.95:
         return OPEN
-    if high < TARGET_RATIO:
+    if high < target:
         return MET
-    return MISSED if low > TARGET_RATIO else OPEN
+    return MISSED if low > target else OPEN
 
 
 def summary(row, launches):

@@ -3,12 +3,11 @@
 use super::options::ChoiceOptions;
 use super::screen::{Screen, show};
 use super::{comparer::to_json, print};
-use crate::claim::record::CLAIMS_FILE;
 use crate::error::{Error, Result};
-use crate::faults::record::FAULTS_FILE;
 use crate::report::diff::{Diff, Side, page};
 use crate::report::rows::Which;
 use crate::report::table::Style;
+use crate::results::Kind;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -94,13 +93,13 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
 }
 
 fn load(dir: &Path) -> Result<Side> {
-    for (file, what) in [(CLAIMS_FILE, "claims"), (FAULTS_FILE, "faults")] {
-        if dir.join(file).exists() {
-            let what = format!("{} holds {what}, and diff compares campaigns", dir.display());
-            return Err(Error::usage(what).hint("choose folders that `ipcost compare` wrote"));
+    match Kind::of(dir) {
+        Kind::Campaign => Side::load(dir),
+        other => {
+            let what = format!("{} holds {}, and diff compares campaigns", dir.display(), other.word());
+            Err(Error::usage(what).hint("choose folders that `ipcost compare` wrote"))
         }
     }
-    Side::load(dir)
 }
 
 #[cfg(test)]

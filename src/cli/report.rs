@@ -5,11 +5,10 @@
 
 use super::{faults, print};
 use crate::claim;
-use crate::claim::record::CLAIMS_FILE;
 use crate::error::{Error, Result};
-use crate::faults::record::FAULTS_FILE;
 use crate::report::page::{self, Material, PAGE};
 use crate::report::{self, Report};
+use crate::results::Kind;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,7 +29,7 @@ pub struct Folders {
 /// # Errors
 /// When a folder cannot be read or written; a usage error for `--out` without two campaigns.
 pub fn report(args: &Folders) -> Result<ExitCode> {
-    let campaigns = args.dirs.iter().filter(|dir| is_campaign(dir)).count();
+    let campaigns = args.dirs.iter().filter(|dir| Kind::of(dir) == Kind::Campaign).count();
     if args.out.is_some() && campaigns < 2 {
         return Err(
             Error::usage("--out is the page of several campaigns side by side").hint("name two folders or more")
@@ -51,23 +50,19 @@ pub fn report(args: &Folders) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn is_campaign(dir: &Path) -> bool {
-    ![FAULTS_FILE, CLAIMS_FILE].iter().any(|name| dir.join(name).exists())
-}
-
 fn say(path: &Path) -> Result<()> {
     print(&format!("{}\n", path.display()))
 }
 
 fn regenerate(dir: &Path) -> Result<(Option<Report>, Vec<PathBuf>)> {
-    if dir.join(FAULTS_FILE).exists() {
-        return Ok((None, faults::regenerate(dir)?.into()));
-    }
-    if dir.join(CLAIMS_FILE).exists() {
-        return Ok((None, claim::page::regenerate(dir)?.1));
-    }
-    let (report, written) = report::regenerate(dir)?;
-    Ok((Some(report), written))
+    Ok(match Kind::of(dir) {
+        Kind::Faults => (None, faults::regenerate(dir)?.into()),
+        Kind::Claims => (None, claim::page::regenerate(dir)?.1),
+        Kind::Campaign => {
+            let (report, written) = report::regenerate(dir)?;
+            (Some(report), written)
+        }
+    })
 }
 
 /// The pages once more, each with what the other folders know, and the page of all campaigns.

@@ -4,13 +4,12 @@ use super::options::ChoiceOptions;
 use super::screen::{self, Screen};
 use super::{faults, print};
 use crate::claim::page;
-use crate::claim::record::CLAIMS_FILE;
 use crate::error::{Error, Result};
-use crate::faults::record::FAULTS_FILE;
 use crate::report::fit::paragraphs;
 use crate::report::rows::Which;
 use crate::report::table::{Style, View, classes, page_in};
 use crate::report::{Report, csv};
+use crate::results::Kind;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,18 +46,15 @@ pub struct ShowArgs {
 /// When the folder cannot be read; a usage error where nothing of what was asked for is in it.
 pub fn show(args: &ShowArgs) -> Result<ExitCode> {
     let dir = &args.dir;
-    let other =
-        [(FAULTS_FILE, "faults"), (CLAIMS_FILE, "claims")].into_iter().find(|(file, _)| dir.join(file).exists());
-    if let Some((_, what)) = other
-        && (args.list || args.unflagged || args.format != Format::Table || args.choice.is_any())
-    {
-        let refused = format!("{} holds {what}, which are shown as a whole", dir.display());
+    let kind = Kind::of(dir);
+    if kind != Kind::Campaign && (args.list || args.unflagged || args.format != Format::Table || args.choice.is_any()) {
+        let refused = format!("{} holds {}, which are shown as a whole", dir.display(), kind.word());
         return Err(Error::usage(refused).hint("choose only from what `ipcost compare` wrote"));
     }
-    match other {
-        Some((FAULTS_FILE, _)) => faults::show(dir)?,
-        Some(_) => claims(args)?,
-        None => campaign(args)?,
+    match kind {
+        Kind::Faults => faults::show(dir)?,
+        Kind::Claims => claims(args)?,
+        Kind::Campaign => campaign(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -222,7 +222,7 @@ columns! {
     "line_rtt_ns", "cache line", Nanos, Shown::Csv, "bare cache-line round trip between the parties",
         Runs |o| mean(&o.floor.as_ref()?.line_rtt_ns);
     "handover_rtt_ns", "hand-over", Nanos, Shown::Csv, "bare hand-over with the row's way of waiting",
-        Runs |o| mean(&o.floor.as_ref()?.handover_rtt_ns);
+        Runs |o| o.floor_ns();
     "cpu_ns", "CPU/msg", Nanos, Shown::Always,
         "CPU time of all parties per message or round trip; of an offered load the consumer's, as its producer always spins",
         Runs cpu;

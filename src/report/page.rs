@@ -42,7 +42,7 @@ use crate::host::Host;
 use crate::lines;
 use crate::measure::limits::Limits;
 use crate::plan::{Parties, Touch};
-use crate::results::{self, HOST};
+use crate::results::{self, HOST, Kind};
 use blocks::Page;
 use chart::{MOST_SERIES, Style};
 use minijinja::syntax::SyntaxConfig;
@@ -85,7 +85,7 @@ impl<'a> Material<'a> {
     /// # Errors
     /// When its journal cannot be read.
     pub fn load(dir: &Path) -> Result<Self> {
-        if dir.join(FAULTS_FILE).exists() {
+        if Kind::of(dir) == Kind::Faults {
             let (rows, remark) = crate::faults::record::read(&dir.join(FAULTS_FILE))?;
             let judged = rows.into_iter().filter_map(matrix::judge).collect();
             return Ok(Self { faults: Some(judged), remarks: remark.into_iter().collect(), ..Self::at(dir)? });

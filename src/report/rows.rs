@@ -58,6 +58,18 @@ impl Class {
     }
 }
 
+impl Class {
+    /// Whether the time per message says something of the mechanism: at one rate it is the rate's.
+    pub fn is_timed(&self) -> bool {
+        self.workload != Workload::OfferedLoad
+    }
+
+    /// The rate of an offered load, messages per second.
+    pub fn rate(&self) -> Option<u64> {
+        self.offered?.rate
+    }
+}
+
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Class { workload, offered, several, size, wait, placement, nagle, pages, .. } = self;
@@ -223,6 +235,11 @@ impl Row {
     pub fn each(&self, key: &str) -> impl Iterator<Item = f64> {
         let place = columns::place_of_fact(key);
         self.runs.iter().filter_map(move |run| run.facts.get(place?).copied()).filter(|fact| !fact.is_nan())
+    }
+
+    /// Whether more runs reached the offered rate than did not.
+    pub fn reached(&self) -> bool {
+        2.0 * self.each("reached_share").sum::<f64>() > self.each("reached_share").count() as f64
     }
 
     /// The median of what the runs that count say to the column `key`: as [`each`](Self::each).

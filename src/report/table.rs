@@ -190,8 +190,7 @@ pub fn no_result(row: &Row) -> &'static str {
 pub fn remarks(group: &Group, rows: &[&Row]) -> Vec<String> {
     let noise = group.noise;
     let mut lines = Vec::new();
-    if group.class.workload == Workload::OfferedLoad {
-        // At one rate, the time per message is the rate's and compares nothing that a reader could use.
+    if !group.class.is_timed() {
         return vec![
             "ranked by the rate that was carried: rows that reach it share a rank, whatever their latencies".into(),
         ];

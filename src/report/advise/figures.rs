@@ -263,7 +263,7 @@ impl<'a> Rows<'a> {
     fn latency(&self, demand: &Demand, found: &mut Found) -> Result<(), Fate> {
         let Some(most) = demand.p99_ns else { return Ok(()) };
         let Some(wanted) = demand.rate else { return self.one_at_a_time(demand, most) };
-        let of = |row: &Row| row.class.offered.and_then(|offered| offered.rate);
+        let of = |row: &Row| row.class.rate();
         let enough = |row: &&&Row| row.class.size >= demand.size && of(row).is_some_and(|rate| rate >= wanted);
         let nearest = self.offered.iter().filter(enough).min_by_key(|row| (of(row), row.class.size));
         let Some(row) = nearest else {
@@ -271,7 +271,7 @@ impl<'a> Rows<'a> {
             return Err(Fate::Open(why, Workload::OfferedLoad));
         };
         let exact = of(row) == Some(wanted) && row.class.size == demand.size;
-        let reached = row.each("reached_share").sum::<f64>() * 2.0 > row.runs.len() as f64;
+        let reached = row.reached();
         match row.samples.intended.quantile(0.99).map(|ns| ns as f64) {
             _ if !reached && exact => {
                 Err(Fate::Out(LATENCY, format!("latency: the rate was not reached ({})", row.class)))

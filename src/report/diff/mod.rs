@@ -343,8 +343,7 @@ impl Judge<'_> {
             (_, None) => return unknown("no round in common"),
             (_, Some(Estimate { interval: None, .. })) => return unknown("too few runs for an interval"),
             _ if !self.noise.is_finite() => return unknown("the noise of the class is unknown"),
-            // The time per message is the rate's.
-            _ if rows[1].class.workload == Workload::OfferedLoad => return unknown("only its rate could be compared"),
+            _ if !rows[1].class.is_timed() => return unknown("only its rate could be compared"),
             _ => {}
         }
         let longer =

@@ -149,7 +149,7 @@ pub fn twins(group: &Group) -> impl Iterator<Item = (&Row, Estimate)> {
 }
 
 fn process_or_thread(report: &Report) -> String {
-    let comparable = report.all.groups.iter().filter(|group| group.class.workload != Workload::OfferedLoad);
+    let comparable = report.all.groups.iter().filter(|group| group.class.is_timed());
     let all: Vec<(&Group, &Row, Estimate)> =
         comparable.flat_map(|group| twins(group).map(move |(row, ratio)| (group, row, ratio))).collect();
     let (known, untold): (Vec<_>, Vec<_>) =

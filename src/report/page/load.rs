@@ -21,13 +21,7 @@ pub const COMMAND: &str = "for r in 10k 30k 100k; do ipcost compare --workload o
                            --out load-$r; done; ipcost report load-*";
 
 fn rate(row: &Row) -> Option<f64> {
-    row.class.offered?.rate.map(|rate| rate as f64)
-}
-
-/// Whether more launches reached the rate than did not.
-fn reached(row: &Row) -> bool {
-    let (sum, n) = row.each("reached_share").fold((0.0, 0.0), |(sum, n), share| (sum + share, n + 1.0));
-    2.0 * sum > n
+    row.class.rate().map(|rate| rate as f64)
 }
 
 /// The rates of these campaigns.
@@ -80,7 +74,7 @@ fn panel(class: &Class, rows: &[&Row], looks: &Looks, number: usize) -> Panel {
         };
         let flagged: usize = own().map(|row| row.flagged()).sum();
         let all: usize = own().map(|row| row.runs.len()).sum();
-        let most = own().filter(|row| reached(row)).filter_map(|row| rate(row)).fold(0.0, f64::max);
+        let most = own().filter(|row| row.reached()).filter_map(|row| rate(row)).fold(0.0, f64::max);
         let most = if most > 0.0 { format!("; reached {}", per_second(most)) } else { "; reached none".into() };
         Series {
             name: short_name(first),
@@ -88,7 +82,7 @@ fn panel(class: &Class, rows: &[&Row], looks: &Looks, number: usize) -> Panel {
             style: looks.style(first),
             joined: true,
             small: false,
-            points: own().filter(|row| reached(row)).filter_map(point).collect(),
+            points: own().filter(|row| row.reached()).filter_map(point).collect(),
         }
     });
     let arrivals = class.offered.map_or(String::new(), |offered| format!(", {} arrivals", offered.arrivals));
@@ -118,7 +112,7 @@ fn table<'a>(rows: impl Iterator<Item = &'a Row>) -> Table {
         let mut cells = vec![Cell::head(short_name(row)), Cell::text(class_name(&row.class))];
         cells.extend([Cell::maybe(rate(row), per_second), at(0.5), at(0.99), at(0.999)]);
         cells.extend(counts.map(|count| Cell::number(count.to_string(), count as f64)));
-        cells.push(if reached(row) { Cell::text("yes") } else { Cell::text("NO").class("warn") });
+        cells.push(if row.reached() { Cell::text("yes") } else { Cell::text("NO").class("warn") });
         Line::from(cells)
     };
     Table { name: "load".into(), caption: TITLE.into(), heads, rows: rows.map(line).collect(), ..Table::default() }

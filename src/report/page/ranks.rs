@@ -79,7 +79,7 @@ fn drawn(row: &Row) -> Option<Estimate> {
 /// The floor of a row, in the unit of what is drawn.
 fn floor(row: &Row) -> Option<f64> {
     match row.class.workload {
-        Workload::PingPong => Some(Estimate::of(row.each("handover_rtt_ns"))?.median),
+        Workload::PingPong => row.median("handover_rtt_ns"),
         Workload::Stream => row.memcpy,
         _ => None,
     }

@@ -8,7 +8,7 @@ use super::blocks::{Block, Cell, Head, Line, Section, Table};
 use super::ranks::Width;
 use super::{bracket, class_name, doubts, percent, short_name};
 use crate::measure::stats::Estimate;
-use crate::plan::{Parties, Workload};
+use crate::plan::Parties;
 use crate::report::Report;
 use crate::report::rows::Row;
 use crate::report::summary::{Group, apart, ratio};
@@ -25,8 +25,7 @@ const MOST_CLASSES: usize = 12;
 const OPEN: usize = 3;
 
 fn comparable(report: &Report) -> impl Iterator<Item = &Group> {
-    // At one rate, the time per message is the rate's.
-    report.all.groups.iter().filter(|group| group.class.workload != Workload::OfferedLoad)
+    report.all.groups.iter().filter(|group| group.class.is_timed())
 }
 
 fn noise_note(group: &Group) -> String {
