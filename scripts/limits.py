@@ -22,6 +22,8 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -30,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent / "plain"))
 import figures  # noqa: E402
 import plain  # noqa: E402
+import scale  # noqa: E402
 import sums  # noqa: E402
 from rows import PLAIN, TARGET, Ipcost, Plain, comparisons  # noqa: E402
 from sides import Broken, Impossible, launch  # noqa: E402
@@ -44,7 +47,11 @@ FRAMEWORKS = ("iceoryx2", "ipc-channel", "zeromq", "zeromq-tcp", "tokio-unix")
 PEERS = 4
 # What the two slow-peer rows offer, messages a second: half a millisecond between two, far more than any spin budget.
 RARE = 2000
-GROWTH = (10**4, 10**5, 10**6, 10**7)
+GROWTH = (10**4, 10**5, 10**6, 10**7, 10**8)
+# What the pages of a ring can be, the field of a plan and the option that say so.
+PAGES = (("populated", "populate", "--populate"), ("huge", "huge", "--huge-pages"))
+# Cells of a campaign of which a report is made, and runs of each.
+CELLS, RUNS_EACH = (10, 1000, 10_000), 5
 
 
 def side(mechanism, workload, size, wait="spin", placement="cross-cpu", parties="process", **more):
@@ -101,6 +108,10 @@ def of_two_cpus(cpus):
     for mechanism in ("shm-ring", "shm-slot", "unix-stream", "pipe"):
         a, b = (side(mechanism, "ping-pong", 64, wait=wait) for wait in ("hybrid", "spin"))
         yield slower("hybrid", f"{mechanism} 64 B ping-pong, hybrid over spin, prompt peer", 1.1, a, b)
+    for kind, field, _ in PAGES:
+        for size in (64, 64 * KIB, MIB, 16 * MIB):
+            a, b = side("shm-ring", "stream", size, pages={field: True}), side("shm-ring", "stream", size)
+            yield slower("pages", f"shm-ring stream {size} B, spin, {kind} over ordinary pages", 1, a, b)
 
 
 def of_one_cpu(cpus):
@@ -175,7 +186,7 @@ def cpu_ns(found):
 
 def rare(launches):
     """The CPU that a hybrid wait takes beside a blocking one when messages come rarely."""
-    for mechanism in ("shm-ring", "pipe"):
+    for mechanism in ("shm-ring", "shm-sem", "pipe", "unix-stream"):
         ratios = []
         for number in range(launches):
             spent = {}
@@ -186,9 +197,23 @@ def rare(launches):
         yield "hybrid", f"{mechanism} 64 B, {RARE} a second, CPU of hybrid over block", "<= 1.1", ratios, 1.1
 
 
+def starts(launches):
+    """What the kind of pages does to the time until both sides of a large ring are ready."""
+    for kind, _, option in PAGES:
+        ratios = []
+        for number in range(launches):
+            took = {}
+            for options in ((), (option,)) if number % 2 else ((option,), ()):
+                found, _ = run("shm-ring", "stream", "--size", 16 * MIB, "--messages", 8, *options)
+                took[bool(options)] = found["setup_ns"]
+            ratios.append(took[True] / took[False])
+        yield "pages", f"shm-ring of 16 MiB messages, setting up, {kind} over ordinary pages", "<= 1", ratios, 1
+
+
 def growth(launches):
     """Time and memory of the longest stream beside a shorter one."""
-    for mechanism, counts in (("shm-ring", GROWTH[1:]), ("heap-ring", GROWTH[1:]), ("pipe", GROWTH[:-1])):
+    # A pipe would take a minute for the last one.
+    for mechanism, counts in (("shm-ring", GROWTH), ("heap-ring", GROWTH), ("pipe", GROWTH[:-1])):
         time, memory = [], []
         for _ in range(launches):
             runs = [run(mechanism, "stream", "--size", 64, "--messages", count) for count in counts]
@@ -199,6 +224,26 @@ def growth(launches):
         yield "growth", f"{mechanism} stream 64 B, time a message, {span}", "<= 1.1", time, 1.1
         span = f"{counts[-1]:.0e} over {counts[0]:.0e} messages".replace("e+0", "e")
         yield "growth", f"{mechanism} stream 64 B, resident memory, {span}", "<= 1.05", memory, 1.05
+    yield from growth_of_reports(launches)
+
+
+def growth_of_reports(launches):
+    """Time that `ipcost report` takes for a cell, in a large campaign beside a smaller one."""
+    with tempfile.TemporaryDirectory(prefix="ipcost-limits-") as name:
+        folders = [Path(name) / str(cells) for cells in CELLS]
+        for folder, cells in zip(folders, CELLS):
+            folder.mkdir()
+            scale.journal(folder, cells * RUNS_EACH, cells)
+        each = []
+        for _ in range(launches):
+            start = [time.monotonic()]
+            for folder in folders:
+                subprocess.run([TARGET / "release" / "ipcost", "report", folder], stdout=subprocess.DEVNULL, check=True)
+                start.append(time.monotonic())
+            each.append([(end - begin) / cells for begin, end, cells in zip(start, start[1:], CELLS)])
+    for small, large in ((0, -1), (-2, -1)):
+        what = f"report of a campaign, time a cell, {CELLS[large]} over {CELLS[small]} cells"
+        yield "growth", what, "<= 1.1", [found[large] / found[small] for found in each], 1.1
 
 
 # ---- From ratios to a table. -----------------------------------------------------------------------------------
@@ -240,7 +285,7 @@ def measure(rows, args):
 def alone(chosen, args):
     """The rows without pairs."""
     done, absent, well = [], {}, True
-    for name, source in (("hybrid", rare), ("growth", growth)):
+    for name, source in (("hybrid", rare), ("pages", starts), ("growth", growth)):
         if not chosen(name):
             continue
         print(f"{name}: runs that take turns", file=sys.stderr)

@@ -19,6 +19,7 @@
 
 #![allow(unsafe_code, reason = "the checker's cells hand out raw pointers")]
 
+use ipcost::shm::budget::Budget;
 use ipcost::shm::futex::Futex;
 use ipcost::shm::futex::Scope;
 use ipcost::shm::ring::{Consumer, Indices, Manner, Producer, Stop};
@@ -111,7 +112,7 @@ fn bell_over(berth: impl Berth + Send + Sync + 'static, wait: Wait, rings: u32, 
     let (bell, stamp, payload, answer) = &*shared;
     for ring in 1..=rings {
         let found = || (stamp.load(Ordering::Acquire) == ring).then_some(());
-        assert_eq!(bell.wait(wait, &*berth, found, alive, alive), Ok(()));
+        assert_eq!(bell.wait((wait, &Budget::default()), &*berth, found, alive, alive), Ok(()));
         assert_eq!(payload.read(), ring);
         answer.store(ring, Ordering::Release);
     }
@@ -185,7 +186,10 @@ fn bell_tells_a_sleeper_that_the_peer_left() {
             }
         });
         let left = || shared.1.load(Ordering::Acquire) == 1;
-        assert_eq!(shared.0.wait(Wait::Block, Scope::Private, || None::<()>, left, alive), Err(Gone));
+        assert_eq!(
+            shared.0.wait((Wait::Block, &Budget::default()), Scope::Private, || None::<()>, left, alive),
+            Err(Gone)
+        );
         leaver.join().unwrap();
     });
 }

@@ -10,6 +10,7 @@
 //! of the lock.
 
 use super::Line;
+use super::budget::Budget;
 use super::nonsense::Nonsense;
 use super::region::{INDICES, Occupants, PAGE, Region, RingShape, Slots, View, occupants};
 use super::ring::Stop;
@@ -83,6 +84,7 @@ pub struct BySemaphores {
     shared: View<Tokens>,
     me: usize,
     wait: Wait,
+    budget: Budget,
     count: u64,
     slots: u64,
     peer_left: bool,
@@ -134,12 +136,13 @@ impl Turns for BySemaphores {
     }
 
     fn side(region: &Arc<Region>, slots: usize, me: usize, wait: Wait) -> Self {
-        Self { shared: tokens(region), me, wait, count: 0, slots: slots as u64, peer_left: false, nonsense: None }
+        let (budget, slots) = (Budget::default(), slots as u64);
+        Self { shared: tokens(region), me, wait, budget, count: 0, slots, peer_left: false, nonsense: None }
     }
 
     #[inline(always)]
     fn reserve(&mut self) -> Result<u64, Stop> {
-        if !self.peer_left && !take(&self.shared.tokens[1 - self.me].0, self.wait) {
+        if !self.peer_left && !take(&self.shared.tokens[1 - self.me].0, self.wait, &self.budget) {
             return Err(self.broken());
         }
         // Acquire: pairs with `leave`, so that the count of messages sent is the last one.
@@ -174,19 +177,20 @@ impl Turns for BySemaphores {
 
 /// Takes a token as `wait` says; false when there is no semaphore any more.
 #[inline(always)]
-fn take(semaphore: &Semaphore, wait: Wait) -> bool {
-    let mut looks = 0;
+fn take(semaphore: &Semaphore, wait: Wait, budget: &Budget) -> bool {
     loop {
         match wait {
             Wait::Block => return semaphore.wait(),
-            Wait::Hybrid(most) if looks == most => return semaphore.wait(),
-            _ if semaphore.try_wait() => return true,
-            Wait::Yield => std::thread::yield_now(),
-            Wait::Hybrid(_) => {
-                looks += 1;
-                std::hint::spin_loop();
+            _ if semaphore.try_wait() => {
+                budget.met();
+                return true;
             }
-            Wait::Spin | Wait::Poll | Wait::Epoll => std::hint::spin_loop(),
+            Wait::Yield => std::thread::yield_now(),
+            Wait::Hybrid(most) if !budget.looks_again(most) => {
+                budget.met();
+                return semaphore.wait();
+            }
+            Wait::Hybrid(_) | Wait::Spin | Wait::Poll | Wait::Epoll => std::hint::spin_loop(),
         }
     }
 }

@@ -84,6 +84,20 @@ impl<T: Send> SwapTx<T> {
         self.producer.commit();
         Ok(())
     }
+
+    /// Swaps `n` times, one by one; before swap `k`, `fill` makes the value full that is in hand.
+    ///
+    /// # Errors
+    /// As [`Producer::each`].
+    #[inline(always)]
+    pub fn swap_each(&mut self, n: u64, value: &mut T, mut fill: impl FnMut(u64, &mut T)) -> Result<(), Stop> {
+        let places = &*self.ring.places;
+        self.producer.each(n, alive, |k, index| {
+            fill(k, value);
+            // SAFETY: as in `swap`: the place is the producer's alone while this runs.
+            std::mem::swap(value, unsafe { &mut *places[index as usize].get() });
+        })
+    }
 }
 
 impl<T: Send> SwapRx<T> {
@@ -100,6 +114,26 @@ impl<T: Send> SwapRx<T> {
         self.consumer.release();
         Ok(())
     }
+
+    /// Swaps `n` times, one by one; `read` gets what swap `k` brought. When it does not like that, it is the last.
+    ///
+    /// # Errors
+    /// As [`Consumer::each`], and, inside, what `read` says.
+    #[inline(always)]
+    pub fn swap_each<E>(
+        &mut self,
+        n: u64,
+        value: &mut T,
+        mut read: impl FnMut(u64, &T) -> Result<(), E>,
+    ) -> Result<Result<(), E>, Stop> {
+        let places = &*self.ring.places;
+        self.consumer.take_each(n, alive, |k, index| {
+            let Some(index) = index else { return read(k, value) };
+            // SAFETY: as in `swap`: the place is the consumer's alone until this returns.
+            std::mem::swap(value, unsafe { &mut *places[index as usize].get() });
+            Ok(())
+        })
+    }
 }
 
 #[cfg(test)]
@@ -111,6 +145,26 @@ mod tests {
     struct Counted {
         value: u64,
         _one: Arc<()>,
+    }
+
+    #[test]
+    fn a_run_of_swaps_ends_with_what_nobody_likes() {
+        let (mut tx, mut rx) = exchange([0_u64; 4], Wait::Block);
+        let producer = std::thread::spawn(move || {
+            let sent = tx.swap_each(3, &mut 0, |k, value| *value = k).and_then(|()| tx.swap(&mut 3));
+            // Kept until all is received: a producer that leaves is another matter.
+            sent.map(|()| tx)
+        });
+        let (mut value, mut seen) = (9, vec![]);
+        let mut read = |k, value: &u64| {
+            seen.push((k, *value));
+            if *value == 1 { Err("one") } else { Ok(()) }
+        };
+        assert_eq!(rx.swap_each(4, &mut value, &mut read), Ok(Err("one")));
+        assert_eq!(rx.swap_each(2, &mut value, &mut read), Ok(Ok(())));
+        drop(producer.join().unwrap().unwrap());
+        assert_eq!(rx.swap_each(1, &mut value, &mut read), Err(Stop::Gone));
+        assert_eq!(seen, [(0, 0), (1, 1), (0, 2), (1, 3)]);
     }
 
     #[test]

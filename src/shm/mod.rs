@@ -13,6 +13,7 @@
 //! # Layout of the module
 //! - [`sync`]: real or model-checked atomics
 //! - [`futex`], [`wait`]: sleeping and waking without losing a wake-up
+//! - [`budget`]: how long a hybrid wait looks before it sleeps
 //! - [`ring`]: single-producer single-consumer indices, without memory
 //! - `exchange`: a ring of places in which two threads swap values
 //! - [`nonsense`]: what is said of a word that cannot be
@@ -34,6 +35,7 @@
 pub mod board;
 #[cfg(not(loom))]
 pub mod bounded;
+pub mod budget;
 #[cfg(not(loom))]
 pub mod exchange;
 pub mod futex;

@@ -10,6 +10,7 @@
 //! Source: Lamport 1983; Giacomoni et al., "FastForward", PPoPP 2008; Lee et al., "MCRingBuffer", 2010.
 
 use super::Line;
+use super::budget::Budget;
 use super::futex::Scope;
 use super::nonsense::Nonsense;
 #[cfg(not(loom))]
@@ -139,6 +140,7 @@ pub struct End<C: Deref<Target = Indices>, B: Berth, S: Side> {
     shared: C,
     slots: u64,
     manner: Manner<B>,
+    budget: Budget,
     /// This end's index, of which the shared one is a copy that only this end writes.
     at: u64,
     /// The index at which it has to look at the other's again: what it last saw there, and its lead.
@@ -165,7 +167,7 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
         assert!(slots.is_power_of_two(), "a ring needs a power of two of slots, not {slots}");
         // The other's index as if it were 0: a consumer then reads the tail, with acquire, before its first message.
         let (limit, side) = (S::lead(slots), PhantomData);
-        Self { shared, slots, manner, at: 0, limit, attached: false, nonsense: None, side }
+        Self { shared, slots, manner, budget: Budget::default(), at: 0, limit, attached: false, nonsense: None, side }
     }
 
     /// Which word made [`Stop::Corrupt`] of the last call.
@@ -181,8 +183,8 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
 
     #[inline(always)]
     fn waiter(&mut self) -> Waiter<'_, B, S> {
-        let Self { shared, slots, manner, nonsense, .. } = self;
-        Waiter { shared, slots: *slots, manner, nonsense, side: PhantomData }
+        let Self { shared, slots, manner, budget, nonsense, .. } = self;
+        Waiter { shared, slots: *slots, manner, budget, nonsense, side: PhantomData }
     }
 
     /// Stops where the other side has left.
@@ -215,19 +217,19 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
         self.waiter().publish(at);
     }
 
-    /// Waits for `n` slots one after the other, lets `work` do message `k` in its slot, and passes each on. What a single
-    /// message reads and writes in memory stays in registers, which takes a tenth off one of 64 bytes. The message that
-    /// `work` does not like is passed on, and the last.
+    /// Waits for `n` slots one after the other, lets `work` do message `k` in its slot, passes each on, and lets `work` do
+    /// without the slot (`None`) what needs none. What a single message reads and writes in memory stays in registers, which
+    /// takes a tenth off one of 64 bytes. The message that `work` does not like is passed on, and the last.
     #[inline(always)]
     fn run<E>(
         &mut self,
         n: u64,
         mut gone: impl FnMut() -> bool,
-        mut work: impl FnMut(u64, u64) -> Result<(), E>,
+        mut work: impl FnMut(u64, Option<u64>) -> Result<(), E>,
     ) -> Result<Result<(), E>, Stop> {
-        let Self { shared, slots, manner, nonsense, at: kept, limit: kept_limit, .. } = self;
+        let Self { shared, slots, manner, budget, nonsense, at: kept, limit: kept_limit, .. } = self;
         let (mut at, mut limit, slots) = (*kept, *kept_limit, *slots);
-        let mut waiter = Waiter::<B, S> { shared, slots, manner, nonsense, side: PhantomData };
+        let mut waiter = Waiter::<B, S> { shared, slots, manner, budget, nonsense, side: PhantomData };
         for k in 0..n {
             if at == limit {
                 limit = waiter.limit(at, &mut gone)?;
@@ -236,11 +238,12 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
                 }
                 *kept_limit = limit;
             }
-            let liked = work(k, at & (slots - 1));
+            let liked = work(k, Some(at & (slots - 1)));
             at = at.wrapping_add(1);
             // Kept up to date for every message: should `work` unwind, its slot is not passed on and all before it are.
             *kept = at;
             waiter.publish(at);
+            let liked = liked.and_then(|()| work(k, None));
             if liked.is_err() {
                 return Ok(liked);
             }
@@ -275,7 +278,7 @@ impl<C: Deref<Target = Indices>, B: Berth> Producer<C, B> {
     pub fn each(&mut self, n: u64, gone: impl FnMut() -> bool, mut fill: impl FnMut(u64, u64)) -> Result<(), Stop> {
         self.attended()?;
         self.run(n, gone, |k, slot| {
-            fill(k, slot);
+            slot.into_iter().for_each(|slot| fill(k, slot));
             Ok::<(), Infallible>(())
         })
         .map(|Ok(())| ())
@@ -318,9 +321,24 @@ impl<C: Deref<Target = Indices>, B: Berth> Consumer<C, B> {
         &mut self,
         n: u64,
         gone: impl FnMut() -> bool,
-        read: impl FnMut(u64, u64) -> Result<(), E>,
+        mut read: impl FnMut(u64, u64) -> Result<(), E>,
     ) -> Result<Result<(), E>, Stop> {
-        self.run(n, gone, read)
+        self.run(n, gone, |k, slot| slot.map_or(Ok(()), |slot| read(k, slot)))
+    }
+
+    /// As [`each`](Self::each), for messages that are taken out of their slots: `read` looks at message `k` after its slot was
+    /// released, so that fetching a message and fetching what the next slot refers to overlap.
+    ///
+    /// # Errors
+    /// As [`each`](Self::each).
+    #[inline(always)]
+    pub(super) fn take_each<E>(
+        &mut self,
+        n: u64,
+        gone: impl FnMut() -> bool,
+        work: impl FnMut(u64, Option<u64>) -> Result<(), E>,
+    ) -> Result<Result<(), E>, Stop> {
+        self.run(n, gone, work)
     }
 }
 
@@ -340,6 +358,7 @@ struct Waiter<'a, B: Berth, S: Side> {
     shared: &'a Indices,
     slots: u64,
     manner: &'a Manner<B>,
+    budget: &'a Budget,
     nonsense: &'a mut Option<Nonsense>,
     side: PhantomData<S>,
 }
@@ -369,7 +388,7 @@ impl<B: Berth, S: Side> Waiter<'_, B, S> {
     /// Waits until the other side's index is as an end at `at` wants it, and returns it.
     #[inline(always)]
     fn until(&mut self, at: u64, wanted: impl Fn(u64) -> bool, mut gone: impl FnMut() -> bool) -> Result<u64, Stop> {
-        let Self { shared, slots, manner, nonsense, .. } = self;
+        let Self { shared, slots, manner, budget, nonsense, .. } = self;
         let (index, bell) = (S::peer(shared).0, S::own(shared).1);
         // Acquire: pairs with the release in `publish`, so that a message's bytes are there to be read, and the other's
         // reads of a slot are over before we write into it again.
@@ -380,7 +399,7 @@ impl<B: Berth, S: Side> Waiter<'_, B, S> {
             **nonsense = shared.odd::<S>(at, *slots);
             nonsense.is_some() || gone()
         };
-        match bell.wait(manner.wait, &manner.berth, ready, left, gone) {
+        match bell.wait((manner.wait, budget), &manner.berth, ready, left, gone) {
             Ok(other) => Ok(other),
             Err(_) => Err(self.alone(at)),
         }

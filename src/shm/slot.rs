@@ -24,6 +24,7 @@
 //! slot only (both sides sending at once would wait for each other for ever).
 
 use super::Line;
+use super::budget::Budget;
 use super::nonsense::Nonsense;
 use super::ring::{Manner, Stop};
 #[cfg(not(loom))]
@@ -122,6 +123,7 @@ pub struct Side<S, C, L> {
     theirs: C,
     lobby: L,
     manner: Manner,
+    budget: Budget,
     /// Messages put and messages taken, over both places.
     put: AtomicU64,
     taken: AtomicU64,
@@ -158,6 +160,7 @@ where
             theirs,
             lobby,
             manner,
+            budget: Budget::default(),
             put: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             lane_put: AtomicU32::new(0),
@@ -306,7 +309,7 @@ where
     ) -> Result<Place, Stop> {
         let gone = || self.sees(half) || gone();
         self.lobby.bells[self.index]
-            .wait(self.manner.wait, self.manner.berth, ready, left, gone)
+            .wait((self.manner.wait, &self.budget), self.manner.berth, ready, left, gone)
             .map_err(|_| self.ended(half))
     }
 

@@ -7,6 +7,7 @@
 //! Rejected: an event counter bumped for every message (one more shared line per message); a wake-up for every message
 //! (a system call per message). Source: futex(7), Dekker's algorithm in the C++ memory model ([atomics.fences]).
 
+use super::budget::Budget;
 use super::futex::{Futex, Scope};
 use super::sync::{Ordering, fence, relax, yield_now};
 use std::time::Duration;
@@ -20,7 +21,7 @@ pub enum Wait {
     Spin,
     /// Asks the scheduler to run somebody else between two looks.
     Yield,
-    /// Looks this many times, then sleeps.
+    /// Looks at most this many times, then sleeps; sleeps at once, mostly, while looks find nothing ([`Budget`]).
     Hybrid(u32),
     /// Asks poll(2) whether the call would go through, sleeping there, and then makes the call. For descriptors only.
     Poll,
@@ -119,7 +120,7 @@ impl Bell {
     #[inline(always)]
     pub fn wait<R>(
         &self,
-        how: Wait,
+        (how, budget): (Wait, &Budget),
         berth: impl Berth,
         mut ready: impl FnMut() -> Option<R>,
         mut left: impl FnMut() -> bool,
@@ -128,6 +129,7 @@ impl Bell {
         if let Some(found) = ready() {
             return Ok(found);
         }
+        let how = budget.begin(how);
         // In place for as long as a peer that is awake takes: a call, and the closures in memory instead of registers,
         // cost as much as a tenth of a round trip.
         #[cfg(not(loom))]
@@ -135,6 +137,9 @@ impl Bell {
             for _ in 0..LOOKS_IN_PLACE {
                 relax();
                 if let Some(found) = ready() {
+                    if how.sleeps() {
+                        budget.paid();
+                    }
                     return Ok(found);
                 }
             }
@@ -147,7 +152,7 @@ impl Bell {
             found = ready();
             found.is_some()
         };
-        self.wait_slow(how, &berth, look, &mut left, &mut gone)?;
+        self.wait_slow((how, budget), &berth, look, &mut left, &mut gone)?;
         found.ok_or(Gone)
     }
 
@@ -156,7 +161,7 @@ impl Bell {
     #[inline(never)]
     fn wait_slow(
         &self,
-        how: Wait,
+        (how, budget): (Wait, &Budget),
         berth: &dyn Berth,
         ready: &mut dyn FnMut() -> bool,
         left: &mut dyn FnMut() -> bool,
@@ -168,12 +173,21 @@ impl Bell {
             Wait::Hybrid(looks) => looks,
             Wait::Spin | Wait::Yield => LOOKS_PER_CHECK,
         };
+        // The looks of a hybrid wait are counted once: after its first sleep the peer is late.
+        let mut judged = !matches!(how, Wait::Hybrid(1..));
         loop {
             for _ in 0..looks {
                 if ready() {
+                    if !judged {
+                        budget.paid();
+                    }
                     return Ok(());
                 }
                 if how == Wait::Yield { yield_now() } else { relax() }
+            }
+            if !judged {
+                budget.in_vain();
+                judged = true;
             }
             if how.sleeps() && self.sleep(berth, ready, left) {
                 return Ok(());

@@ -5,6 +5,7 @@
 //! kernel never holds an address that Rust may reuse.
 
 use crate::plan::Wait;
+use crate::shm::budget::Budget;
 use io_uring::{IoUring, opcode, squeue, types};
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -35,6 +36,7 @@ pub struct Queue {
     ring: IoUring,
     message: Box<[u8]>,
     wait: Wait,
+    budget: Budget,
     /// An operation was begun and its end was not seen: the kernel may still use the message.
     lost: bool,
 }
@@ -67,7 +69,7 @@ impl Queue {
             poller.get_or_init(|| ring.as_raw_fd());
         }
         ring.submitter().register_files(&[socket.as_fd().as_raw_fd()])?;
-        Ok(Self { ring, message: vec![0; size].into_boxed_slice(), wait, lost: false })
+        Ok(Self { ring, message: vec![0; size].into_boxed_slice(), wait, budget: Budget::default(), lost: false })
     }
 
     /// The message that is sent next, or was received last.
@@ -127,16 +129,15 @@ impl Queue {
         if self.wait != Wait::Block {
             self.enter(0)?;
         }
-        let mut looks = 0;
         let result = loop {
             match self.wait {
                 Wait::Block => self.enter(1)?,
-                Wait::Hybrid(most) if looks >= most => self.enter(1)?,
+                Wait::Hybrid(most) if !self.budget.looks_again(most) => self.enter(1)?,
                 Wait::Hybrid(_) | Wait::Spin | Wait::Poll | Wait::Epoll => std::hint::spin_loop(),
                 Wait::Yield => std::thread::yield_now(),
             }
-            looks = looks.saturating_add(1);
             if let Some(end) = self.ring.completion().next() {
+                self.budget.met();
                 break end.result();
             }
         };

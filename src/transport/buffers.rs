@@ -10,6 +10,7 @@
 use super::{Config, Family, Meeting, PATTERNS, PeerDeath, Receiver, Sender, Spec, Transport, UNLIMITED, buffer_for};
 use crate::error::{Error, Result};
 use crate::plan::{Parties, Wait, WaitKind};
+use crate::shm::budget::Budget;
 use std::io::{self, ErrorKind};
 use std::marker::PhantomData;
 use std::sync::mpsc::TryRecvError;
@@ -87,24 +88,28 @@ pub trait Channel: Sized + 'static {
 
 /// Takes a buffer as `wait` says; `None` when the other end is gone and nothing is left.
 #[inline(always)]
-fn take<C: Channel>(rx: &mut C::Rx, wait: Wait) -> Option<Buffer> {
+fn take<C: Channel>(rx: &mut C::Rx, wait: Wait, budget: &Budget) -> Option<Buffer> {
     // The call that sleeps looks first, each crate in its own way: a look before it would be a second one.
     if wait == Wait::Block {
         return C::sleep(rx);
     }
-    let mut looks = 0_u32;
     loop {
         match C::look(rx) {
-            Ok(buffer) => return Some(buffer),
+            Ok(buffer) => {
+                budget.met();
+                return Some(buffer);
+            }
             Err(TryRecvError::Disconnected) => return None,
             Err(TryRecvError::Empty) => {}
         }
         match wait {
-            Wait::Hybrid(most) if looks >= most => return C::sleep(rx),
+            Wait::Hybrid(most) if !budget.looks_again(most) => {
+                budget.met();
+                return C::sleep(rx);
+            }
             Wait::Yield => std::thread::yield_now(),
             Wait::Hybrid(_) | Wait::Block | Wait::Spin | Wait::Poll | Wait::Epoll => std::hint::spin_loop(),
         }
-        looks = looks.saturating_add(1);
     }
 }
 
@@ -118,6 +123,7 @@ pub struct Tx<C: Channel> {
     full: C::Tx,
     size: usize,
     wait: Wait,
+    budget: Budget,
 }
 
 /// The receiving end.
@@ -125,6 +131,7 @@ pub struct Rx<C: Channel> {
     full: C::Rx,
     empty: C::Tx,
     wait: Wait,
+    budget: Budget,
 }
 
 impl<C: Channel> Transport for Buffers<C> {
@@ -148,8 +155,9 @@ impl<C: Channel> Transport for Buffers<C> {
         while let Ok(buffer) = C::look(&mut full_rx) {
             C::put(&mut empty_tx, buffer);
         }
-        let tx = Tx { empty: empty_rx, full: full_tx, size: cfg.size, wait: cfg.wait };
-        Ok((tx, Rx { full: full_rx, empty: empty_tx, wait: cfg.wait }))
+        let Config { size, wait, .. } = *cfg;
+        let tx = Tx { empty: empty_rx, full: full_tx, size, wait, budget: Budget::default() };
+        Ok((tx, Rx { full: full_rx, empty: empty_tx, wait, budget: Budget::default() }))
     }
 }
 
@@ -160,7 +168,7 @@ impl<C: Channel> Sender for Tx<C> {
 
     #[inline(always)]
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
-        let mut buffer = take::<C>(&mut self.empty, self.wait).ok_or(ErrorKind::BrokenPipe)?;
+        let mut buffer = take::<C>(&mut self.empty, self.wait, &self.budget).ok_or(ErrorKind::BrokenPipe)?;
         fill(&mut buffer);
         if C::put(&mut self.full, buffer) { Ok(()) } else { Err(ErrorKind::BrokenPipe.into()) }
     }
@@ -169,7 +177,7 @@ impl<C: Channel> Sender for Tx<C> {
 impl<C: Channel> Receiver for Rx<C> {
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let buffer = take::<C>(&mut self.full, self.wait).ok_or(ErrorKind::UnexpectedEof)?;
+        let buffer = take::<C>(&mut self.full, self.wait, &self.budget).ok_or(ErrorKind::UnexpectedEof)?;
         let result = read(&buffer);
         // A sender that is gone needs no buffers; what it sent before is still to be received.
         C::put(&mut self.empty, buffer);

@@ -12,6 +12,7 @@
 
 use super::{Receiver, Sender};
 use crate::plan::Wait;
+use crate::shm::budget::Budget;
 use crate::sys::fd::{Ready, Watch, set_nonblocking, wait_ready};
 use crate::sys::socket::set_receive_timeout;
 use std::io::{self, ErrorKind, Read, Write};
@@ -22,6 +23,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Patience {
     how: Wait,
+    budget: Budget,
     what: Ready,
     watch: Option<Watch>,
     /// Longest sleep, where what ends the wait may not show at the descriptor.
@@ -36,7 +38,7 @@ impl Patience {
     pub fn new(fd: impl AsFd, how: Wait, what: Ready) -> io::Result<Self> {
         set_nonblocking(&fd, how != Wait::Block)?;
         let watch = (how == Wait::Epoll).then(|| Watch::new(&fd, what)).transpose()?;
-        Ok(Self { how, what, watch, nap: None })
+        Ok(Self { how, budget: Budget::default(), what, watch, nap: None })
     }
 
     /// Wakes every `nap` while it waits, so that the end can look for what does not show at its descriptor.
@@ -57,14 +59,16 @@ impl Patience {
     /// What `call` says, except WouldBlock and Interrupted; what poll(2) or epoll_wait(2) say.
     #[inline(always)]
     pub fn until<S: AsFd, R>(&self, stream: &mut S, mut call: impl FnMut(&mut S) -> io::Result<R>) -> io::Result<R> {
-        let mut tries = 0;
         loop {
             if matches!(self.how, Wait::Poll | Wait::Epoll) {
                 self.sleep_until_ready(stream.as_fd())?;
             }
             match call(stream) {
-                Err(error) => self.pause_after(error, &mut tries, stream.as_fd())?,
-                done => return done,
+                Err(error) => self.pause_after(error, stream.as_fd())?,
+                done => {
+                    self.budget.met();
+                    return done;
+                }
             }
         }
     }
@@ -79,25 +83,23 @@ impl Patience {
 
     /// Waits before the next try, if `error` says no more than that the call has to be made again.
     #[inline(never)]
-    fn pause_after(&self, error: io::Error, tries: &mut u32, fd: BorrowedFd<'_>) -> io::Result<()> {
+    fn pause_after(&self, error: io::Error, fd: BorrowedFd<'_>) -> io::Result<()> {
         match error.kind() {
-            ErrorKind::WouldBlock => pause(self.how, tries, &fd, self.what, self.nap),
+            ErrorKind::WouldBlock => pause(self.how, &self.budget, &fd, self.what, self.nap),
             ErrorKind::Interrupted => Ok(()),
             _ => Err(error),
         }
     }
 }
 
-/// Waits between two tries of a non-blocking call, at most `nap` if it sleeps.
+/// Waits between two tries of a non-blocking call, at most `nap` if it sleeps. The caller says to `budget` when the call has
+/// gone through.
 #[inline(always)]
-pub(super) fn pause(how: Wait, tries: &mut u32, fd: &impl AsFd, what: Ready, nap: Option<Duration>) -> io::Result<()> {
+pub(super) fn pause(how: Wait, budget: &Budget, fd: &impl AsFd, what: Ready, nap: Option<Duration>) -> io::Result<()> {
     match how {
         Wait::Spin => std::hint::spin_loop(),
         Wait::Yield => std::thread::yield_now(),
-        Wait::Hybrid(looks) if *tries < looks => {
-            *tries += 1;
-            std::hint::spin_loop();
-        }
+        Wait::Hybrid(most) if budget.looks_again(Wait::calls(most)) => std::hint::spin_loop(),
         Wait::Hybrid(_) => wait_ready(fd.as_fd(), what, nap)?,
         // A blocking descriptor says WouldBlock only at the end of a nap, and a polled one was ready for somebody else.
         Wait::Block | Wait::Poll | Wait::Epoll => {}

@@ -15,6 +15,7 @@ use super::{
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{self, Identity, Name, Seen, Thing};
 use crate::plan::Wait;
+use crate::shm::budget::Budget;
 use crate::shm::nonsense::Nonsense;
 use crate::shm::wait::NAP;
 use crate::sys::notify::Watch;
@@ -95,6 +96,7 @@ struct End {
     /// The other side's count when last seen.
     seen: u64,
     wait: Wait,
+    budget: Budget,
     watch: Option<Watch>,
     attached: bool,
     _names: Vec<Name>,
@@ -127,6 +129,7 @@ impl End {
             if ready(count) {
                 // What the other side wrote before it published the count is to be read after it.
                 fence(Ordering::Acquire);
+                self.budget.met();
                 return Ok(Some(count));
             }
             if left || gone {
@@ -139,7 +142,7 @@ impl End {
             match (self.wait, &mut self.watch) {
                 (Wait::Spin, _) => std::hint::spin_loop(),
                 (Wait::Yield, _) => std::thread::yield_now(),
-                (Wait::Hybrid(most), _) if looks < most => std::hint::spin_loop(),
+                (Wait::Hybrid(most), _) if self.budget.looks_again(Wait::calls(most)) => std::hint::spin_loop(),
                 (_, Some(watch)) => {
                     gone = !watch.wait(NAP)? && self.peer_gone()?;
                 }
@@ -210,6 +213,7 @@ fn ends(files: [File; 3], size: usize, wait: Wait, again: impl Fn(usize) -> io::
         count: 0,
         seen: 0,
         wait,
+        budget: Budget::default(),
         watch: None,
         attached: false,
         _names: Vec::new(),

@@ -54,6 +54,12 @@ impl Sender for Tx {
         fill(&mut self.1);
         self.0.swap(&mut self.1).map_err(|stop| stopped(stop, Role::Producer))
     }
+
+    #[inline(always)]
+    fn send_each(&mut self, n: u64, mut fill: impl FnMut(u64, &mut [u8])) -> io::Result<()> {
+        let Self(ring, spare) = self;
+        ring.swap_each(n, spare, |k, buffer| fill(k, buffer)).map_err(|stop| stopped(stop, Role::Producer))
+    }
 }
 
 impl Receiver for Rx {
@@ -61,5 +67,15 @@ impl Receiver for Rx {
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         self.0.swap(&mut self.1).map_err(|stop| stopped(stop, Role::Consumer))?;
         Ok(read(&self.1))
+    }
+
+    #[inline(always)]
+    fn recv_each<E>(
+        &mut self,
+        n: u64,
+        mut read: impl FnMut(u64, &[u8]) -> std::result::Result<(), E>,
+    ) -> io::Result<std::result::Result<(), E>> {
+        let Self(ring, spare) = self;
+        ring.swap_each(n, spare, |k, buffer| read(k, buffer)).map_err(|stop| stopped(stop, Role::Consumer))
     }
 }

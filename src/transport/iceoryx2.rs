@@ -23,6 +23,7 @@ use super::{
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::Wait;
+use crate::shm::budget::Budget;
 use crate::shm::wait::NAP;
 use crate::sys::{process, sample::writable};
 use ::iceoryx2::node::{Node, NodeState};
@@ -144,7 +145,7 @@ impl Terms {
             .override_sample_preallocation(move |_| depth)
             .create();
         // Made at once, so that a party that fails from here on takes leave as any other does.
-        let mut publishing = Publishing { publisher: None, bells: None, presence };
+        let mut publishing = Publishing { publisher: None, bells: None, budget: Budget::default(), presence };
         publishing.publisher = Some(failed("create a publisher", publisher)?);
         publishing.bells = self.events(&publishing.presence.node, FILLED, FREED)?;
         Ok(publishing)
@@ -153,7 +154,8 @@ impl Terms {
     fn subscribe(&self) -> io::Result<Subscribing> {
         let presence = self.enter()?;
         let subscriber = presence.service.subscriber_builder().buffer_size(self.depth).create();
-        let mut subscribing = Subscribing { subscriber: None, bells: None, freed: 0, presence };
+        let mut subscribing =
+            Subscribing { subscriber: None, bells: None, budget: Budget::default(), freed: 0, presence };
         subscribing.subscriber = Some(failed("create a subscriber", subscriber)?);
         subscribing.bells = self.events(&subscribing.presence.node, FREED, FILLED)?;
         Ok(subscribing)
@@ -315,6 +317,7 @@ fn is_dead(pid: u32) -> bool {
 fn wait_for<R>(
     terms: &Terms,
     bells: &Bells,
+    budget: &Budget,
     mut look: impl FnMut() -> io::Result<Option<R>>,
     mut gone: impl FnMut(bool) -> bool,
 ) -> io::Result<Option<R>> {
@@ -324,6 +327,7 @@ fn wait_for<R>(
     let mut ask = None;
     loop {
         if let Some(found) = look()? {
+            budget.met();
             return Ok(Some(found));
         }
         if ask.is_some_and(&mut gone) {
@@ -331,7 +335,7 @@ fn wait_for<R>(
         }
         let sleeps = match terms.wait {
             Wait::Block => true,
-            Wait::Hybrid(most) => looks >= most,
+            Wait::Hybrid(most) => !budget.looks_again(most),
             // The mechanism does not honour the last two.
             Wait::Spin | Wait::Yield | Wait::Poll | Wait::Epoll => false,
         };
@@ -349,6 +353,7 @@ fn wait_for<R>(
 struct Publishing {
     publisher: Option<Publisher<Service, [u8], ()>>,
     bells: Bells,
+    budget: Budget,
     presence: Presence,
 }
 
@@ -356,6 +361,7 @@ struct Publishing {
 struct Subscribing {
     subscriber: Option<Subscriber<Service, [u8], ()>>,
     bells: Bells,
+    budget: Budget,
     /// Messages read since the producer was last told.
     freed: usize,
     presence: Presence,
@@ -456,7 +462,7 @@ impl Sender for Tx {
     #[inline(always)]
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
         let Self(terms, port) = self;
-        let Publishing { publisher, bells, presence } = port.as_mut().ok_or(ErrorKind::NotConnected)?;
+        let Publishing { publisher, bells, budget, presence } = port.as_mut().ok_or(ErrorKind::NotConnected)?;
         let publisher = publisher.as_ref().ok_or(ErrorKind::NotConnected)?;
         if !presence.met {
             presence.meet(Role::Producer, terms.patience)?;
@@ -466,7 +472,7 @@ impl Sender for Tx {
             Err(LoanError::OutOfMemory) => Ok(None),
             Err(error) => failed("loan", Err(error)),
         };
-        let sample = wait_for(terms, bells, loan, |sought| presence.gone(Role::Producer, sought))?
+        let sample = wait_for(terms, bells, budget, loan, |sought| presence.gone(Role::Producer, sought))?
             .ok_or(ErrorKind::BrokenPipe)?;
         let mut sample = writable(sample);
         fill(sample.payload_mut());
@@ -489,10 +495,11 @@ impl Receiver for Rx {
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         let Self(terms, port) = self;
-        let Subscribing { subscriber, bells, freed, presence } = port.as_mut().ok_or(ErrorKind::NotConnected)?;
+        let Subscribing { subscriber, bells, budget, freed, presence } =
+            port.as_mut().ok_or(ErrorKind::NotConnected)?;
         let subscriber = subscriber.as_ref().ok_or(ErrorKind::NotConnected)?;
         let look = || failed("receive", subscriber.receive());
-        let sample = wait_for(terms, bells, look, |sought| presence.gone(Role::Consumer, sought))?
+        let sample = wait_for(terms, bells, budget, look, |sought| presence.gone(Role::Consumer, sought))?
             .ok_or(ErrorKind::UnexpectedEof)?;
         // A consumer that never had to wait for a message has not looked for its producer yet.
         presence.met = true;

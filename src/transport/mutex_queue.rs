@@ -12,6 +12,7 @@ use super::buffers::{Buffer, buffer, depth, record, spec};
 use super::{ALL_WAITS, Config, Ends, Receiver, Sender, Shape, Spec, Transport};
 use crate::error::Result;
 use crate::plan::Wait;
+use crate::shm::budget::Budget;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -51,13 +52,18 @@ struct Shared {
 impl Shared {
     /// Waits until `ready` holds or `over` does, by the configured strategy, and returns with the lock held.
     #[inline(always)]
-    fn wait_until(&self, who: usize, bell: &Condvar, ready: impl Fn(&Queue) -> bool) -> MutexGuard<'_, Queue> {
+    fn wait_until(
+        &self,
+        who: usize,
+        bell: &Condvar,
+        budget: &Budget,
+        ready: impl Fn(&Queue) -> bool,
+    ) -> MutexGuard<'_, Queue> {
         let lock = || self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let mut queue = lock();
-        let mut looks = 0;
         while !ready(&queue) {
             let sleep = match self.wait {
-                Wait::Hybrid(most) => looks >= most,
+                Wait::Hybrid(most) => !budget.looks_again(most),
                 how => how.sleeps(),
             };
             if sleep {
@@ -69,7 +75,6 @@ impl Shared {
             }
             // Polling means letting go of the lock, or the other side could never make it ready.
             drop(queue);
-            looks += 1;
             if self.wait == Wait::Yield {
                 std::thread::yield_now()
             } else {
@@ -77,6 +82,7 @@ impl Shared {
             }
             queue = lock();
         }
+        budget.met();
         queue
     }
 
@@ -91,10 +97,22 @@ impl Shared {
 
 /// The producer's end, with a spare buffer to write into.
 #[derive(Debug)]
-pub struct Tx(Arc<Shared>, Buffer);
+pub struct Tx(Arc<Shared>, Buffer, Budget);
 /// The consumer's end, with a spare buffer to hand back.
 #[derive(Debug)]
-pub struct Rx(Arc<Shared>, Buffer);
+pub struct Rx(Arc<Shared>, Buffer, Budget);
+
+impl Tx {
+    fn new(shared: &Arc<Shared>, size: usize) -> Self {
+        Self(Arc::clone(shared), buffer(size), Budget::default())
+    }
+}
+
+impl Rx {
+    fn new(shared: &Arc<Shared>, size: usize) -> Self {
+        Self(Arc::clone(shared), buffer(size), Budget::default())
+    }
+}
 
 impl Transport for MutexQueue {
     const SPEC: &'static Spec = &spec(
@@ -108,7 +126,7 @@ impl Transport for MutexQueue {
 
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
         let shared = queue(cfg, (1, 1));
-        Ok((Tx(Arc::clone(&shared), buffer(cfg.size)), Rx(shared, buffer(cfg.size))))
+        Ok((Tx::new(&shared, cfg.size), Rx::new(&shared, cfg.size)))
     }
 
     // The queue does not care who locks it: any number of threads on either side.
@@ -118,8 +136,8 @@ impl Transport for MutexQueue {
         }
         let (senders, receivers) = shape.ends();
         let queue = queue(cfg, (senders, receivers));
-        let txs = (0..senders).map(|_| Tx(Arc::clone(&queue), buffer(cfg.size))).collect();
-        let rxs = (0..receivers).map(|_| Rx(Arc::clone(&queue), buffer(cfg.size))).collect();
+        let txs = (0..senders).map(|_| Tx::new(&queue, cfg.size)).collect();
+        let rxs = (0..receivers).map(|_| Rx::new(&queue, cfg.size)).collect();
         Ok(Some(Ends { txs, rxs }))
     }
 }
@@ -142,7 +160,7 @@ impl Sender for Tx {
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
         fill(&mut self.1);
         let shared = &*self.0;
-        let mut queue = shared.wait_until(0, &shared.freed, |q| q.len < q.buffers.len() || q.present[1] == 0);
+        let mut queue = shared.wait_until(0, &shared.freed, &self.2, |q| q.len < q.buffers.len() || q.present[1] == 0);
         if queue.present[1] == 0 {
             return Err(ErrorKind::BrokenPipe.into());
         }
@@ -162,7 +180,7 @@ impl Receiver for Rx {
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         let shared = &*self.0;
-        let mut queue = shared.wait_until(1, &shared.filled, |q| q.len > 0 || q.present[0] == 0);
+        let mut queue = shared.wait_until(1, &shared.filled, &self.2, |q| q.len > 0 || q.present[0] == 0);
         if queue.len == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }

@@ -16,6 +16,7 @@ use super::{
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{self, Name, Seen, Thing};
 use crate::plan::Wait;
+use crate::shm::budget::Budget;
 use crate::shm::region::{Farewell, PAGE, Region, RingShape, View};
 use crate::sys::fd::{Ready, set_nonblocking};
 use crate::sys::mqueue::{self, Limits, Queue, Use};
@@ -32,13 +33,14 @@ pub struct PosixMq;
 struct Manners {
     farewell: View<Farewell>,
     wait: Wait,
+    budget: Budget,
     attached: bool,
     _names: Vec<Name>,
 }
 
 impl Manners {
     fn new(region: &Arc<Region>, wait: Wait, names: Vec<Name>) -> Self {
-        Self { farewell: Farewell::lay(region), wait, attached: false, _names: names }
+        Self { farewell: Farewell::lay(region), wait, budget: Budget::default(), attached: false, _names: names }
     }
 }
 
@@ -286,15 +288,17 @@ impl Sender for Tx {
     #[inline(always)]
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
         fill(&mut self.message);
-        let mut tries = 0;
         loop {
             if self.manners.farewell.said(RECEIVER)? {
                 return Err(ErrorKind::BrokenPipe.into());
             }
             match self.queue.send(&self.message) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.manners.budget.met();
+                    return Ok(());
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    pause(self.manners.wait, &mut tries, &self.queue, Ready::Write, None)?;
+                    pause(self.manners.wait, &self.manners.budget, &self.queue, Ready::Write, None)?;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -311,7 +315,6 @@ impl Receiver for Rx {
 
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let mut tries = 0;
         loop {
             if !self.over && self.manners.farewell.said(SENDER)? {
                 set_nonblocking(&self.queue, true)?;
@@ -320,12 +323,15 @@ impl Receiver for Rx {
             match self.queue.receive(&mut self.message) {
                 // The wake-up of a sender that left; its flag is up.
                 Ok(0) => {}
-                Ok(got) => return Ok(read(&self.message[..got])),
+                Ok(got) => {
+                    self.manners.budget.met();
+                    return Ok(read(&self.message[..got]));
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock && self.over => {
                     return Err(ErrorKind::UnexpectedEof.into());
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    pause(self.manners.wait, &mut tries, &self.queue, Ready::Read, None)?;
+                    pause(self.manners.wait, &self.manners.budget, &self.queue, Ready::Read, None)?;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

@@ -20,6 +20,7 @@ use super::{
 use crate::error::{Error, Phase, Result};
 use crate::names::{Name, Thing};
 use crate::plan::Wait;
+use crate::shm::budget::Budget;
 use crate::sys::process;
 use crate::sys::sysv::{self, Letter, Mark, Patience, Sort};
 use std::io::{self, ErrorKind};
@@ -64,6 +65,7 @@ pub struct Tx {
     queue: Arc<Queue>,
     letter: Letter,
     wait: Wait,
+    budget: Budget,
     attached: bool,
 }
 
@@ -73,40 +75,46 @@ pub struct Rx {
     queue: Arc<Queue>,
     letter: Letter,
     wait: Wait,
+    budget: Budget,
     attached: bool,
     over: bool,
 }
 
 impl Tx {
     fn new(queue: &Arc<Queue>, size: usize, wait: Wait) -> Self {
-        Self { queue: Arc::clone(queue), letter: Letter::new(PAYLOAD, size), wait, attached: false }
+        Self {
+            queue: Arc::clone(queue),
+            letter: Letter::new(PAYLOAD, size),
+            wait,
+            budget: Budget::default(),
+            attached: false,
+        }
     }
 }
 
 impl Rx {
     fn new(queue: &Arc<Queue>, size: usize, wait: Wait) -> Self {
         let letter = Letter::new(PAYLOAD, size);
-        Self { queue: Arc::clone(queue), letter, wait, attached: false, over: false }
+        Self { queue: Arc::clone(queue), letter, wait, budget: Budget::default(), attached: false, over: false }
     }
 }
 
 /// Makes `attempt` until it succeeds or fails otherwise than by having to wait, and waits in between as `wait` says.
 #[inline(always)]
-fn patiently<R>(wait: Wait, mut attempt: impl FnMut(Patience) -> io::Result<R>) -> io::Result<R> {
-    let mut looks = 0;
+fn patiently<R>(wait: Wait, budget: &Budget, mut attempt: impl FnMut(Patience) -> io::Result<R>) -> io::Result<R> {
+    let mut patience = if wait == Wait::Block { Patience::Sleep } else { Patience::None };
     loop {
-        let patience = match wait {
-            Wait::Block => Patience::Sleep,
-            Wait::Hybrid(most) if looks == most => Patience::Sleep,
-            _ => Patience::None,
-        };
         match attempt(patience) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock && patience == Patience::None => {
-                looks = looks.saturating_add(1);
-                if wait == Wait::Yield { std::thread::yield_now() } else { std::hint::spin_loop() }
-            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && patience == Patience::None => match wait {
+                Wait::Yield => std::thread::yield_now(),
+                Wait::Hybrid(most) if !budget.looks_again(Wait::calls(most)) => patience = Patience::Sleep,
+                _ => std::hint::spin_loop(),
+            },
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result,
+            result => {
+                budget.met();
+                return result;
+            }
         }
     }
 }
@@ -257,7 +265,7 @@ fn find(key: i32, at: &str) -> Result<Option<(i32, u32, usize)>> {
 /// fill the queue: then this waits until the receiver has taken one, or is gone and the queue with it.
 fn say_farewell(id: i32) -> io::Result<()> {
     let farewell = Letter::new(FAREWELL, 0);
-    patiently(Wait::Block, |patience| sysv::send(id, &farewell, patience))
+    patiently(Wait::Block, &Budget::default(), |patience| sysv::send(id, &farewell, patience))
 }
 
 impl Sender for Tx {
@@ -274,7 +282,7 @@ impl Sender for Tx {
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
         fill(self.letter.text_mut());
         let (id, letter) = (self.queue.id, &self.letter);
-        patiently(self.wait, |patience| sysv::send(id, letter, patience))
+        patiently(self.wait, &self.budget, |patience| sysv::send(id, letter, patience))
             .map_err(|error| removed(error, ErrorKind::BrokenPipe))
     }
 }
@@ -296,7 +304,7 @@ impl Receiver for Rx {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         let (id, letter) = (self.queue.id, &mut self.letter);
-        let got = patiently(self.wait, |patience| sysv::receive(id, letter, patience))
+        let got = patiently(self.wait, &self.budget, |patience| sysv::receive(id, letter, patience))
             .map_err(|error| removed(error, ErrorKind::UnexpectedEof))?;
         if self.letter.kind() == FAREWELL {
             self.over = true;
