@@ -15,6 +15,7 @@ use super::region::{INDICES, Occupants, PAGE, Region, RingShape, Slots, View, oc
 use super::ring::Stop;
 use super::scribble::Word;
 use super::wait::{NAP, Wait};
+use crate::sys::rouse::roused;
 use crate::sys::sync::{Condition, Locked, Mutex, Semaphore};
 use std::io;
 use std::sync::Arc;
@@ -140,7 +141,7 @@ impl Turns for BySemaphores {
     #[inline(always)]
     fn reserve(&mut self) -> Result<u64, Stop> {
         if !self.peer_left && !take(&self.shared.tokens[1 - self.me].0, self.wait) {
-            return Err(self.broken());
+            return Err(if roused() { Stop::Gone } else { self.broken() });
         }
         // Acquire: pairs with `leave`, so that the count of messages sent is the last one.
         let left = self.shared.left.0[1 - self.me].load(Ordering::Acquire);
@@ -172,7 +173,7 @@ impl Turns for BySemaphores {
     }
 }
 
-/// Takes a token as `wait` says; false when there is no semaphore any more.
+/// Takes a token as `wait` says; false when there is no semaphore any more, or the process was [roused].
 #[inline(always)]
 fn take(semaphore: &Semaphore, wait: Wait) -> bool {
     let mut looks = 0;
@@ -181,6 +182,7 @@ fn take(semaphore: &Semaphore, wait: Wait) -> bool {
             Wait::Block => return semaphore.wait(),
             Wait::Hybrid(most) if looks == most => return semaphore.wait(),
             _ if semaphore.try_wait() => return true,
+            _ if roused() => return false,
             Wait::Yield => std::thread::yield_now(),
             Wait::Hybrid(_) => {
                 looks += 1;

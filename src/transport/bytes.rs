@@ -13,6 +13,7 @@
 use super::{Receiver, Sender};
 use crate::plan::Wait;
 use crate::sys::fd::{Ready, Watch, set_nonblocking, wait_ready};
+use crate::sys::rouse::heed;
 use crate::sys::socket::set_receive_timeout;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -54,7 +55,7 @@ impl Patience {
     /// Makes `call` until it does not have to wait.
     ///
     /// # Errors
-    /// What `call` says, except WouldBlock and Interrupted; what poll(2) or epoll_wait(2) say.
+    /// What `call` says, except WouldBlock and Interrupted; what poll(2), epoll_wait(2) or [`heed`] say.
     #[inline(always)]
     pub fn until<S: AsFd, R>(&self, stream: &mut S, mut call: impl FnMut(&mut S) -> io::Result<R>) -> io::Result<R> {
         let mut tries = 0;
@@ -82,7 +83,7 @@ impl Patience {
     fn pause_after(&self, error: io::Error, tries: &mut u32, fd: BorrowedFd<'_>) -> io::Result<()> {
         match error.kind() {
             ErrorKind::WouldBlock => pause(self.how, tries, &fd, self.what, self.nap),
-            ErrorKind::Interrupted => Ok(()),
+            ErrorKind::Interrupted => heed(),
             _ => Err(error),
         }
     }
@@ -91,6 +92,7 @@ impl Patience {
 /// Waits between two tries of a non-blocking call, at most `nap` if it sleeps.
 #[inline(always)]
 pub(super) fn pause(how: Wait, tries: &mut u32, fd: &impl AsFd, what: Ready, nap: Option<Duration>) -> io::Result<()> {
+    heed()?;
     match how {
         Wait::Spin => std::hint::spin_loop(),
         Wait::Yield => std::thread::yield_now(),

@@ -21,6 +21,7 @@ use crate::error::{Error, Phase, Result};
 use crate::names::{Name, Thing};
 use crate::plan::Wait;
 use crate::sys::process;
+use crate::sys::rouse::heed;
 use crate::sys::sysv::{self, Letter, Mark, Patience, Sort};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -102,10 +103,11 @@ fn patiently<R>(wait: Wait, mut attempt: impl FnMut(Patience) -> io::Result<R>) 
         };
         match attempt(patience) {
             Err(error) if error.kind() == ErrorKind::WouldBlock && patience == Patience::None => {
+                heed()?;
                 looks = looks.saturating_add(1);
                 if wait == Wait::Yield { std::thread::yield_now() } else { std::hint::spin_loop() }
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => heed()?,
             result => return result,
         }
     }
