@@ -303,7 +303,8 @@ fn a_hub_that_waits_for_a_killed_peer_in_vain_is_told_of_it() {
                 let waits: Vec<&str> = waits.collect();
                 scope.spawn(move || {
                     for (pattern, wait) in waits.iter().flat_map(|wait| [("fan-in", *wait), ("fan-out", *wait)]) {
-                        let arguments = [pattern, "--peers", "2", "--size", "4096", "--wait", wait, "--duration", "300s"];
+                        let arguments =
+                            [pattern, "--peers", "2", "--size", "4096", "--wait", wait, "--duration", "300s"];
                         let (output, _) = with_a_killed_peer(name, &arguments, Duration::from_millis(500));
                         names_the_killed(&output, "peer 2 of 2", &format!("{name} {pattern} {wait}"));
                     }

@@ -348,8 +348,6 @@ impl Transport for Udp {
                    one does not",
             consumer: &[Sign::EndOfFile, Sign::Nothing],
             producer: &[Sign::BrokenPipe, Sign::Nothing],
-            // A reader first receives all that lies there.
-            within_ms: 100,
             ..PeerDeath::UNTOLD
         },
         patterns: WITH_BROADCAST,
