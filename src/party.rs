@@ -8,8 +8,10 @@
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::Parties;
 use crate::sys::process;
+use crate::sys::rouse::{Rousable, rouse};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// Says whether the other party still runs.
 pub type Alive<'a> = &'a dyn Fn() -> bool;
@@ -77,7 +79,9 @@ pub type EachAlive<'a> = &'a dyn Fn(usize) -> bool;
 ///
 /// A party that blocks in a call of the kernel does not notice that one of several peers is gone, since the others hold
 /// the same object open. Processes are therefore watched by one more, which sleeps until any of them has ended, asks
-/// `lost` with the number of that peer, and if the answer is yes ends the others: then every end of every object closes.
+/// `lost` with the number of that peer, and if the answer is yes ends the others: then every end of every object closes. Of a
+/// datagram socket, a queue or a semaphore the kernel tells even that to nobody, so `here` is [roused](rouse), too, until it
+/// returns.
 ///
 /// # Errors
 /// When a party cannot be started.
@@ -93,6 +97,10 @@ pub fn among<R, There: FnOnce() -> u8 + Send>(
         Parties::Solo => Err(Error::unsupported("one party has no peers")),
     }
 }
+
+/// Pause between two signals to a hub that has lost a peer. The first comes after it, too: what the kernel says is the better
+/// reason.
+const ROUSING: Duration = Duration::from_millis(10);
 
 fn fork_among<R, There: FnOnce() -> u8>(
     here: impl FnOnce(EachAlive<'_>) -> R,
@@ -114,15 +122,22 @@ fn fork_among<R, There: FnOnce() -> u8>(
         drop(there.take());
     }
     let pids: Vec<u32> = children.iter().map(process::Child::id).collect();
+    let hub = std::process::id();
     let watchman = process::fork_child(|| {
         process::call_me("ipc-watchman");
         drop(here.take());
         if process::first_gone(&pids).is_some_and(lost) {
             pids.iter().for_each(|pid| process::kill_hard(*pid));
+            // Until the hub ends its watchman, or ends.
+            loop {
+                std::thread::sleep(ROUSING);
+                rouse(hub);
+            }
         }
         0
     });
     let watchman = watchman.context(Phase::Start, "cannot fork the peers' watchman")?;
+    let _rousable = Rousable::new().context(Phase::Start, "cannot take the signal of the peers' watchman")?;
     let Some(body) = here.take() else {
         return Err(Error::failed(Phase::Start, "the hub's part vanished"));
     };

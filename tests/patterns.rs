@@ -6,7 +6,7 @@ mod common;
 use common::cells::{below, carried, outcome, planted, program, refused, until};
 use ipcost::transport::{self, Family, Spec};
 use serde_json::Value;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -262,34 +262,55 @@ fn a_planted_fault_makes_a_pattern_invalid() {
     });
 }
 
-/// A consumer that rests uses up the credit that it gave; when it is killed then, the kernel tells its producer nothing.
-#[test]
-fn a_consumer_that_is_killed_while_its_producer_waits_for_credit_is_named() {
+/// Kills the second of the peers that `arguments` start, after it has rested for `rest`, and returns what the program said.
+fn with_a_killed_peer(name: &str, arguments: &[&str], rest: Duration) -> (Output, Vec<u32>) {
     use nix::sys::signal::{Signal, kill};
-    if transport::find("udp").unwrap().usable().is_err() {
-        return;
+    let mut command = Command::new(program(name));
+    let command = command.args(arguments).args(["--placement", "unpinned"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let victim = until("the second peer runs", || {
+        let found = below(child.id());
+        found.iter().any(|(_, name)| name == "ipc-watchman").then_some(())?;
+        found.into_iter().find(|(_, name)| name == "ipc-peer-2").map(|(pid, _)| pid)
+    });
+    let family = below(child.id()).into_iter().map(|(pid, _)| pid).collect();
+    let victim = nix::unistd::Pid::from_raw(victim as i32);
+    std::thread::sleep(Duration::from_millis(100));
+    if !rest.is_zero() {
+        kill(victim, Signal::SIGSTOP).unwrap();
+        std::thread::sleep(rest);
     }
+    kill(victim, Signal::SIGKILL).unwrap();
+    (child.wait_with_output().unwrap(), family)
+}
+
+/// That a program whose peer was killed failed, and says who that was.
+fn names_the_killed(output: &Output, who: &str, label: &str) {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{label}: {text}");
+    assert!(text.contains(&format!("{who} was killed by SIGKILL")), "{label}: {text}");
+}
+
+/// A hub that waits for a peer of which the kernel tells it nothing: one whose queue it has emptied or filled while the peer
+/// rested. Each run would last five minutes and has a deadline of fifty, which the watchdog does not wait for.
+#[test]
+fn a_hub_that_waits_for_a_killed_peer_in_vain_is_told_of_it() {
     common::watched(LIMIT, || {
-        for wait in ["block", "poll", "yield"] {
-            let arguments = ["fan-out", "--peers", "2", "--size", "4096", "--wait", wait, "--duration", "300s"];
-            let mut command = Command::new(program("udp"));
-            let command = command.args(arguments).args(["--placement", "unpinned"]);
-            let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-            let victim = until("the second peer runs", || {
-                let found = below(child.id());
-                found.iter().any(|(_, name)| name == "ipc-watchman").then_some(())?;
-                found.into_iter().find(|(_, name)| name == "ipc-peer-2").map(|(pid, _)| pid)
-            });
-            let victim = nix::unistd::Pid::from_raw(victim as i32);
-            std::thread::sleep(Duration::from_millis(200));
-            kill(victim, Signal::SIGSTOP).unwrap();
-            std::thread::sleep(Duration::from_secs(1));
-            kill(victim, Signal::SIGKILL).unwrap();
-            let output = child.wait_with_output().unwrap();
-            let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(1), "{wait}: {text}");
-            assert!(text.contains("peer 2 of 2 was killed by SIGKILL"), "{wait}: {text}");
-        }
+        std::thread::scope(|scope| {
+            for name in ["udp", "unix-dgram", "posix-mq", "sysv-mq", "eventfd", "shm-sem", "unix-seqpacket", "file"] {
+                let Some(spec) = specs().find(|spec| spec.name == name) else { continue };
+                let waits = spec.waits.iter().map(|wait| wait.word()).filter(|wait| *wait != "spin");
+                let waits: Vec<&str> = waits.collect();
+                scope.spawn(move || {
+                    for (pattern, wait) in waits.iter().flat_map(|wait| [("fan-in", *wait), ("fan-out", *wait)]) {
+                        let arguments =
+                            [pattern, "--peers", "2", "--size", "4096", "--wait", wait, "--duration", "300s"];
+                        let (output, _) = with_a_killed_peer(name, &arguments, Duration::from_millis(500));
+                        names_the_killed(&output, "peer 2 of 2", &format!("{name} {pattern} {wait}"));
+                    }
+                });
+            }
+        });
     });
 }
 
@@ -303,23 +324,10 @@ fn a_killed_peer_is_named_and_nothing_is_left_running() {
             ("unix-stream", "fan-out"),
             ("file", "pairs"),
         ] {
-            let arguments = [pattern, "--peers", "3", "--duration", "60s", "--placement", "unpinned"];
-            let mut command = Command::new(program(name));
-            let child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-            let victim = until("the second peer runs", || {
-                let found = below(child.id());
-                found.iter().any(|(_, name)| name == "ipc-watchman").then_some(())?;
-                found.into_iter().find(|(_, name)| name == "ipc-peer-2").map(|(pid, _)| pid)
-            });
-            let family: Vec<u32> = below(child.id()).into_iter().map(|(pid, _)| pid).collect();
-            std::thread::sleep(Duration::from_millis(100));
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim as i32), nix::sys::signal::Signal::SIGKILL)
-                .unwrap();
-            let output = child.wait_with_output().unwrap();
-            let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(1), "{name} {pattern}: {text}");
+            let arguments = [pattern, "--peers", "3", "--duration", "60s"];
+            let (output, family) = with_a_killed_peer(name, &arguments, Duration::ZERO);
             let who = if pattern == "pairs" { "the consumer of pair 1" } else { "peer 2 of 3" };
-            assert!(text.contains(&format!("{who} was killed by SIGKILL")), "{name} {pattern}: {text}");
+            names_the_killed(&output, who, &format!("{name} {pattern}"));
             until("nothing of it runs", || family.iter().all(|pid| ipcost::sys::process::is_gone(*pid)).then_some(()));
         }
     });

@@ -147,13 +147,16 @@ fn whatever_lies_at_a_name_is_met_or_refused() {
         bytes
     };
     let right = 4096 + (1 << 20);
-    assert_eq!(meet(&header(vec![], right)).unwrap()[0], Ok(64));
+    assert_eq!(meet(&header(vec![], 64), right as u64).unwrap()[0], Ok(64));
+    // The index file of a producer, as `file` has it: the process id in its third word, the tag and the size behind it.
+    let index = [u64::from(me), 0x6970_6366_696c_6501, 64].map(u64::to_le_bytes).concat();
+    assert_eq!(meet(&[vec![0; 16], index].concat(), 0).unwrap()[1], Ok(64));
     let len = prop_oneof![Just(right), 0..9000_usize];
     let word = (0..8_usize, value().prop_map(|value| value as u32));
     let headers = (proptest::collection::vec(word, 0..3), len).prop_map(|(words, len)| header(words, len));
     let any_bytes = proptest::collection::vec(any::<u8>(), 0..5000);
     let tried = TestRunner::new(config(300)).run(&prop_oneof![headers, any_bytes], |bytes| {
-        for met in meet(&bytes).unwrap() {
+        for met in meet(&bytes, 0).unwrap() {
             // A consumer is ready for messages of the announced size only if the memory holds them.
             prop_assert!(met.as_ref().is_ok_and(|size| *size <= 1 << 30) || met.is_err(), "{met:?}");
         }

@@ -1,18 +1,48 @@
 //! Any bytes where a consumer expects a ring: it is ready to receive, or says why not.
+//!
+//! Most of what can be said of a header is looked at only behind a tag, the id of a living process, and a length that fits the
+//! size, none of which a fuzzer guesses. So the input says which of these are right, and has the rest.
 #![no_main]
 
+use arbitrary::Arbitrary;
+use ipcost::shm::region::RingShape;
+use ipcost::transport::buffer_for;
 use ipcost::transport::scribble::meet;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
-    // Behind the tag and the process id, without which nothing else is looked at.
-    let mut header = vec![0; 40.max(bytes.len())];
-    header[..bytes.len()].copy_from_slice(bytes);
-    if bytes.first().is_some_and(|first| first % 2 == 0) {
-        header[..4].copy_from_slice(&0x6970_6301_u32.to_le_bytes());
-        header[12..16].copy_from_slice(&std::process::id().to_le_bytes());
-    }
-    for met in meet(&header).expect("a temporary folder") {
+#[derive(Debug, Arbitrary)]
+struct Input<'a> {
+    size: u32,
+    mapped: bool,
+    file: bool,
+    alive: bool,
+    slots: bool,
+    length: bool,
+    bytes: &'a [u8],
+}
+
+fuzz_target!(|input: Input| {
+    let size = 1 + input.size as usize % (1 << 20);
+    let shape = RingShape::new(size, buffer_for(size));
+    let mut header = input.bytes.to_vec();
+    let mut put = |right: bool, at: usize, word: &[u8]| {
+        if right {
+            header.resize(header.len().max(at + word.len()), 0);
+            header[at..at + word.len()].copy_from_slice(word);
+        }
+    };
+    let pid = std::process::id();
+    // A mapped ring: tag, size, slots, the producer.
+    put(input.mapped, 0, &0x6970_6301_u32.to_le_bytes());
+    put(input.slots, 4, &(size as u32).to_le_bytes());
+    put(input.slots, 8, &(shape.slots as u32).to_le_bytes());
+    put(input.alive, 12, &pid.to_le_bytes());
+    // An index file: the producer, tag, size.
+    put(input.alive, 16, &u64::from(pid).to_le_bytes());
+    put(input.file, 24, &0x6970_6366_696c_6501_u64.to_le_bytes());
+    put(input.slots, 32, &(size as u64).to_le_bytes());
+    let len = if input.length { shape.region_len() } else { header.len() };
+    for met in meet(&header, len as u64).expect("a temporary folder") {
         assert!(met.is_err() || met.is_ok_and(|size| size <= 1 << 30));
     }
 });

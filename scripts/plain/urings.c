@@ -1,6 +1,6 @@
 /*
  * io-uring and io-uring-sqpoll: the socket pair of unix-stream through the io_uring system calls themselves. Each end
- * has a ring, made by the party that uses it, with the socket as its registered file; one operation is under way at a time.
+ * has a ring, made by the party that uses it, which is given the socket's descriptor; one operation is under way at a time.
  * Blocking, one io_uring_enter(2) submits an operation and waits for its end.
  */
 #include "payload.h"
@@ -14,7 +14,7 @@ enum { ENTRIES = 2, POLLER_IDLE_MS = 1 };
 enum { POLLED_BLOCK = WAITS, POLLED_SPIN };
 
 typedef struct {
-    int fd;
+    int fd, socket;
     _Atomic uint32_t *sq_tail, *sq_flags, *cq_head, *cq_tail;
     uint32_t *sq_array, sq_mask, cq_mask;
     struct io_uring_sqe *entries;
@@ -64,8 +64,8 @@ static Ring ring_over(int socket, int with)
         p.sq_thread_idle = POLLER_IDLE_MS;
         p.wq_fd = with >= 0 ? (uint32_t)with : 0;
     }
-    Ring ring = {.fd = (int)syscall(SYS_io_uring_setup, ENTRIES, &p)};
-    if (ring.fd < 0 || syscall(SYS_io_uring_register, ring.fd, IORING_REGISTER_FILES, &socket, 1) < 0)
+    Ring ring = {.fd = (int)syscall(SYS_io_uring_setup, ENTRIES, &p), .socket = socket};
+    if (ring.fd < 0)
         die("cannot make an io_uring");
     char *sq = map_ring(ring.fd, p.sq_off.array + p.sq_entries * sizeof(uint32_t), IORING_OFF_SQ_RING);
     char *cq = map_ring(ring.fd, p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe), IORING_OFF_CQ_RING);
@@ -111,7 +111,7 @@ INLINE size_t carry_out(Ring *ring, int what, unsigned char *at, size_t len, int
     const int sleeps = how == BLOCK || how == POLLED_BLOCK;
     ring->entries[tail & ring->sq_mask] = (struct io_uring_sqe){
         .opcode = (uint8_t)what,
-        .flags = IOSQE_FIXED_FILE,
+        .fd = ring->socket,
         .addr = (uintptr_t)at,
         .len = (uint32_t)len,
         .msg_flags = MSG_WAITALL,

@@ -16,6 +16,7 @@ use super::region::{INDICES, Occupants, PAGE, Region, RingShape, Slots, View, oc
 use super::ring::Stop;
 use super::scribble::Word;
 use super::wait::{NAP, Wait};
+use crate::sys::rouse::roused;
 use crate::sys::sync::{Condition, Locked, Mutex, Semaphore};
 use std::io;
 use std::sync::Arc;
@@ -143,7 +144,7 @@ impl Turns for BySemaphores {
     #[inline(always)]
     fn reserve(&mut self) -> Result<u64, Stop> {
         if !self.peer_left && !take(&self.shared.tokens[1 - self.me].0, self.wait, &self.budget) {
-            return Err(self.broken());
+            return Err(if roused() { Stop::Gone } else { self.broken() });
         }
         // Acquire: pairs with `leave`, so that the count of messages sent is the last one.
         let left = self.shared.left.0[1 - self.me].load(Ordering::Acquire);
@@ -175,7 +176,7 @@ impl Turns for BySemaphores {
     }
 }
 
-/// Takes a token as `wait` says; false when there is no semaphore any more.
+/// Takes a token as `wait` says; false when there is no semaphore any more, or the process was [roused].
 #[inline(always)]
 fn take(semaphore: &Semaphore, wait: Wait, budget: &Budget) -> bool {
     loop {
@@ -185,6 +186,7 @@ fn take(semaphore: &Semaphore, wait: Wait, budget: &Budget) -> bool {
                 budget.met();
                 return true;
             }
+            _ if roused() => return false,
             Wait::Yield => std::thread::yield_now(),
             Wait::Hybrid(most) if !budget.looks_again(most) => {
                 budget.met();

@@ -2,6 +2,7 @@
 //! Source: fcntl(2), pipe(7), fifo(7), poll(2),
 //! epoll(7).
 
+use super::rouse::heed;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
@@ -107,7 +108,7 @@ pub enum Ready {
 /// Sleeps until the descriptor is ready, at most for `limit`.
 ///
 /// # Errors
-/// What poll(2) says, except EINTR, which is retried.
+/// What poll(2) says, except EINTR, after which [`heed`] is asked.
 pub fn wait_ready(fd: BorrowedFd<'_>, what: Ready, limit: Option<Duration>) -> io::Result<()> {
     let flags = match what {
         Ready::Read => PollFlags::IN,
@@ -118,7 +119,7 @@ pub fn wait_ready(fd: BorrowedFd<'_>, what: Ready, limit: Option<Duration>) -> i
         let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
         match poll(&mut fds, limit.as_ref()) {
             Ok(_) => return Ok(()),
-            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::INTR) => heed()?,
             Err(error) => return Err(error.into()),
         }
     }
@@ -155,14 +156,14 @@ impl Watch {
     /// Sleeps until the descriptor is ready, at most for `limit`.
     ///
     /// # Errors
-    /// What epoll_wait(2) says, except EINTR, which is retried.
+    /// What epoll_wait(2) says, except EINTR, after which [`heed`] is asked.
     pub fn wait(&self, limit: Option<Duration>) -> io::Result<()> {
         let limit =
             limit.map_or(EpollTimeout::NONE, |limit| EpollTimeout::try_from(limit).unwrap_or(EpollTimeout::MAX));
         loop {
             match self.0.wait(&mut [EpollEvent::empty()], limit) {
                 Ok(_) => return Ok(()),
-                Err(nix::errno::Errno::EINTR) => {}
+                Err(nix::errno::Errno::EINTR) => heed()?,
                 Err(error) => return Err(error.into()),
             }
         }

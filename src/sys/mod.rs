@@ -19,6 +19,7 @@ pub mod net;
 pub mod notify;
 pub mod process;
 pub mod robust;
+pub mod rouse;
 #[cfg(feature = "iceoryx2")]
 pub mod sample;
 pub mod socket;

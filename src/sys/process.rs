@@ -157,6 +157,15 @@ pub fn peer_is_gone(pid: u32, mine: u32) -> bool {
     pid != 0 && pid != mine && is_gone(pid)
 }
 
+/// As [`peer_is_gone`], and also of a process that is about to end and has given its memory back: it will do nothing more, but
+/// the kernel may still take its descriptors away, of which an inotify watch keeps it for a grace period of SRCU and a tick.
+/// Slower: it reads a file of /proc. Source: proc_pid_statm(5).
+pub fn peer_is_ending(pid: u32, mine: u32) -> bool {
+    let without_memory =
+        || std::fs::read_to_string(format!("/proc/{pid}/statm")).is_ok_and(|pages| pages.starts_with("0 "));
+    pid != 0 && pid != mine && (is_gone(pid) || without_memory())
+}
+
 /// Waits until process `pid` has ended, at most for `limit`; true when it has.
 pub fn wait_gone(pid: u32, limit: Duration) -> bool {
     if pid > LARGEST_ID {

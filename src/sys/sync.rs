@@ -9,6 +9,7 @@
 //! There is no robust condition variable: nobody tells a sleeper that whoever was to signal is dead. So a wait has a limit,
 //! after which the caller looks for itself, by a clock that nobody sets (pthread_condattr_setclock(3)).
 
+use super::rouse::roused;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 use std::cell::UnsafeCell;
@@ -38,7 +39,8 @@ impl Semaphore {
         if unsafe { libc::sem_init(self.0.get(), 1, value) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Takes one, sleeping until there is one; false when the C library says that this is no semaphore any more.
+    /// Takes one, sleeping until there is one; false when the C library says that this is no semaphore any more, and when
+    /// the process was [roused].
     #[inline(always)]
     pub fn wait(&self) -> bool {
         loop {
@@ -47,7 +49,7 @@ impl Semaphore {
                 return true;
             }
             // Of an intact semaphore the one error is EINTR.
-            if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted || roused() {
                 return false;
             }
         }

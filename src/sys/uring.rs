@@ -34,6 +34,8 @@ const ENTRIES: u32 = 2;
 /// See the [module](self).
 pub struct Queue {
     ring: IoUring,
+    /// Open for as long as its owner has this queue.
+    socket: types::Fd,
     message: Box<[u8]>,
     wait: Wait,
     budget: Budget,
@@ -46,9 +48,6 @@ impl fmt::Debug for Queue {
         f.debug_struct("Queue").field("len", &self.message.len()).field("wait", &self.wait).finish_non_exhaustive()
     }
 }
-
-/// The socket as the ring knows it: its only registered file.
-const SOCKET: types::Fixed = types::Fixed(0);
 
 impl Queue {
     /// A queue for messages of `size` bytes over `socket`. Belongs to the thread that makes it. With a `poller` a kernel
@@ -68,8 +67,9 @@ impl Queue {
         if let Some(poller) = poller {
             poller.get_or_init(|| ring.as_raw_fd());
         }
-        ring.submitter().register_files(&[socket.as_fd().as_raw_fd()])?;
-        Ok(Self { ring, message: vec![0; size].into_boxed_slice(), wait, budget: Budget::default(), lost: false })
+        let socket = types::Fd(socket.as_fd().as_raw_fd());
+        let (message, budget) = (vec![0; size].into_boxed_slice(), Budget::default());
+        Ok(Self { ring, socket, message, wait, budget, lost: false })
     }
 
     /// The message that is sent next, or was received last.
@@ -87,7 +87,7 @@ impl Queue {
         let mut sent = 0;
         while sent < self.message.len() {
             let rest = &self.message[sent..];
-            let send = opcode::Send::new(SOCKET, rest.as_ptr(), rest.len() as u32).flags(libc::MSG_WAITALL);
+            let send = opcode::Send::new(self.socket, rest.as_ptr(), rest.len() as u32).flags(libc::MSG_WAITALL);
             match self.carry_out(send.build()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 went => sent += went?,
@@ -105,7 +105,7 @@ impl Queue {
         let mut filled = 0;
         while filled < self.message.len() {
             let rest = &mut self.message[filled..];
-            let receive = opcode::Recv::new(SOCKET, rest.as_mut_ptr(), rest.len() as u32).flags(libc::MSG_WAITALL);
+            let receive = opcode::Recv::new(self.socket, rest.as_mut_ptr(), rest.len() as u32).flags(libc::MSG_WAITALL);
             match self.carry_out(receive.build()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(0) => break,

@@ -14,6 +14,7 @@ use super::{Receiver, Sender};
 use crate::plan::Wait;
 use crate::shm::budget::Budget;
 use crate::sys::fd::{Ready, Watch, set_nonblocking, wait_ready};
+use crate::sys::rouse::heed;
 use crate::sys::socket::set_receive_timeout;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -56,7 +57,7 @@ impl Patience {
     /// Makes `call` until it does not have to wait.
     ///
     /// # Errors
-    /// What `call` says, except WouldBlock and Interrupted; what poll(2) or epoll_wait(2) say.
+    /// What `call` says, except WouldBlock and Interrupted; what poll(2), epoll_wait(2) or [`heed`] say.
     #[inline(always)]
     pub fn until<S: AsFd, R>(&self, stream: &mut S, mut call: impl FnMut(&mut S) -> io::Result<R>) -> io::Result<R> {
         loop {
@@ -86,7 +87,7 @@ impl Patience {
     fn pause_after(&self, error: io::Error, fd: BorrowedFd<'_>) -> io::Result<()> {
         match error.kind() {
             ErrorKind::WouldBlock => pause(self.how, &self.budget, &fd, self.what, self.nap),
-            ErrorKind::Interrupted => Ok(()),
+            ErrorKind::Interrupted => heed(),
             _ => Err(error),
         }
     }
@@ -96,6 +97,7 @@ impl Patience {
 /// gone through.
 #[inline(always)]
 pub(super) fn pause(how: Wait, budget: &Budget, fd: &impl AsFd, what: Ready, nap: Option<Duration>) -> io::Result<()> {
+    heed()?;
     match how {
         Wait::Spin => std::hint::spin_loop(),
         Wait::Yield => std::thread::yield_now(),

@@ -24,7 +24,6 @@ use super::{
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::Wait;
 use crate::shm::budget::Budget;
-use crate::shm::wait::NAP;
 use crate::sys::{process, sample::writable};
 use ::iceoryx2::node::{Node, NodeState};
 use ::iceoryx2::port::LoanError;
@@ -69,6 +68,9 @@ struct Terms {
     subscribers: usize,
 }
 
+/// Sleep between two checks whether the peer still lives. The crate's limit is SO_RCVTIMEO, which the kernel rounds up to its
+/// ticks and then adds up to one: of 5 ms it makes up to 12 ms with 250 ticks a second, and of this 8 ms.
+const NAP: Duration = Duration::from_millis(2);
 /// Looks between two checks whether the peer still lives, while looking.
 const LOOKS_PER_CHECK: u32 = 1 << 14;
 
@@ -309,7 +311,7 @@ impl Presence {
 
 /// Whether a port's process has ended.
 fn is_dead(pid: u32) -> bool {
-    pid != std::process::id() && process::is_gone(pid)
+    process::peer_is_ending(pid, std::process::id())
 }
 
 /// Waits until `look` finds something; `None` when it never will.
@@ -414,9 +416,8 @@ impl Transport for Iceoryx2 {
         copies: 0,
         max_size: UNLIMITED,
         peer_death: PeerDeath {
-            text: "end-of-file or EPIPE; a killed peer is noticed within 100 ms of waiting for it; a pair that is killed \
-                   together leaves its names",
-            within_ms: 100,
+            text: "end-of-file or EPIPE; a killed peer is noticed within 10 ms of waiting for it where the kernel ticks 250 \
+                   times a second or more; a pair that is killed together leaves its names",
             leaves: Some("names in /dev/shm and a folder in /tmp, when both are killed"),
             ..PeerDeath::WATCHED
         },

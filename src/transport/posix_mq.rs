@@ -21,6 +21,7 @@ use crate::shm::region::{Farewell, PAGE, Region, RingShape, View};
 use crate::sys::fd::{Ready, set_nonblocking};
 use crate::sys::mqueue::{self, Limits, Queue, Use};
 use crate::sys::process;
+use crate::sys::rouse::heed;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -300,7 +301,7 @@ impl Sender for Tx {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     pause(self.manners.wait, &self.manners.budget, &self.queue, Ready::Write, None)?;
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => heed()?,
                 Err(error) => return Err(error),
             }
         }
@@ -333,7 +334,7 @@ impl Receiver for Rx {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     pause(self.manners.wait, &self.manners.budget, &self.queue, Ready::Read, None)?;
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => heed()?,
                 Err(error) => return Err(error),
             }
         }

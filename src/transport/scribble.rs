@@ -253,17 +253,19 @@ fn ended(result: io::Result<()>) -> End {
     }
 }
 
-/// A consumer that finds `bytes` where a ring should be, of `mmap-file` and then of `file`: what either says, or the size of
-/// the messages that it is ready to receive.
+/// A consumer that finds `bytes`, and zeros up to `len`, where a ring should be, of `mmap-file` and then of `file`: what either
+/// says, or the size of the messages that it is ready to receive.
 ///
 /// # Errors
 /// When the temporary folder cannot be used.
-pub fn meet(bytes: &[u8]) -> io::Result<[Result<usize, String>; 2]> {
+pub fn meet(bytes: &[u8], len: u64) -> io::Result<[Result<usize, String>; 2]> {
     let folder = tempfile::tempdir()?;
     let at = folder.path().join("ring");
     let put = |suffix: &str| {
         let path = format!("{}{suffix}", at.display());
-        super::ring::create_new(path.as_ref())?.write_all(bytes)
+        let mut file = super::ring::create_new(path.as_ref())?;
+        file.write_all(bytes)?;
+        file.set_len(len.max(bytes.len() as u64))
     };
     let cfg = Config { patience: Duration::ZERO, ..Config::new(&crate::plan::Plan::default()) };
     fn consumer<T: Transport>(cfg: &Config, at: &str) -> Result<usize, String> {

@@ -22,6 +22,7 @@ use crate::names::{Name, Thing};
 use crate::plan::Wait;
 use crate::shm::budget::Budget;
 use crate::sys::process;
+use crate::sys::rouse::heed;
 use crate::sys::sysv::{self, Letter, Mark, Patience, Sort};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -105,12 +106,15 @@ fn patiently<R>(wait: Wait, budget: &Budget, mut attempt: impl FnMut(Patience) -
     let mut patience = if wait == Wait::Block { Patience::Sleep } else { Patience::None };
     loop {
         match attempt(patience) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock && patience == Patience::None => match wait {
-                Wait::Yield => std::thread::yield_now(),
-                Wait::Hybrid(most) if !budget.looks_again(Wait::calls(most)) => patience = Patience::Sleep,
-                _ => std::hint::spin_loop(),
-            },
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock && patience == Patience::None => {
+                heed()?;
+                match wait {
+                    Wait::Yield => std::thread::yield_now(),
+                    Wait::Hybrid(most) if !budget.looks_again(Wait::calls(most)) => patience = Patience::Sleep,
+                    _ => std::hint::spin_loop(),
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => heed()?,
             result => {
                 budget.met();
                 return result;

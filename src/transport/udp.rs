@@ -9,10 +9,10 @@
 //! has sockets of its own, so that credits never come between messages. The sender of a broadcast
 //! (`udp_group`) has a line of credit from each of its receivers.
 //!
-//! The kernel tells a sender that waits for credit nothing of a receiver that was killed. Between two parties that is left to
-//! whoever watches them; but a hub that is stuck with one of its peers would keep all of them waiting, so among many parties
-//! each receiver also holds one end of a Unix socket pair, which the kernel closes with it. Rejected: the same between two, whose
-//! row would be that of another mechanism; a sequence number in front of each message, which the check of the payload makes unnecessary; sending without a window, which measures the loss.
+//! The kernel tells nobody of a peer that was killed: neither a sender that waits for credit nor a receiver. That is left to
+//! whoever watches the parties, who also [rouses](crate::sys::rouse) a hub that is stuck with one of its peers. Rejected: a Unix
+//! socket pair beside each channel, which the kernel closes with its holder, and on which a party that waits would have to wake
+//! from time to time to look at it; a sequence number in front of each message, which the check of the payload makes unnecessary; sending without a window, which measures the loss.
 //! Source: udp(7), ip(7), SO_MEMINFO in the kernel's net/core/sock.c.
 
 use super::bytes::{ByteRx, ByteTx, Patience, say_hello};
@@ -28,7 +28,6 @@ use crate::sys::socket::{memory, receive_now};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// See the [module](self).
@@ -224,12 +223,6 @@ impl AsFd for Payee {
     }
 }
 
-/// Two ends of a connection that carries nothing and ends with whoever holds the other one.
-pub(super) fn lifeline() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    Ok((ours.into(), theirs.into()))
-}
-
 /// A socket to receive from, not yet connected, and how many messages of `size` bytes may be under way to it.
 fn receiving(cfg: &Config, ip: IpAddr, size: usize) -> io::Result<(UdpSocket, usize)> {
     let socket = UdpSocket::bind((ip, 0))?;
@@ -294,10 +287,10 @@ pub(super) fn crediting(cfg: &Config, socket: UdpSocket, window: usize, credits:
 fn receiver(cfg: &Config, size: usize, socket: UdpSocket, window: usize, line: Option<OwnedFd>) -> io::Result<Rx> {
     let nap = line.is_some().then_some(NAP);
     let credit = socket.try_clone()?;
-    credited(cfg, size, Inbox::new(Port::new(socket), line), window, credit, nap, None)
+    credited(cfg, size, Inbox::new(Port::new(socket), line), window, credit, nap)
 }
 
-/// An end that receives from `inbox` and gives credit through `credit`, where it also says goodbye; `line` ends with it.
+/// An end that receives from `inbox` and gives credit through `credit`, where it also says goodbye.
 pub(super) fn credited(
     cfg: &Config,
     size: usize,
@@ -305,11 +298,10 @@ pub(super) fn credited(
     window: usize,
     credit: UdpSocket,
     nap: Option<Duration>,
-    line: Option<OwnedFd>,
 ) -> io::Result<Rx> {
     let door = credit.try_clone()?;
     let payee = Payee { inbox, credit, since: 0, half: half(window) };
-    Ok(Leaving::new(ByteRx::new(payee, size, cfg.wait)?.napping(nap)?, door.into(), line))
+    Ok(Leaving::new(ByteRx::new(payee, size, cfg.wait)?.napping(nap)?, door.into(), None))
 }
 
 /// The producer's half of agreeing on ports, over the connection at which the two met: it says its port and hears the
@@ -356,8 +348,6 @@ impl Transport for Udp {
                    one does not",
             consumer: &[Sign::EndOfFile, Sign::Nothing],
             producer: &[Sign::BrokenPipe, Sign::Nothing],
-            // A reader first receives all that lies there.
-            within_ms: 100,
             ..PeerDeath::UNTOLD
         },
         patterns: WITH_BROADCAST,
@@ -376,10 +366,7 @@ impl Transport for Udp {
             here.connect(there.local_addr()?)?;
             drain(&there)?;
             drain(&here)?;
-            let (ours, theirs) = (cfg.peers > 0).then(lifeline).transpose()?.unzip();
-            let credit = there.try_clone()?;
-            let inbox = Inbox::new(Port::new(there), None);
-            Ok((sender(cfg, here, window, ours)?, credited(cfg, cfg.size, inbox, window, credit, None, theirs)?))
+            Ok((sender(cfg, here, window, None)?, receiver(cfg, cfg.size, there, window, None)?))
         };
         make().map_err(|error| no_loopback("UDP", &error))
     }

@@ -13,7 +13,7 @@
 //! network name space and its packet filter, so the datagram that asks for the kernel's account of a message, which is sent
 //! to the group beforehand, is also the proof. Source: ip(7) `IP_ADD_MEMBERSHIP`, `IP_MULTICAST_IF`; RFC 2365.
 
-use super::udp::{Credit, Port, Rx, Tx, charge_of, credited, crediting, drain, lifeline, window_of};
+use super::udp::{Credit, Port, Rx, Tx, charge_of, credited, crediting, drain, window_of};
 use super::unix_dgram::Inbox;
 use super::{Config, Ends, Udp, buffer_for};
 use crate::error::{Error, Result};
@@ -68,11 +68,9 @@ fn make(cfg: &Config, of: usize) -> io::Result<Ends<Udp>> {
     let mut rxs: Vec<Rx> = Vec::with_capacity(of);
     for member in members {
         let (here, there) = connected()?;
-        // A receiver that is killed says nothing, and no datagram of ours goes where its credit came from.
-        let (ours, theirs) = lifeline()?;
-        credits.push(Credit::new(cfg, here, Some(ours))?);
+        credits.push(Credit::new(cfg, here, None)?);
         let inbox = Inbox::new(Port::new(member), None);
-        rxs.push(credited(cfg, cfg.size, inbox, window, there, None, Some(theirs))?);
+        rxs.push(credited(cfg, cfg.size, inbox, window, there, None)?);
     }
     let tx: Tx = crediting(cfg, socket, window, credits)?;
     Ok(Ends { txs: vec![tx], rxs })

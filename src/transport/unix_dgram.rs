@@ -3,9 +3,9 @@
 //! Key decision: nothing is added to a message and nothing to the calls for one, so the end has to be told otherwise. A
 //! sender that leaves says goodbye with an empty datagram, which no message is. For a sender that is killed the kernel
 //! says nothing at all: tried out between processes, a receiver that sleeps in recv(2) sleeps on, and neither poll(2) nor
-//! shutdown(2) by the sender show it anything. In a measured run that is left to whoever watches the processes. Two
-//! programs that were started by hand have no such watcher, so they keep the connection over which they met and the
-//! receiver wakes every 20 ms to look at it. Rejected: the same for every receiver; the timer that a timeout arms for
+//! shutdown(2) by the sender show it anything. In a measured run that is left to whoever watches the processes, and
+//! [rouses](crate::sys::rouse) a hub among them. Two programs that were started by hand have no such watcher, so they keep
+//! the connection over which they met and the receiver wakes every 20 ms to look at it. Rejected: the same for every receiver; the timer that a timeout arms for
 //! each message made a round trip on one CPU four per cent slower. Rejected: to probe the sender with a datagram, because
 //! the kernel answers a failed send by throwing away what the socket has received. Source: unix(7), socketpair(2).
 

@@ -11,6 +11,7 @@
 //! address travels through a pipe that the constructor made. ZeroMQ has no end of file: a sender that is dropped says
 //! so with an empty message. Source: zeromq 0.6; RFC 23/ZMTP and 28/REQREP of rfc.zeromq.org.
 
+use super::death::TOLD_WITHIN_MS;
 use super::zeromq_pub::{Announcement, Publisher, subscribe};
 use super::{
     BOTH, Config, Ends, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Shape, Side, SideOf, Sign, Spec,
@@ -55,7 +56,7 @@ pub struct Ipc;
 #[derive(Debug)]
 pub struct Tcp;
 
-const fn spec(name: &'static str, summary: &'static str, sources: &'static [&'static str]) -> Spec {
+const fn spec(name: &'static str, summary: &'static str, within_ms: u64, sources: &'static [&'static str]) -> Spec {
     Spec {
         name,
         summary,
@@ -65,10 +66,10 @@ const fn spec(name: &'static str, summary: &'static str, sources: &'static [&'st
         copies: 3,
         max_size: UNLIMITED,
         peer_death: PeerDeath {
-            text: "receiver: end-of-file from a sender that is dropped, from a killed one nothing or that its message was \
-                   cut; sender: EPIPE; within 100 ms",
+            text: "receiver: end-of-file from a sender that is dropped, from a killed one nothing or, once it has received \
+                   what lay there, that its message was cut; sender: EPIPE",
             consumer: &[Sign::Nothing, Sign::Cut],
-            within_ms: 100,
+            within_ms,
             ..PeerDeath::STREAM
         },
         patterns: WITH_BROADCAST,
@@ -81,6 +82,7 @@ impl Carrier for Ipc {
     const SPEC: &'static Spec = &spec(
         "zeromq",
         "DEALER sockets of the zeromq crate (pure Rust, on tokio) over ipc://, a Unix stream socket",
+        TOLD_WITHIN_MS,
         &["crate zeromq", "unix(7)", "epoll(7)"],
     );
 
@@ -95,6 +97,8 @@ impl Carrier for Tcp {
     const SPEC: &'static Spec = &spec(
         "zeromq-tcp",
         "DEALER sockets of the zeromq crate (pure Rust, on tokio) over tcp:// on the loopback device",
+        // The buffers of a connection hold megabytes, which a receiver takes apart before it comes to the cut.
+        100,
         &["crate zeromq", "tcp(7)", "epoll(7)"],
     );
 
