@@ -1,7 +1,7 @@
 //! `ipcost compare`: a campaign from the command line, with its progress.
 
 use super::options::{
-    BatchOption, LoadOptions, OutstandingOption, PageOptions, PeersOption, mechanism_name, parties, placement, wait,
+    BatchOption, LoadsOptions, OutstandingOption, PageOptions, PeersOption, mechanism_name, parties, placement, wait,
     workload, writable_dir,
 };
 use super::print;
@@ -82,7 +82,7 @@ pub struct Compare {
     #[arg(long, value_name = "A,B", value_delimiter = ',', hide_possible_values = true, value_parser = workload())]
     workload: Vec<Workload>,
     #[command(flatten)]
-    load: LoadOptions,
+    load: LoadsOptions,
     #[command(flatten)]
     window: OutstandingOption,
     #[command(flatten)]
@@ -275,7 +275,7 @@ fn resume(dir: &Path) -> Result<Sitting> {
     for dir in campaign.cells.iter().filter_map(|plan| plan.dir.as_ref()).collect::<std::collections::BTreeSet<_>>() {
         writable_dir(dir)?;
     }
-    let terms = campaign.terms.ok_or_else(|| Error::usage("the folder does not say how to go on"))?;
+    let terms = campaign.terms(journal.dir())?;
     Ok(Sitting { campaign, terms, journal, done })
 }
 
@@ -332,17 +332,17 @@ fn print_report(report: &Report, dir: &Path, format: Format) -> Result<()> {
     }
 }
 
-/// The load that rows are compared at. One rate for all of them: a share of each one's own saturation would be another
-/// rate in each row.
-fn offered(args: &Compare) -> Result<Option<Offered>> {
-    match (args.workload.contains(&Workload::OfferedLoad), args.load.rate) {
-        (false, None) => Ok(None),
-        (true, Some(_)) => Ok(Some(args.load.offered())),
-        (true, None) => Err(Error::usage("offered-load compares mechanisms at one rate and there is none")
-            .hint("add --rate, such as --rate 50k")),
-        (false, Some(_)) => {
+/// The loads that rows are compared at. The same rates for all of them: a share of each one's own saturation would be
+/// another rate in each row.
+fn offered(args: &Compare) -> Result<Vec<Offered>> {
+    let offered = args.load.offered();
+    match (args.workload.contains(&Workload::OfferedLoad), offered.is_empty()) {
+        (true, true) => Err(Error::usage("offered-load compares mechanisms at one rate or several, and there is none")
+            .hint("add --rate, such as --rate 50k or --rate 10k,30k,100k")),
+        (false, false) => {
             Err(Error::usage("--rate is the rate of an offered load").hint("add --workload offered-load"))
         }
+        _ => Ok(offered),
     }
 }
 

@@ -5,6 +5,7 @@ use super::print;
 use super::screen::{self, Screen};
 use super::signals::{Duty, watch};
 use crate::campaign::launch::{INTERRUPTED, ask_timed, own_command};
+use crate::campaign::matrix::nothing_can_run;
 use crate::campaign::surroundings::Surroundings;
 use crate::claim::record::Status;
 use crate::error::{Context, Error, Phase, Result};
@@ -117,7 +118,7 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
     if let Some(reasons) = judged.iter().map(refused).collect::<Option<Vec<_>>>()
         && let Some(reason) = reasons.into_iter().next()
     {
-        return Err(Error::usage("nothing of what was asked for can run here").because(reason));
+        return Err(nothing_can_run(&reason));
     }
     Ok(if judged.iter().all(|one| one.as_stated) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -145,7 +146,7 @@ pub fn regenerate(dir: &Path) -> Result<[PathBuf; 2]> {
 
 /// The cells of a saved run, judged by what the SPECs state now, and what is wrong with the journal.
 fn saved(dir: &Path) -> Result<(Vec<Judged>, Option<String>)> {
-    let (rows, remark) = read(&dir.join(FAULTS_FILE))?;
+    let (rows, remark) = read(dir)?;
     Ok((rows.into_iter().filter_map(judge).collect(), remark))
 }
 
