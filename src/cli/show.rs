@@ -2,7 +2,7 @@
 
 use super::options::ChoiceOptions;
 use super::screen::{self, Screen};
-use super::{faults, print};
+use super::{faults, print, remark};
 use crate::claim::page;
 use crate::error::{Error, Result};
 use crate::report::fit::paragraphs;
@@ -63,7 +63,7 @@ fn claims(args: &ShowArgs) -> Result<()> {
     let (judged, remarks) = page::load(&args.dir)?;
     let text: String = judged.iter().map(|one| page::section(one, false)).collect();
     screen::show(&paragraphs(&text, Screen::of_stdout().width))?;
-    remarks.iter().for_each(|remark| eprintln!("remark: {remark}"));
+    remarks.iter().for_each(|text| remark(text));
     Ok(())
 }
 
