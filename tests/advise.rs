@@ -247,7 +247,34 @@ fn without_a_folder_the_newest_below_results_is_taken_or_a_campaign_asked_for() 
     let page = text(&output);
     assert!(page.contains("results/planted/2026-01-01-000000"), "{page}{}", stderr(&output));
     assert!(stderr(&output).contains("that was measured on planted"), "{}", stderr(&output));
-    for line in page.lines().filter(|line| !line.contains("ipcost compare")) {
-        assert!(line.chars().count() <= 80, "{line:?}");
+    assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+}
+
+#[test]
+fn an_answer_fits_its_width_and_its_commands_can_be_pasted() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = folder(&dir);
+    let command = json(&from, &QUESTION)["measure"].as_str().unwrap().to_string();
+    let names = command.split_once("--mechanism ").unwrap().1.split(' ').next().unwrap();
+    for width in [60, 80, 160] {
+        // A path is a word that nothing breaks.
+        let mut advise = ipcost(&[&["advise", "--from", "x"][..], &QUESTION].concat());
+        let output = advise.current_dir(dir.path()).env("COLUMNS", width.to_string()).output().unwrap();
+        let page = text(&output);
+        let widest = page.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= width && 2 * widest > width, "{widest} of {width}:\n{page}");
+        let pasted = page.replace("\\\n", "");
+        let line = pasted.lines().rev().find(|line| line.contains("ipcost compare")).unwrap();
+        let said: Vec<&str> = line.split_whitespace().collect();
+        let named = said.windows(2).filter(|two| two[0] == "--mechanism").map(|two| two[1]).collect::<Vec<_>>();
+        assert_eq!(named.join(","), names, "at {width}:\n{page}");
+        assert_eq!(said[..6], ["ipcost", "compare", "--workload", "ping-pong,stream", "--size", "4KiB"]);
     }
+    // An error wraps its command, too.
+    let mut advise = ipcost(&["advise", "--from", "x", "--size", "1MiB", "--rate", "1k"]);
+    let output = advise.current_dir(dir.path()).env("COLUMNS", "80").output().unwrap();
+    let said = stderr(&output);
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    let words = said.replace("\\\n", "").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("`ipcost compare --workload ping-pong,stream --size 1MiB --mechanism all`"), "{said}");
 }

@@ -59,7 +59,7 @@ fn an_offered_load_has_a_table_of_its_own_without_controls() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("results");
         let mut command = ipcost(&[]);
-        command.args(["compare", "--mechanism", "pipe,shm-ring", "--workload", "offered-load", "--rate", "5k"]);
+        command.args(["compare", "--mechanism", "pipe,shm-ring", "--workload", "offered-load", "--rate", "5k,2k"]);
         command.args(["--size", "64", "--wait", "block", "--placement", "same-cpu", "--rounds", "2", "--budget", "1s"]);
         let output = command.arg("--out").arg(&out).output().unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
@@ -69,6 +69,8 @@ fn an_offered_load_has_a_table_of_its_own_without_controls() {
         {
             assert!(table.contains(word), "{word:?} is missing in\n{table}");
         }
+        let place = |rate: &str| table.find(&format!("offered-load 64 B at {rate}/s")).expect(rate);
+        assert!(place("2k") < place("5k"), "each rate has a table, the lowest first:\n{table}");
         assert!(!table.contains("null") && !table.contains("copy"), "{table}");
     });
 }

@@ -269,6 +269,38 @@ fn a_table_fits_its_width_and_says_what_it_left_out() {
 }
 
 #[test]
+fn reasons_stand_below_a_table_that_they_would_push_out_of_its_width() {
+    let dir = tempfile::tempdir().unwrap();
+    // Between processes and threads, with a floor that moved, and one row without a result.
+    let with_threads = |seed: u64, factor: f64| {
+        let mut folder = made(seed, |_, _| factor);
+        for round in 0..6 {
+            folder.add(&Plan { parties: Parties::Thread, ..cell("pipe", Workload::PingPong, 64) }, round, 900.0);
+        }
+        folder
+    };
+    let (mut a, mut b) = (with_threads(1, 1.0), with_threads(2, 4.0));
+    for (folder, runs) in [(&mut a, 6), (&mut b, 2)] {
+        (0..runs).for_each(|round| _ = folder.add(&cell("vmsplice-splice", Workload::PingPong, 64), round, 5000.0));
+    }
+    a.floor(70.0);
+    b.floor(280.0);
+    two(&dir, a, b);
+    for width in [60, 80, 160] {
+        let mut diff = ipcost(&["diff", "a", "b", "--workload", "ping-pong"]);
+        let output = diff.current_dir(dir.path()).env("COLUMNS", width.to_string()).output().unwrap();
+        let page = text(&output);
+        assert!(page.lines().all(|line| line.chars().count() <= width), "at {width}:\n{page}");
+        let row = page.lines().find(|line| line.starts_with("vmsplice-splice")).unwrap();
+        let whole = row.contains("unknown: too few runs for an interval");
+        let below = page.contains("unknown  too few runs for an interval: vmsplice-splice");
+        assert_eq!((whole, below), (width == 160, width < 160), "at {width}:\n{page}");
+        let twins = page.lines().filter(|line| line.starts_with("pipe ") && line.contains(" thread "));
+        assert_eq!(twins.count(), 1, "it cannot be told from the row between processes:\n{page}");
+    }
+}
+
+#[test]
 fn what_is_no_campaign_is_refused_with_what_to_choose() {
     let dir = tempfile::tempdir().unwrap();
     let [a, _] = two(&dir, made(1, usual), made(2, usual));

@@ -286,6 +286,12 @@ fn sizes_become_lines_of_at_most_eight_and_the_table_has_all() {
 /// A campaign that offered one rate, with latencies of about `p99`.
 fn offered(rate: u64, p99: u64, reached: bool) -> Runs {
     let mut runs = Runs::default();
+    offer(&mut runs, rate, p99, reached);
+    runs
+}
+
+/// Six rounds at one rate.
+fn offer(runs: &mut Runs, rate: u64, p99: u64, reached: bool) {
     for round in 0..6 {
         let run = runs.plain("pipe", round, 1e9 / rate as f64);
         run.workload = Workload::OfferedLoad;
@@ -296,7 +302,6 @@ fn offered(rate: u64, p99: u64, reached: bool) -> Runs {
             LoadPoint { offered_per_s: rate as f64, achieved_per_s: rate as f64, reached, ..LoadPoint::default() };
         run.load = vec![LoadPoint { from_intended, ..point }];
     }
-    runs
 }
 
 /// Writes folders below one and returns their names.
@@ -328,6 +333,23 @@ fn rates_of_several_campaigns_of_one_machine_make_a_line_that_ends_where_a_rate_
     assert_eq!(figure.panels[0].drawing.marks.len(), 2, "two rates were reached; another machine's is no point");
     assert_eq!(figure.table.rows.len(), 3);
     assert_eq!(figure.table.rows[2].cells.last().unwrap().text, "NO");
+}
+
+#[test]
+fn one_campaign_with_several_rates_has_the_whole_line() {
+    let mut runs = Runs::default();
+    offer(&mut runs, 50_000, 90_000, true);
+    offer(&mut runs, 10_000, 20_000, true);
+    offer(&mut runs, 90_000, 5_000_000, false);
+    let page = runs.page();
+    let figure = figure(&page, "load");
+    let [panel] = &figure.panels[..] else { panic!("{} panels", figure.panels.len()) };
+    assert!(panel.title.contains("poisson arrivals") && !panel.title.contains("k/s"), "{}", panel.title);
+    assert_eq!(panel.drawing.marks.len(), 2, "the third rate was not reached");
+    let x = |mark: usize| panel.drawing.marks[mark].x.parse::<f64>().unwrap();
+    assert!(x(0) < x(1), "the line follows the rates, not the runs");
+    let rates: Vec<_> = figure.table.rows.iter().map(|row| row.cells[2].text.as_str()).collect();
+    assert_eq!(rates, ["10.0 k/s", "50.0 k/s", "90.0 k/s"]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::error::{Context, Error, Phase, Result};
 use crate::host::{Host, timestamp};
 use crate::lines;
 use crate::plan::{Plan, Span};
-use crate::results::{self, HOST};
+use crate::results::{self, HOST, missing};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -40,6 +40,19 @@ pub struct Campaign {
     pub cells: Vec<Plan>,
     /// Cells that were asked for and are impossible here.
     pub unsupported: Vec<Outcome>,
+}
+
+impl Campaign {
+    /// What a campaign must say to be continued.
+    ///
+    /// # Errors
+    /// A usage error where the folder does not say it.
+    pub fn terms(&self, dir: &Path) -> Result<Terms> {
+        self.terms.ok_or_else(|| {
+            let what = format!("{} does not say how long its runs are: an older version made it", dir.display());
+            Error::usage(what).hint("start a new campaign; `ipcost show` and `ipcost report` still make its tables")
+        })
+    }
 }
 
 /// How long the runs and the whole are.
@@ -120,10 +133,7 @@ impl Journal {
         let mut cells = file.map_err(|e| missing(dir, CELLS, &e))?;
         lock(&cells, dir)?;
         let mut saved = saved(dir)?;
-        if saved.campaign.terms.is_none() {
-            let what = format!("{} does not say how long its runs are: an older version made it", dir.display());
-            return Err(Error::usage(what).hint("start a new campaign; `ipcost report` still makes its tables"));
-        }
+        saved.campaign.terms(dir)?;
         saved.remarks.extend(same_place(&saved.host, here)?);
         let (mut done, mut clock) = (Done::default(), Pace::default());
         let ending = scan(&cells, &mut |run| {
@@ -156,7 +166,8 @@ impl Journal {
         }
         let mut line = serde_json::to_string(outcome).context(Phase::Report, cannot)?;
         line.push('\n');
-        self.cells.write_all(line.as_bytes()).context(Phase::Report, cannot)
+        let written = self.cells.write_all(line.as_bytes()).context(Phase::Report, cannot);
+        written.map_err(|error| error.hint(format!("make room, then `ipcost compare --resume {}`", self.dir.display())))
     }
 
     /// The folder.
@@ -234,10 +245,6 @@ pub fn read(dir: &Path, each: &mut dyn FnMut(Outcome)) -> Result<Saved> {
         saved.remarks.push(format!("the last line of {CELLS} is cut and was ignored: the campaign was killed"));
     }
     Ok(saved)
-}
-
-fn missing(dir: &Path, name: &str, error: &dyn std::fmt::Display) -> Error {
-    Error::usage(format!("{} holds no results", dir.display())).because(format!("{name}: {error}"))
 }
 
 fn saved(dir: &Path) -> Result<Saved> {

@@ -33,8 +33,8 @@ pub struct Request {
     pub mechanisms: Vec<String>,
     /// Workloads.
     pub workloads: Vec<Workload>,
-    /// The rate of cells with an offered load.
-    pub offered: Option<Offered>,
+    /// The rates of cells with an offered load, each a class of its own.
+    pub offered: Vec<Offered>,
     /// What cells have several of, each where its workload can.
     pub several: Several,
     /// Bytes per message.
@@ -240,10 +240,12 @@ impl Request {
             vec![spec.parties[0]]
         };
         let fits = |p: &Parties| spec.parties.contains(p) || (self.named(spec.name) && self.parties.len() == 1);
-        let plan = |parties| Plan {
+        let loads: Vec<Option<Offered>> =
+            if open { self.offered.iter().copied().map(Some).collect() } else { vec![None] };
+        let plan = |parties, offered| Plan {
             mechanism: spec.name.into(),
             workload,
-            offered: self.offered.filter(|_| open),
+            offered,
             several,
             size,
             wait,
@@ -255,7 +257,12 @@ impl Request {
             pages: self.pages,
             ..Plan::default()
         };
-        wanted.into_iter().filter(fits).map(plan).collect()
+        let wanted: Vec<Parties> = wanted.into_iter().filter(fits).collect();
+        loads
+            .into_iter()
+            .flat_map(|load| wanted.iter().map(move |parties| (*parties, load)))
+            .map(|(parties, load)| plan(parties, load))
+            .collect()
     }
 
     fn named(&self, name: &str) -> bool {
@@ -285,7 +292,9 @@ pub fn add_controls(cells: &mut Vec<Plan>) {
     };
     let mut classes = HashSet::new();
     let class = |p: &Plan| (p.workload, p.size, p.wait, p.placement);
-    let subjects: Vec<_> = cells.iter().filter(two_parties).filter(|p| classes.insert(class(p))).cloned().collect();
+    // The time per message of an offered load is the rate's, whoever carried it: against itself it would show no noise.
+    let timed = |plan: &&Plan| two_parties(plan) && plan.workload != Workload::OfferedLoad;
+    let subjects: Vec<_> = cells.iter().filter(timed).filter(|p| classes.insert(class(p))).cloned().collect();
     let repeated: Vec<_> = subjects.iter().map(|subject| labelled(subject, NULL_LABEL, 0)).collect();
     // In the fastest class, a microsecond is visible after few rounds.
     let ping_pong = |plan: &&Plan| plan.workload == Workload::PingPong && plan.parties != Parties::Solo;
@@ -307,7 +316,13 @@ pub fn require_cells(matrix: &Matrix) -> Result<()> {
         return Ok(());
     }
     let reason = matrix.unsupported.first().and_then(|o| o.reason.clone());
-    Err(Error::usage("nothing of what was asked for can run here").because(reason.unwrap_or_default()))
+    Err(nothing_can_run(&reason.unwrap_or_default()))
+}
+
+/// What is said to somebody who asked for nothing that can run.
+pub fn nothing_can_run(reason: &str) -> Error {
+    let what = "nothing of what was asked for can run here";
+    Error::usage(what).because(reason).hint("`ipcost list` says what each mechanism connects and which waits it has")
 }
 
 #[cfg(test)]
@@ -319,7 +334,7 @@ mod tests {
             profile: Profile::Quick,
             mechanisms: vec![],
             workloads: vec![],
-            offered: None,
+            offered: vec![],
             several: Several::default(),
             sizes: vec![],
             waits: vec![],
@@ -363,16 +378,23 @@ mod tests {
 
     #[test]
     fn an_offered_load_leaves_the_controls_out_unless_they_are_asked_for() {
-        let offered = Some(Offered { rate: Some(1000), ..Offered::default() });
+        let load = |rate| Offered { rate: Some(rate), ..Offered::default() };
         let request = |names: &[&str]| Request {
             mechanisms: names.iter().map(ToString::to_string).collect(),
             workloads: vec![Workload::OfferedLoad],
-            offered,
+            offered: vec![load(1000)],
             ..quick()
         };
-        let matrix = request(&["pipe"]).matrix(2).unwrap();
-        assert!(matrix.cells.iter().all(|plan| plan.mechanism == "pipe" && plan.offered == offered));
+        let mut matrix = request(&["pipe"]).matrix(2).unwrap();
+        assert!(matrix.cells.iter().all(|plan| plan.mechanism == "pipe" && plan.offered == Some(load(1000))));
         assert!(!matrix.cells.is_empty() && matrix.unsupported.is_empty());
+        let cells = matrix.cells.len();
+        add_controls(&mut matrix.cells);
+        assert_eq!(matrix.cells.len(), cells, "a rate against itself says nothing");
+        let rates = [1000, 5000, 9000, 5000].map(load).to_vec();
+        let several = Request { offered: rates, ..request(&["pipe"]) }.matrix(2).unwrap().cells;
+        assert_eq!(several.len(), 3 * cells, "each rate is a class of its own, and comes once");
+        assert_eq!(several.iter().filter(|plan| plan.offered == Some(load(9000))).count(), cells);
         let asked = request(&["pipe", "null"]).matrix(2).unwrap().unsupported;
         assert!(!asked.is_empty() && asked.iter().all(|o| o.reason.as_deref().unwrap().contains("one party")));
     }

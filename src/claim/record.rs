@@ -9,6 +9,7 @@ use crate::campaign::surroundings::Disturbance;
 use crate::error::{Context, Error, Phase, Result};
 use crate::lines::{self, Unknown};
 use crate::measure::stats::Estimate;
+use crate::results::missing;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -243,9 +244,7 @@ pub fn least_squares(points: &[(f64, f64)]) -> Option<f64> {
 /// When there are none, or a whole line cannot be read, with its number.
 pub fn read(dir: &Path) -> Result<(BTreeMap<String, Record>, Vec<String>)> {
     let path = dir.join(CLAIMS_FILE);
-    let file = File::open(&path).map_err(|error| {
-        Error::usage(format!("{} holds no claims", dir.display())).because(format!("{CLAIMS_FILE}: {error}"))
-    })?;
+    let file = File::open(&path).map_err(|error| missing(dir, CLAIMS_FILE, &error))?;
     let cannot = || format!("cannot read {}", path.display());
     let (mut records, mut remarks): (BTreeMap<String, Record>, _) = (BTreeMap::new(), Vec::new());
     let (mut reader, mut text, mut places) = (BufReader::new(file), Vec::new(), BTreeMap::new());

@@ -3,7 +3,7 @@
 use super::comparer::to_json;
 use super::options::{placement, wait};
 use super::screen::{Screen, show};
-use super::{comparer::ListFormat, print};
+use super::{comparer::ListFormat, print, remark};
 use crate::campaign::journal::{CAMPAIGN, CELLS};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -120,7 +120,7 @@ pub fn advise(args: &AdviseArgs) -> Result<ExitCode> {
     }
     let here = Host::read().slug;
     if here != host.slug {
-        eprintln!("remark: that was measured on {}, and this is {here}", host.slug);
+        remark(&format!("that was measured on {}, and this is {here}", host.slug));
     }
     Ok(if advice.fit.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

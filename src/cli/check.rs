@@ -9,6 +9,7 @@ use crate::error::{Context, Error, Phase, Result};
 use crate::sys::cpu;
 use crate::transport::{ALL, Spec, find};
 use clap::{Args, ValueEnum};
+use std::cell::Cell;
 use std::process::ExitCode;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,7 +44,7 @@ pub fn check(args: &Check) -> Result<ExitCode> {
     let checks = checks(args)?;
     let cpus = cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?.len();
     watch(Duty::StopCampaign);
-    let bar = super::status_bar("{elapsed} {prefix}: {msg}");
+    let bar = super::status_bar(None, "{elapsed} {msg}");
     let mut findings = Vec::new();
     let mut printed = Ok(());
     let mut finds = |finding: Finding| {
@@ -52,10 +53,11 @@ pub fn check(args: &Check) -> Result<ExitCode> {
         }
         findings.push(finding);
     };
-    let mut begins = |what: &str| bar.set_message(what.to_string());
+    let now = Cell::new("");
+    let mut begins = |what: &str| bar.set_message(super::cut(&format!("{}: {what}", now.get()), super::ELAPSED));
     let mut bench = Bench { specs, cpus, sabotage: args.sabotage, begins: &mut begins, finds: &mut finds };
     for check in checks {
-        bar.set_prefix(check.name);
+        now.set(check.name);
         (check.run)(&mut bench);
         if interrupted() {
             break;

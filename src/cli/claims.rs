@@ -1,8 +1,8 @@
 //! `ipcost claims`: what textbooks say of processes and threads, tested here.
 
-use super::print;
 use super::screen::say;
 use super::signals::{Duty, watch};
+use super::{aside, print};
 use crate::campaign::launch::INTERRUPTED;
 use crate::claim::lab::{Lab, Notebook};
 use crate::claim::{CLAIMS, Cell, Claim, Setting, find, page};
@@ -65,10 +65,11 @@ pub fn claims(args: &Claims) -> Result<ExitCode> {
     let mut notebook = folder(&dir, &host)?;
     let interrupted = || INTERRUPTED.load(Ordering::SeqCst);
     let budget = args.budget.map(Duration::from_millis);
-    let bar = super::status_bar("{elapsed} {msg}");
+    let bar = super::status_bar(None, "{elapsed} {msg}");
     for claim in &chosen {
         let mut begins = |done: usize, total: usize, cell: &Cell| {
-            bar.set_message(format!("{} {done}/{total}: {}", claim.name, cell.case));
+            let now = format!("{} {done}/{total}: {}", claim.name, cell.case);
+            bar.set_message(super::cut(&now, super::ELAPSED));
         };
         let seed = args.seed.unwrap_or_else(|| clock::now() % 1_000_000);
         let mut lab = Lab {
@@ -104,7 +105,7 @@ pub fn claims(args: &Claims) -> Result<ExitCode> {
         }
         Format::Table => {}
     }
-    eprintln!("figures in {}", dir.join("claims.md").display());
+    aside("figures in ", &dir.join("claims.md").display().to_string());
     Ok(if interrupted() { ExitCode::from(super::INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 

@@ -1,6 +1,6 @@
 //! `ipcost clean`: removes what dead runs of this tool left, and says what.
 
-use super::print;
+use super::{print, remark};
 use crate::error::{Error, Phase, Result};
 use crate::names::janitor::{self, Found, Leftover, Reason};
 use clap::Args;
@@ -28,7 +28,7 @@ pub fn clean(args: &Clean) -> Result<ExitCode> {
     }
     let found = janitor::sweep(&args.dir, !args.dry_run);
     print(&page(&found, args.dry_run))?;
-    found.remarks.iter().for_each(|remark| eprintln!("remark: {remark}"));
+    found.remarks.iter().for_each(|text| remark(text));
     let mut troubled = found.leftovers.iter().filter(|one| one.trouble.is_some());
     match (troubled.next(), troubled.count()) {
         (None, _) => Ok(ExitCode::SUCCESS),

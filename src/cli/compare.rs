@@ -1,12 +1,12 @@
 //! `ipcost compare`: a campaign from the command line, with its progress.
 
 use super::options::{
-    BatchOption, LoadOptions, OutstandingOption, PageOptions, PeersOption, mechanism_name, parties, placement, wait,
+    BatchOption, LoadsOptions, OutstandingOption, PageOptions, PeersOption, mechanism_name, parties, placement, wait,
     workload, writable_dir,
 };
-use super::print;
 use super::screen::Screen;
 use super::signals::{Duty, watch};
+use super::{aside, print, remark};
 use crate::campaign::journal::{Campaign, Done, Journal, Terms, read};
 use crate::campaign::launch::{INTERRUPTED, deadline_for, launch};
 use crate::campaign::matrix::{Matrix, Profile, Request, add_controls, require_cells};
@@ -27,7 +27,7 @@ use crate::report::{self, Report, table};
 use crate::sys::cpu;
 use crate::sys::process::HeldSignals;
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -82,7 +82,7 @@ pub struct Compare {
     #[arg(long, value_name = "A,B", value_delimiter = ',', hide_possible_values = true, value_parser = workload())]
     workload: Vec<Workload>,
     #[command(flatten)]
-    load: LoadOptions,
+    load: LoadsOptions,
     #[command(flatten)]
     window: OutstandingOption,
     #[command(flatten)]
@@ -158,26 +158,24 @@ pub fn compare(args: &Compare) -> Result<ExitCode> {
     let dir = sitting.journal.dir();
     let (report, _) = report::regenerate(dir)?;
     print_report(&report, dir, args.format)?;
-    eprintln!("results in {}", dir.display());
+    aside("results in ", &dir.display().to_string());
     if tally.interrupted {
-        eprintln!(
-            "interrupted after {} of {} launches; finished ones are kept, and `ipcost compare --resume {}` goes on",
-            tally.runs,
-            tally.total,
-            dir.display()
-        );
+        let (runs, total, dir) = (tally.runs, tally.total, dir.display());
+        let kept = format!("finished ones are kept, and `ipcost compare --resume {dir}` goes on");
+        aside("", &format!("interrupted after {runs} of {total} launches; {kept}"));
         return Ok(ExitCode::from(super::INTERRUPTED));
     }
     if args.resume.is_some() && tally.fresh == 0 {
         match traced {
             0 => eprintln!("nothing was left to do: the campaign was over"),
-            n => eprintln!("the launches were over; the system calls of {n} cells were traced"),
+            n => aside("", &format!("the launches were over; the system calls of {n} cells were traced")),
         }
     }
     if tally.out_of_time {
         let (blocks, most) = (sitting.campaign.rounds, sitting.terms.most_rounds);
         let planned = if tally.rounds < blocks { blocks.to_string() } else { format!("up to {most}") };
-        eprintln!("the budget of {} s ended the campaign after {} of {planned} rounds", total.as_secs(), tally.rounds);
+        let (budget, rounds) = (total.as_secs(), tally.rounds);
+        aside("", &format!("the budget of {budget} s ended the campaign after {rounds} of {planned} rounds"));
     }
     Ok(if tally.bad > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -255,7 +253,7 @@ fn matrix(request: &mut Request, cpus: usize, asked: Option<u64>, rounds: u32) -
     }
     if !left_out.is_empty() {
         let (what, about) = (left_out.join(" and "), all.div_ceil(1000));
-        eprintln!("remark: the budget does not hold {what}, which are left out: everything takes at least {about} s");
+        remark(&format!("the budget does not hold {what}, which are left out: everything takes at least {about} s"));
     }
     Ok(matrix)
 }
@@ -268,14 +266,12 @@ fn least_ms(cells: usize, rounds: u32) -> u64 {
 fn resume(dir: &Path) -> Result<Sitting> {
     watch(Duty::StopCampaign);
     let (journal, saved, done) = Journal::resume(dir, &Host::read())?;
-    for remark in &saved.remarks {
-        eprintln!("remark: {remark}");
-    }
+    saved.remarks.iter().for_each(|text| remark(text));
     let campaign = saved.campaign;
     for dir in campaign.cells.iter().filter_map(|plan| plan.dir.as_ref()).collect::<std::collections::BTreeSet<_>>() {
         writable_dir(dir)?;
     }
-    let terms = campaign.terms.ok_or_else(|| Error::usage("the folder does not say how to go on"))?;
+    let terms = campaign.terms(journal.dir())?;
     Ok(Sitting { campaign, terms, journal, done })
 }
 
@@ -301,7 +297,7 @@ fn run(sitting: &mut Sitting, total: Duration) -> Result<(Tally, usize)> {
     bar.finish();
     let mut traced = 0;
     if !tally.interrupted {
-        let bar = super::status_bar("{msg}");
+        let bar = super::status_bar(None, "{msg}");
         bar.set_message("counting system calls, untimed");
         bar.tick();
         traced = trace::all(&campaign.cells, &dir, (total / TRACING).max(LEAST_TRACING), &interrupted)?;
@@ -332,17 +328,17 @@ fn print_report(report: &Report, dir: &Path, format: Format) -> Result<()> {
     }
 }
 
-/// The load that rows are compared at. One rate for all of them: a share of each one's own saturation would be another
-/// rate in each row.
-fn offered(args: &Compare) -> Result<Option<Offered>> {
-    match (args.workload.contains(&Workload::OfferedLoad), args.load.rate) {
-        (false, None) => Ok(None),
-        (true, Some(_)) => Ok(Some(args.load.offered())),
-        (true, None) => Err(Error::usage("offered-load compares mechanisms at one rate and there is none")
-            .hint("add --rate, such as --rate 50k")),
-        (false, Some(_)) => {
+/// The loads that rows are compared at. The same rates for all of them: a share of each one's own saturation would be
+/// another rate in each row.
+fn offered(args: &Compare) -> Result<Vec<Offered>> {
+    let offered = args.load.offered();
+    match (args.workload.contains(&Workload::OfferedLoad), offered.is_empty()) {
+        (true, true) => Err(Error::usage("offered-load compares mechanisms at one rate or several, and there is none")
+            .hint("add --rate, such as --rate 50k or --rate 10k,30k,100k")),
+        (false, false) => {
             Err(Error::usage("--rate is the rate of an offered load").hint("add --workload offered-load"))
         }
+        _ => Ok(offered),
     }
 }
 
@@ -392,7 +388,7 @@ fn require_time(asked: Option<u64>, budget_ms: u64, cells: usize, rounds: u32) -
         .hint(format!("use --budget {about}s, or fewer cells (--mechanism, --workload, --size, --wait)")));
     }
     if least > budget_ms {
-        eprintln!("remark: {fewest} rounds of {cells} cells take about {about} s, a little more than the budget");
+        remark(&format!("{fewest} rounds of {cells} cells take about {about} s, a little more than the budget"));
     }
     Ok(())
 }
@@ -419,14 +415,6 @@ fn now(plan: &Plan) -> String {
 impl Bar {
     fn new(campaign: &Campaign, total: Duration) -> Self {
         let runs = campaign.cells.len() as u64 * u64::from(campaign.rounds);
-        let target =
-            if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(runs), target);
-        if let Ok(style) =
-            ProgressStyle::with_template("{bar:20} {pos}/{len} launches, {eta} left; {prefix}\n  {wide_msg}")
-        {
-            bar.set_style(style);
-        }
         if std::io::stderr().is_terminal() {
             eprintln!(
                 "{} cells, {} rounds of fresh launches, about {} s",
@@ -435,17 +423,32 @@ impl Bar {
                 total.as_secs()
             );
         }
+        let template = "{bar:20} {pos}/{len} launches, {eta} left\n  {wide_msg}\n  {prefix}";
+        let bar = super::status_bar(Some(runs), template);
         Self { bar, flagged: 0, flags: BTreeMap::new(), bad: 0 }
     }
 
-    /// What there is to doubt so far: `no doubts`, or how many launches have which.
-    fn doubts(&self) -> String {
-        let flags: Vec<_> = self.flags.iter().map(|(flag, n)| format!("{flag} {n}")).collect();
-        let bad = if self.bad > 0 { format!(", {} without a result", self.bad) } else { String::new() };
-        match self.flagged {
-            0 => format!("no doubts{bad}"),
-            n => format!("{n} with doubts ({}){bad}", flags.join(", ")),
+    /// What there is to doubt so far: `no doubts`, or how many launches have which, the most frequent first, as many kinds
+    /// as there is room for.
+    fn doubts(&self, room: usize) -> String {
+        let mut text = if self.bad > 0 { format!("{} without a result, ", self.bad) } else { String::new() };
+        text += &match self.flagged {
+            0 => "no doubts".into(),
+            n => format!("{n} with doubts"),
+        };
+        let mut flags: Vec<_> = self.flags.iter().collect();
+        flags.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
+        let more = ", ...";
+        for (place, (flag, n)) in flags.iter().enumerate() {
+            let part = format!("{} {flag} {n}", if place == 0 { ":" } else { "," });
+            let last = place + 1 == flags.len();
+            if text.len() + part.len() + if last { 0 } else { more.len() } > room {
+                text += if place == 0 { "" } else { more };
+                break;
+            }
+            text += &part;
         }
+        text
     }
 
     fn finish(&self) {
@@ -457,7 +460,8 @@ impl Progress for Bar {
     fn starts(&mut self, done: usize, total: usize, plan: &Plan) {
         self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
-        self.bar.set_prefix(self.doubts());
+        let room = Screen::of_stderr().width.unwrap_or(usize::MAX);
+        self.bar.set_prefix(self.doubts(room.saturating_sub("  ".len() + super::KEY)));
         self.bar.set_message(format!("now {}", now(plan)));
     }
 
@@ -469,8 +473,8 @@ impl Progress for Bar {
         if outcome.status != Status::Ok {
             self.bad += 1;
             let reason = outcome.reason.as_deref().unwrap_or("no reason given");
-            let line = format!("{} {}: {reason}", outcome.mechanism, report::text::status(outcome.status));
-            self.bar.suspend(|| eprintln!("{line}"));
+            let label = format!("{} {}: ", outcome.mechanism, report::text::status(outcome.status));
+            self.bar.suspend(|| aside(&label, reason));
         }
     }
 }
@@ -520,14 +524,17 @@ mod tests {
     #[test]
     fn the_progress_says_what_runs_now_and_what_there_is_to_doubt_so_far() {
         let mut bar = Bar::new(&Campaign::default(), Duration::from_secs(1));
-        assert_eq!(bar.doubts(), "no doubts");
+        assert_eq!(bar.doubts(80), "no doubts");
         let plan = Plan { mechanism: "pipe".into(), ..Plan::default() };
         for flags in [vec!["steal"], vec![], vec!["run-delay", "steal"]] {
             let flags = flags.into_iter().map(String::from).collect();
             bar.ended(&Outcome { flags, ..Outcome::empty(&plan, Status::Ok) });
         }
         bar.ended(&Outcome::empty(&plan, Status::Failed));
-        assert_eq!(bar.doubts(), "2 with doubts (run-delay 1, steal 2), 1 without a result");
+        let all = "1 without a result, 2 with doubts: steal 2, run-delay 1";
+        assert_eq!(bar.doubts(all.len()), all);
+        assert_eq!(bar.doubts(all.len() - 1), "1 without a result, 2 with doubts: steal 2, ...");
+        assert_eq!(bar.doubts(40), "1 without a result, 2 with doubts", "what is cut is cut between kinds");
         assert_eq!(now(&plan), "pipe ping-pong 64 B, process, block, cross-cpu, round 1");
     }
 

@@ -2,7 +2,7 @@
 
 use super::options::ChoiceOptions;
 use super::screen::{Screen, show};
-use super::{comparer::to_json, print};
+use super::{aside, comparer::to_json, print};
 use crate::error::{Error, Result};
 use crate::report::diff::{Diff, Side, page};
 use crate::report::rows::Which;
@@ -84,10 +84,10 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
         Format::Json => print(&to_json(&diff)?)?,
     }
     for row in &diff.failed {
-        eprintln!("slower than allowed: {row}");
+        aside("slower than allowed: ", row);
     }
     for row in diff.lost.iter().filter(|_| lost) {
-        eprintln!("no result any more: {row}");
+        aside("no result any more: ", row);
     }
     Ok(if diff.failed.is_empty() && !lost { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

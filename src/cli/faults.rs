@@ -1,10 +1,11 @@
 //! `ipcost faults`: what each mechanism does when its peer dies.
 
 use super::options::mechanism_name;
-use super::print;
 use super::screen::{self, Screen};
 use super::signals::{Duty, watch};
+use super::{aside, print};
 use crate::campaign::launch::{INTERRUPTED, ask_timed, own_command};
+use crate::campaign::matrix::nothing_can_run;
 use crate::campaign::surroundings::Surroundings;
 use crate::claim::record::Status;
 use crate::error::{Context, Error, Phase, Result};
@@ -72,7 +73,7 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
     let default = || Path::new("results").join(&host.slug).join(format!("{}-faults", folder_name()));
     let dir = args.out.clone().unwrap_or_else(default);
     let interrupted = || INTERRUPTED.load(Ordering::SeqCst);
-    let bar = super::status_bar("{elapsed} {msg}");
+    let bar = super::status_bar(None, "{elapsed} {msg}");
     let all: Vec<(&'static dyn Runner, Cell)> = runners
         .iter()
         .flat_map(|runner| cells(runner.spec(), depth).into_iter().map(move |cell| (*runner, cell)))
@@ -88,7 +89,8 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
         let death = &runner.spec().peer_death;
         let injections = args.injections.map(|n| n as usize);
         let order = Order { plant: args.plant, ..cell.order(death, depth, injections, seed + number as u64) };
-        bar.set_message(format!("{}/{}: {} {}", number + 1, all.len(), cell.mechanism, cell.moment.words()));
+        let now = format!("{}/{}: {} {}", number + 1, all.len(), cell.mechanism, cell.moment.words());
+        bar.set_message(super::cut(&now, super::ELAPSED));
         let row = launch(&order, &cpus);
         if interrupted() {
             break;
@@ -96,7 +98,7 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
         notebook.append(&row)?;
         let one = if args.plant == Some(Plant::Spec) { judge_by(row, &CANNOT_BE) } else { judge_by(row, death) };
         if !one.as_stated {
-            bar.suspend(|| eprintln!("MISMATCH {}: {}", title(&one), one.mismatches.join("; ")));
+            bar.suspend(|| aside("MISMATCH ", &format!("{}: {}", title(&one), one.mismatches.join("; "))));
         }
         judged.push(one);
     }
@@ -109,7 +111,7 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
     if !judged.is_empty() {
         regenerate(&dir)?;
     }
-    eprintln!("every cell in {}", dir.join(FAULTS_FILE).display());
+    aside("every cell in ", &dir.join(FAULTS_FILE).display().to_string());
     if interrupted() {
         return Ok(ExitCode::from(super::INTERRUPTED));
     }
@@ -117,7 +119,7 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
     if let Some(reasons) = judged.iter().map(refused).collect::<Option<Vec<_>>>()
         && let Some(reason) = reasons.into_iter().next()
     {
-        return Err(Error::usage("nothing of what was asked for can run here").because(reason));
+        return Err(nothing_can_run(&reason));
     }
     Ok(if judged.iter().all(|one| one.as_stated) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -145,7 +147,7 @@ pub fn regenerate(dir: &Path) -> Result<[PathBuf; 2]> {
 
 /// The cells of a saved run, judged by what the SPECs state now, and what is wrong with the journal.
 fn saved(dir: &Path) -> Result<(Vec<Judged>, Option<String>)> {
-    let (rows, remark) = read(&dir.join(FAULTS_FILE))?;
+    let (rows, remark) = read(dir)?;
     Ok((rows.into_iter().filter_map(judge).collect(), remark))
 }
 
@@ -156,7 +158,7 @@ fn saved(dir: &Path) -> Result<(Vec<Judged>, Option<String>)> {
 pub fn show(dir: &Path) -> Result<()> {
     let (judged, remark) = saved(dir)?;
     screen::show(&page_in(&judged, Style::Terminal, Screen::of_stdout().width))?;
-    remark.iter().for_each(|remark| eprintln!("remark: {remark}"));
+    remark.iter().for_each(|text| super::remark(text));
     Ok(())
 }
 

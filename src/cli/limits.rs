@@ -2,9 +2,9 @@
 
 use super::host::Format;
 use super::options::default_placement;
-use super::print;
 use super::screen::Screen;
 use super::signals::{Duty, watch};
+use super::{print, remark};
 use crate::campaign::launch::{INTERRUPTED, ask, own_command};
 use crate::error::{Context, Error, Phase, Result};
 use crate::measure::limits::place::Place;
@@ -64,7 +64,7 @@ pub fn record(cells: &[Plan], allowed: &[usize], dir: &Path) {
     if let Err(error) = measure(Order { cpus, quick: true }).and_then(|found| found.write(dir))
         && !INTERRUPTED.load(Ordering::SeqCst)
     {
-        eprintln!("remark: no limits.json: {error}");
+        remark(&format!("no limits.json: {error}"));
     }
 }
 

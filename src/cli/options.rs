@@ -114,7 +114,7 @@ impl ChoiceOptions {
             if !rows.iter().any(|row| row.mechanism == *name) {
                 let names: BTreeSet<&str> = rows.iter().map(|row| row.mechanism.as_str()).collect();
                 let what = format!("nothing was measured of {name:?}");
-                return Err(Error::usage(what).hint(suggestion(name, names, "measured")));
+                return Err(Error::usage(what).hint(suggestion(name, names, "`ipcost show DIR --list` shows all")));
             }
         }
         if !choice.is_everything() && !rows.iter().any(|row| choice.row(row)) {
@@ -227,16 +227,40 @@ pub struct LoadOptions {
     /// its saturation, in 5s
     #[arg(long, value_name = "R", value_parser = parse_rate)]
     pub rate: Option<u64>,
-    /// How they follow each other: poisson (they bunch, as those of independent senders do), constant
-    #[arg(long, default_value = "poisson")]
-    pub arrivals: Arrivals,
+    #[command(flatten)]
+    rhythm: RhythmOption,
 }
 
 impl LoadOptions {
     /// The load that the options mean.
     pub fn offered(&self) -> Offered {
-        Offered { rate: self.rate, arrivals: self.arrivals }
+        Offered { rate: self.rate, arrivals: self.rhythm.arrivals }
     }
+}
+
+/// What the offered loads of a campaign can be asked for.
+#[derive(Debug, Args)]
+pub struct LoadsOptions {
+    /// Messages per second of an offered load, each rate in tables of its own: 50000, 50k, 1M
+    #[arg(long, value_name = "R,R", value_delimiter = ',', value_parser = parse_rate)]
+    rate: Vec<u64>,
+    #[command(flatten)]
+    rhythm: RhythmOption,
+}
+
+impl LoadsOptions {
+    /// The loads that the options mean.
+    pub fn offered(&self) -> Vec<Offered> {
+        self.rate.iter().map(|rate| Offered { rate: Some(*rate), arrivals: self.rhythm.arrivals }).collect()
+    }
+}
+
+/// The rhythm of an offered load.
+#[derive(Debug, Args)]
+struct RhythmOption {
+    /// How its messages follow each other: poisson (they bunch, as those of independent senders do), constant
+    #[arg(long, default_value = "poisson")]
+    arrivals: Arrivals,
 }
 
 impl RunOptions {

@@ -43,7 +43,7 @@ pub fn completions(args: &CompletionArgs, comparer: Command) -> Result<ExitCode>
         return Err(Error::usage(format!("there is no program {:?}", args.program)).hint(suggestion(
             &args.program,
             names,
-            "programs of this build",
+            "programs are called ipc-MECHANISM, and `ipcost list` shows all",
         )));
     }
     let mut bytes = Vec::new();

@@ -3,7 +3,7 @@
 //! Key decision: each folder gets its own files first, exactly as if it were the only one; several folders then help each
 //! other out on their pages, where they are of one machine, and several campaigns get a page together.
 
-use super::{faults, print};
+use super::{aside, faults, print};
 use crate::claim;
 use crate::error::{Error, Result};
 use crate::report::page::{self, Material, PAGE};
@@ -39,7 +39,7 @@ pub fn report(args: &Folders) -> Result<ExitCode> {
     for dir in &args.dirs {
         let (report, written) = regenerate(dir)?;
         for remark in report.iter().flat_map(|report| &report.saved.remarks) {
-            eprintln!("{}: {remark}", dir.display());
+            aside("", &format!("{}: {remark}", dir.display()));
         }
         written.iter().try_for_each(|path| say(path))?;
         reports.push(report);

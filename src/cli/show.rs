@@ -2,13 +2,13 @@
 
 use super::options::ChoiceOptions;
 use super::screen::{self, Screen};
-use super::{faults, print};
+use super::{faults, print, remark};
 use crate::claim::page;
 use crate::error::{Error, Result};
 use crate::report::fit::paragraphs;
 use crate::report::rows::Which;
 use crate::report::table::{Style, View, classes, page_in};
-use crate::report::{Report, csv};
+use crate::report::{Report, csv_of};
 use crate::results::Kind;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ pub struct ShowArgs {
     /// Count only launches without a reason for doubt
     #[arg(long)]
     unflagged: bool,
-    /// What to print on standard output; csv has every row
+    /// What to print on standard output, of what was chosen; csv has every column
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -63,7 +63,7 @@ fn claims(args: &ShowArgs) -> Result<()> {
     let (judged, remarks) = page::load(&args.dir)?;
     let text: String = judged.iter().map(|one| page::section(one, false)).collect();
     screen::show(&paragraphs(&text, Screen::of_stdout().width))?;
-    remarks.iter().for_each(|remark| eprintln!("remark: {remark}"));
+    remarks.iter().for_each(|text| remark(text));
     Ok(())
 }
 
@@ -73,9 +73,9 @@ fn campaign(args: &ShowArgs) -> Result<()> {
     let which = if args.unflagged { Which::Unflagged } else { Which::All };
     let view = View { choice, width: Screen::of_stdout().width };
     match args.format {
-        Format::Table if args.list => screen::show(&classes(&report, &view)),
+        Format::Table if args.list => screen::show(&classes(&report, which, &view)),
         Format::Table => screen::show(&page_in(&report, which, Style::Terminal, &view)),
         Format::Markdown => print(&page_in(&report, which, Style::Markdown, &view)),
-        Format::Csv => print(&csv(&report)?),
+        Format::Csv => print(&csv_of(&report, which, &view.choice)?),
     }
 }

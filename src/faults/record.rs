@@ -6,9 +6,10 @@
 use super::injection::{Answer, Reply};
 use super::{Cell, Order};
 use crate::claim::record::Status;
-use crate::error::{Context, Error, Phase, Result};
+use crate::error::{Context, Phase, Result};
 use crate::lines::{self, Line, Unknown};
 use crate::plan::Parties;
+use crate::results::missing;
 use crate::transport::{Role, Sign};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -190,14 +191,13 @@ impl Notebook {
     }
 }
 
-/// Reads the lines of a journal. A cut last line is left out and said so.
+/// Reads the lines of a results folder. A cut last line is left out and said so.
 ///
 /// # Errors
 /// When there is none, or a whole line cannot be read, with its number.
-pub fn read(path: &Path) -> Result<(Vec<Row>, Option<String>)> {
+pub fn read(dir: &Path) -> Result<(Vec<Row>, Option<String>)> {
     // Bytes: a cut may lie within a character.
-    let text =
-        std::fs::read(path).map_err(|error| Error::usage(format!("cannot read {}", path.display())).because(error))?;
+    let text = std::fs::read(dir.join(FAULTS_FILE)).map_err(|error| missing(dir, FAULTS_FILE, &error))?;
     lines::read_all(&text, FAULTS_FILE)
 }
 
@@ -220,14 +220,14 @@ mod tests {
         let row = Row::new(&order, Reply::Not(Status::Failed, "50 µs".into()), None);
         let mut notebook = Notebook::open(dir.path()).unwrap();
         notebook.append(&row).unwrap();
-        assert_eq!(read(&path).unwrap(), (vec![row.clone()], None));
+        assert_eq!(read(dir.path()).unwrap(), (vec![row.clone()], None));
         let whole = std::fs::read(&path).unwrap();
         let within = whole.iter().position(|byte| *byte == 0xC2).unwrap() + 1;
         std::fs::write(&path, [&whole[..], &whole[..within]].concat()).unwrap();
-        let (rows, remark) = read(&path).unwrap();
+        let (rows, remark) = read(dir.path()).unwrap();
         assert_eq!(rows, [row]);
         assert!(remark.is_some_and(|remark| remark.contains("is cut and was ignored")));
         std::fs::write(&path, "nonsense\n").unwrap();
-        assert!(read(&path).is_err());
+        assert!(read(dir.path()).is_err());
     }
 }

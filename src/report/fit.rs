@@ -3,7 +3,8 @@
 //! Key decision: a column is shown whole or not at all. What does not fit is left out column by column, in an order that
 //! each table states, and a line below says what is missing and how to see it. Rejected: cutting cells (a number without
 //! its unit is another number) and wrapping them (a row is then no line, and neither eye nor grep follows it). Sentences
-//! are wrapped between words, with their continuation under their beginning.
+//! are wrapped between words, with their continuation under their beginning. A command that needs several lines has a
+//! backslash at the end of each but the last, so that a shell takes what is pasted as one.
 
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write;
@@ -98,7 +99,7 @@ pub fn table_or_paragraphs(heads: &[Head], rows: &[Vec<String>], title: usize, w
 }
 
 /// Whether all columns fit, also those that are never left out.
-fn fits(heads: &[Head], rows: &[Vec<String>], width: Width) -> bool {
+pub fn fits(heads: &[Head], rows: &[Vec<String>], width: Width) -> bool {
     let spare: Vec<Head> = heads.iter().map(|head| Head { spare: 1, ..head.clone() }).collect();
     fitting(&spare, rows, width).len() == heads.len()
 }
@@ -122,11 +123,15 @@ pub fn wrapped(first: &str, text: &str, width: Width) -> String {
         return format!("{first}{text}\n");
     };
     let (mut out, mut line, mut filled) = (String::new(), first.to_string(), indent);
-    let mut begun = false;
+    let (mut begun, mut command) = (false, false);
+    let paired = text.matches('`').count().is_multiple_of(2);
     for word in text.split(' ') {
         let long = word.chars().count();
-        if begun && filled + 1 + long > width {
-            let _ = writeln!(out, "{}", line.trim_end());
+        let goes_on = command ^ (paired && word.matches('`').count() % 2 == 1);
+        // Where a command may be broken behind this word, the backslash needs its place.
+        let room = if goes_on { width - BROKEN.len() } else { width };
+        if begun && filled + 1 + long > room {
+            let _ = writeln!(out, "{}{}", line.trim_end(), if command { BROKEN } else { "" });
             (line, filled, begun) = (" ".repeat(indent), indent, false);
         }
         if begun {
@@ -134,10 +139,51 @@ pub fn wrapped(first: &str, text: &str, width: Width) -> String {
             filled += 1;
         }
         line.push_str(word);
-        (filled, begun) = (filled + long, true);
+        (filled, begun, command) = (filled + long, true, goes_on);
     }
     let _ = writeln!(out, "{}", line.trim_end());
     out
+}
+
+/// What stands at the end of a line of a command that goes on.
+const BROKEN: &str = " \\";
+
+/// How much further to the right a command goes on.
+const STEP: usize = 4;
+
+/// A command on lines that fit, broken before its options. A list that is longer than a line becomes the same option
+/// several times, which means the same to every command here.
+pub fn command(indent: usize, command: &str, width: Width) -> String {
+    let room = width.map(|width| width.max(NARROWEST).saturating_sub(indent).max(20));
+    let Some(room) = room.filter(|room| command.chars().count() > *room) else {
+        return format!("{:indent$}{command}\n", "");
+    };
+    let room = room - STEP - BROKEN.len();
+    let mut options = command.split(" --");
+    let mut lines = vec![options.next().unwrap_or_default().to_string()];
+    for option in options.flat_map(|option| shares(&format!("--{option}"), room)) {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + option.chars().count() <= room => *line += &format!(" {option}"),
+            _ => lines.push(option),
+        }
+    }
+    let next = format!("{BROKEN}\n{:1$}", "", indent + STEP);
+    format!("{:indent$}{}\n", "", lines.join(&next))
+}
+
+/// An option whose list is too long, as the option with a share of the list each.
+fn shares(option: &str, room: usize) -> Vec<String> {
+    let Some((name, list)) = option.split_once(' ').filter(|_| option.chars().count() > room) else {
+        return vec![option.into()];
+    };
+    let mut shares: Vec<String> = Vec::new();
+    for item in list.split(',') {
+        match shares.last_mut() {
+            Some(share) if share.chars().count() + 1 + item.chars().count() <= room => *share += &format!(",{item}"),
+            _ => shares.push(format!("{name} {item}")),
+        }
+    }
+    shares
 }
 
 /// A text in which every line that is too long is wrapped. It goes on below the words behind its label, which is what
@@ -204,6 +250,29 @@ mod tests {
         let long = "pipe   process  one two three four five six";
         assert_eq!(paragraphs(long, Some(40)), "pipe   process  one two three four five\n       six\n");
         assert_eq!(paragraphs(long, None), format!("{long}\n"));
+    }
+
+    /// What a shell makes of lines that were pasted into it.
+    fn pasted(lines: &str) -> Vec<String> {
+        lines.replace("\\\n", "").split_whitespace().map(str::to_string).collect()
+    }
+
+    #[test]
+    fn a_command_that_is_broken_can_be_pasted() {
+        let one = "ipcost compare --workload ping-pong,stream --size 4KiB --mechanism a,bb,ccc,dddd,eeeee,f";
+        for width in [40, 60, 80, 100] {
+            let lines = command(3, one, Some(width));
+            assert!(lines.lines().all(|line| line.chars().count() <= width), "{width}:\n{lines}");
+            let words: Vec<String> = pasted(&lines).into_iter().filter(|word| word != "--mechanism").collect();
+            assert!(words.join(",").ends_with("--size,4KiB,a,bb,ccc,dddd,eeeee,f"), "{width}:\n{lines}");
+            assert!(lines.matches(" \\\n").count() + 1 == lines.lines().count(), "{lines}");
+        }
+        assert_eq!(command(3, one, None), format!("   {one}\n"));
+        let sentence = "first measure it with `ipcost compare --workload ping-pong,stream --size 4KiB` and then go on";
+        let lines = wrapped("hint  ", sentence, Some(40));
+        assert!(lines.lines().all(|line| line.chars().count() <= 40), "{lines}");
+        assert_eq!(pasted(&lines)[1..].join(" "), sentence);
+        assert_eq!(lines.matches(" \\\n").count(), 2, "only within the command:\n{lines}");
     }
 
     #[test]

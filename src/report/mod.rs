@@ -34,6 +34,7 @@ use crate::campaign::journal::{Saved, read};
 use crate::cell::Outcome;
 use crate::error::{Context, Phase, Result};
 use crate::results;
+use choice::Choice;
 use flags::Effect;
 use page::Material;
 use rows::{Beside, Gathered, Which};
@@ -107,10 +108,18 @@ impl Report {
 /// # Errors
 /// When memory is all that is written to and even that fails.
 pub fn csv(report: &Report) -> Result<String> {
+    csv_of(report, Which::All, &Choice::default())
+}
+
+/// As [`csv`], of what was chosen, from all runs or from unflagged ones.
+///
+/// # Errors
+/// Likewise.
+pub fn csv_of(report: &Report, which: Which, choice: &Choice) -> Result<String> {
     let cannot = "cannot write CSV";
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(columns::COLUMNS.iter().map(|c| c.key)).context(Phase::Report, cannot)?;
-    for row in report.all.rows() {
+    for row in report.summary(which).rows().filter(|row| choice.row(row)) {
         writer.write_record(columns::COLUMNS.iter().map(|c| c.plain(row))).context(Phase::Report, cannot)?;
     }
     let bytes = writer.into_inner().context(Phase::Report, cannot)?;

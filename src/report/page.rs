@@ -37,7 +37,6 @@ use crate::claim::page::Judged;
 use crate::claim::record;
 use crate::error::{Context, Error, Phase, Result};
 use crate::faults::matrix;
-use crate::faults::record::FAULTS_FILE;
 use crate::host::Host;
 use crate::lines;
 use crate::measure::limits::Limits;
@@ -86,7 +85,7 @@ impl<'a> Material<'a> {
     /// When its journal cannot be read.
     pub fn load(dir: &Path) -> Result<Self> {
         if Kind::of(dir) == Kind::Faults {
-            let (rows, remark) = crate::faults::record::read(&dir.join(FAULTS_FILE))?;
+            let (rows, remark) = crate::faults::record::read(dir)?;
             let judged = rows.into_iter().filter_map(matrix::judge).collect();
             return Ok(Self { faults: Some(judged), remarks: remark.into_iter().collect(), ..Self::at(dir)? });
         }

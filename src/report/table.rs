@@ -78,7 +78,7 @@ pub fn page_in(report: &Report, which: Which, style: Style, view: &View) -> Stri
 }
 
 /// The classes of a folder, a line each, and the names of what was measured in them.
-pub fn classes(report: &Report, view: &View) -> String {
+pub fn classes(report: &Report, which: Which, view: &View) -> String {
     let heads = [
         Head::words("workload", 0),
         Head::number("size", 0),
@@ -90,7 +90,7 @@ pub fn classes(report: &Report, view: &View) -> String {
     ];
     let mut names: BTreeSet<&str> = BTreeSet::new();
     let mut lines = Vec::new();
-    for group in &report.all.groups {
+    for group in &report.summary(which).groups {
         let rows: Vec<&Row> = group.rows.iter().filter(|row| view.choice.row(row)).collect();
         if rows.is_empty() {
             continue;

@@ -220,7 +220,7 @@ pub fn find(name: &str) -> Result<&'static dyn Runner> {
                 .hint(format!("build with --features {feature}, or --features frameworks for all of them"));
         }
         let names = ALL.iter().map(|runner| runner.spec().name);
-        Error::usage(format!("there is no mechanism {name:?}")).hint(suggestion(name, names, "known to `ipcost list`"))
+        Error::usage(format!("there is no mechanism {name:?}")).hint(suggestion(name, names, "`ipcost list` shows all"))
     })
 }
 
@@ -230,26 +230,29 @@ const SIMILAR: f64 = 0.7;
 const SUGGESTED: usize = 3;
 const LISTED: usize = 12;
 
-/// What to say to somebody who asked for a name that is none of these: the nearest ones, else all where they are few, else
-/// how many there are and `whose`.
-pub fn suggestion<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>, whose: &str) -> String {
-    let names: Vec<&str> = names.into_iter().collect();
+/// The names that are nearest to a wrong one: a slip of the fingers first, then what begins alike.
+pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let typing = (wrong.chars().count() / 3).max(1);
-    // A slip of the fingers first, then what begins alike.
-    let like = |name: &&'a str| {
+    let like = |name: &'a str| {
         let (slips, alike) = (strsim::damerau_levenshtein(wrong, name), strsim::jaro_winkler(wrong, name));
-        (slips <= typing || alike > SIMILAR).then_some((slips, *name))
+        (slips <= typing || alike > SIMILAR).then_some((slips, name))
     };
-    let mut near: Vec<(usize, &str)> = names.iter().filter_map(like).collect();
+    let mut near: Vec<(usize, &str)> = names.into_iter().filter_map(like).collect();
     near.sort_by_key(|(slips, _)| *slips);
-    near.truncate(SUGGESTED);
-    match &near[..] {
-        [] if names.len() <= LISTED => format!("choose from {}", names.join(", ")),
-        [] => format!("choose from the {} that are {whose}", names.len()),
-        near => {
-            let near: Vec<&str> = near.iter().map(|(_, name)| *name).collect();
-            format!("did you mean {}? {} are {whose}", near.join(" or "), names.len())
-        }
+    near.into_iter().map(|(_, name)| name).take(SUGGESTED).collect()
+}
+
+/// What to say to somebody who asked for a name that is none of these: the nearest ones, all where they are few, and else
+/// what `shows` them, as "`ipcost list` shows all".
+pub fn suggestion<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>, shows: &str) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    let near = match &nearest(wrong, names.iter().copied())[..] {
+        [] => String::new(),
+        near => format!("did you mean {}? ", near.join(" or ")),
+    };
+    match names.len() {
+        n if n > LISTED => format!("{near}{shows} {n} names"),
+        _ => format!("{near}choose from {}", names.join(", ")),
     }
 }
 
@@ -274,10 +277,12 @@ mod tests {
         for (wrong, near) in [("pip", "pipe"), ("unix-steam", "unix-stream"), ("shmring", "shm-ring"), ("tpc", "tcp")] {
             let said = find(wrong).err().unwrap().to_string();
             assert!(said.contains("did you mean") && said.contains(near) && said.len() < 160, "{said}");
+            assert!(said.contains("`ipcost list` shows all"), "{said}");
         }
         let said = find("zzzz").err().unwrap().to_string();
         assert!(said.contains("`ipcost list`") && said.len() < 120, "{said}");
-        assert_eq!(suggestion("zzzz", ["pipe", "tcp"], "there"), "choose from pipe, tcp");
+        assert_eq!(suggestion("zzzz", ["pipe", "tcp"], ""), "choose from pipe, tcp");
+        assert_eq!(suggestion("pip", ["pipe", "tcp"], ""), "did you mean pipe? choose from pipe, tcp");
     }
 
     #[test]

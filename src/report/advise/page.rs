@@ -2,9 +2,8 @@
 
 use super::{Advice, Demand, Fit};
 use crate::plan::{show_rate, show_size};
-use crate::report::fit::{Width, wrapped};
+use crate::report::fit::{Width, command, wrapped};
 use crate::report::text::{digits, nanos};
-use std::fmt::Write;
 
 /// Mechanisms that are shown with all their rows, unless more are asked for.
 const SHORT: usize = 5;
@@ -49,13 +48,13 @@ pub fn page(advice: &Advice, source: &str, width: Width) -> String {
         text.push_str("\nwhat cannot be said\n");
         for one in open {
             text.push_str(&wrapped(&format!("   {:<15}", one.mechanism), &one.why, width));
-            command(&mut text, 18, &one.command);
+            text.push_str(&command(18, &one.command, width));
         }
     }
     if let Some(measure) = measure {
         text.push_str("\nwhat was not measured\n");
         text.push_str(&wrapped("   ", &unmeasured.join(", "), width));
-        command(&mut text, 3, measure);
+        text.push_str(&command(3, measure, width));
     }
     if !out.is_empty() {
         text.push_str("\nwhat fell out, by the first demand that it fails\n");
@@ -65,11 +64,6 @@ pub fn page(advice: &Advice, source: &str, width: Width) -> String {
     }
     text.push_str(&hints(demand, width));
     text
-}
-
-/// A command stands on one line, however long: what a terminal folds can still be copied.
-fn command(text: &mut String, indent: usize, command: &str) {
-    let _ = writeln!(text, "{:indent$}{command}", "");
 }
 
 fn in_full(text: &mut String, place: usize, fit: &Fit, width: Width) {

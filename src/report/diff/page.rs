@@ -5,10 +5,11 @@ use crate::error::{Context, Phase, Result};
 use crate::measure::stats::Estimate;
 use crate::plan::Parties;
 use crate::report::columns::headline;
-use crate::report::fit::{Head, Width, markdown, table, wrapped};
+use crate::report::fit::{Head, Width, fits, markdown, table, wrapped};
 use crate::report::rows::Class;
 use crate::report::table::Style;
 use crate::report::text::{digits, nanos};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The whole comparison. `names` are what the folders are called.
@@ -78,26 +79,36 @@ fn around(text: &mut String, diff: &Diff, style: Style, width: Width) {
 
 fn rows(text: &mut String, class: &ClassDiff, style: Style, width: Width) {
     let in_floors = class.rows.iter().any(|row| row.floor_ratio.is_some());
+    let is_twin = |row: &Compared| class.rows.iter().filter(|other| other.mechanism == row.mechanism).count() > 1;
     let mut heads = vec![
         Head::words("mechanism", 0),
-        Head::words("between", 3),
-        Head::number("A", 0),
-        Head::number("B", 0),
+        // What tells two rows of one mechanism apart stays.
+        Head::words("between", if class.rows.iter().any(is_twin) { 0 } else { 4 }),
+        Head::number("A", 1),
+        Head::number("B", 1),
         Head::number("time B / A", 0),
-        Head::number("95 % interval", 1),
-        Head::number("n", 4),
+        Head::number("95 % interval", 2),
+        Head::number("n", 5),
     ];
     if in_floors {
-        heads.push(Head::number("in floors", 2));
+        heads.push(Head::number("in floors", 3));
     }
     heads.push(Head::words("verdict", 0));
-    let cells: Vec<Vec<String>> = class.rows.iter().map(|row| cells(row, &class.class, in_floors)).collect();
+    let all = |reasons| class.rows.iter().map(|row| cells(row, &class.class, in_floors, reasons)).collect::<Vec<_>>();
+    // Where reasons would push figures out of the table, they stand below it.
+    let reasons = style == Style::Markdown || fits(&heads, &all(true), width);
+    let cells = all(reasons);
     match style {
         Style::Terminal => {
             text.push_str(&wrapped("", &class.class.to_string(), width));
             text.push_str(&table(&heads, &cells, width));
         }
         Style::Markdown => _ = writeln!(text, "## {}\n\n{}", class.class, markdown(&heads, &cells)),
+    }
+    if !reasons {
+        for (why, names) in unknown(&class.rows) {
+            item(text, "unknown", &format!("{why}: {}", names.join(", ")), style, width);
+        }
     }
     let noise = match class.noise {
         Some(noise) => {
@@ -123,7 +134,19 @@ fn moved(floor: &Floor) -> String {
     )
 }
 
-fn cells(row: &Compared, class: &Class, in_floors: bool) -> Vec<String> {
+/// The rows of which nothing can be said, by the reason.
+fn unknown(rows: &[Compared]) -> BTreeMap<&str, Vec<String>> {
+    let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for row in rows {
+        if let Verdict::Unknown(why) = &row.verdict {
+            let parties = if row.parties == Parties::Thread { " (threads)" } else { "" };
+            reasons.entry(why).or_default().push(format!("{}{parties}", row.mechanism));
+        }
+    }
+    reasons
+}
+
+fn cells(row: &Compared, class: &Class, in_floors: bool, reasons: bool) -> Vec<String> {
     let time = |time: Option<Estimate>| time.map_or(String::new(), |time| headline(class, time.median));
     let parties = if row.parties == Parties::Solo { "control".into() } else { row.parties.to_string() };
     let bounds = |ratio: Estimate| ratio.interval.map(|(low, high)| format!("{}-{}", digits(low), digits(high)));
@@ -139,12 +162,12 @@ fn cells(row: &Compared, class: &Class, in_floors: bool) -> Vec<String> {
     if in_floors {
         cells.push(row.floor_ratio.map_or(String::new(), |ratio| digits(ratio.median)));
     }
-    cells.push(words(row));
+    cells.push(words(row, reasons));
     cells
 }
 
-/// The verdict for people.
-fn words(row: &Compared) -> String {
+/// The verdict for people, with or without the reason of one that says nothing.
+fn words(row: &Compared, reasons: bool) -> String {
     let words = match &row.verdict {
         Verdict::NoDifference => "no difference",
         Verdict::Slower if row.fails => "SLOWER, too much",
@@ -152,7 +175,8 @@ fn words(row: &Compared) -> String {
         Verdict::Faster => "faster",
         Verdict::SlowerWithFloor => "slower, as its floor",
         Verdict::FasterWithFloor => "faster, as its floor",
-        Verdict::Unknown(why) => return format!("unknown: {why}"),
+        Verdict::Unknown(why) if reasons => return format!("unknown: {why}"),
+        Verdict::Unknown(_) => "unknown",
     };
     words.into()
 }

@@ -1,7 +1,7 @@
 //! Latency against the offered load, with the knee where a mechanism can bear no more.
 //!
-//! Key decision: a campaign offers one rate, so the rates of several campaigns of one machine are put together; each point
-//! is a class of its own there. The latencies count from when a message was due. A rate that most launches did not reach
+//! Key decision: each point is a class of its own, and the rates of all campaigns of one machine are put together: whoever
+//! wants one more point need not offer the others again. The latencies count from when a message was due. A rate that most launches did not reach
 //! is no point of a line: its latencies say how long the window was.
 
 use super::axis::{Axis, Unit};
@@ -17,8 +17,7 @@ use std::collections::BTreeMap;
 /// Heading.
 pub const TITLE: &str = "Latency under load";
 /// What fills it.
-pub const COMMAND: &str = "for r in 10k 30k 100k; do ipcost compare --workload offered-load --rate $r --placement cross-cpu \
-                           --out load-$r; done; ipcost report load-*";
+pub const COMMAND: &str = "ipcost compare --workload offered-load --rate 10k,30k,100k,300k --placement cross-cpu";
 
 fn rate(row: &Row) -> Option<f64> {
     row.class.rate().map(|rate| rate as f64)
@@ -48,7 +47,7 @@ pub fn section(reports: &[&Report], looks: &Looks) -> Section {
     let panels = kept.iter().enumerate().map(|(number, (class, rows))| panel(class, rows, looks, number)).collect();
     let notes = vec![
         "p99 of the latency from the time at which a message was due, all launches of a rate together, hence without an \
-         interval. Each rate may come from a campaign of its own. Rates that most launches did not reach end a line: beyond, a \
+         interval. Rates may come from several campaigns. Rates that most launches did not reach end a line: beyond, a \
          latency says only how long the window was."
             .into(),
     ];
