@@ -344,6 +344,98 @@ fn ring_drains(wait: Wait) {
     receiver.join().unwrap();
 }
 
+/// One party serves two rings in turn, each of which another party uses by `peer`: it carries what `ready` says it can, passes
+/// over a ring on which it would wait, and waits on one when it had to pass over both.
+fn hub_serves<E: Send + 'static>(
+    ends: [(E, Arc<Ring>); 2],
+    peers: [thread::JoinHandle<()>; 2],
+    messages: u64,
+    ready: impl Fn(&mut E) -> u64,
+    carry: impl Fn(&mut E, &Ring, u64),
+) {
+    let (mut ends, mut carried, mut turn, mut passed) = (ends, [0; 2], 0, 0);
+    while carried != [messages; 2] {
+        let (end, ring) = &mut ends[turn];
+        let now = match ready(end) {
+            0 => u64::from(passed >= 2),
+            now => now,
+        };
+        let now = now.min(messages - carried[turn]);
+        (0..now).for_each(|k| carry(end, ring, carried[turn] + k));
+        carried[turn] += now;
+        passed = if now == 0 { passed + 1 } else { 0 };
+        turn = 1 - turn;
+    }
+    peers.into_iter().for_each(|peer| peer.join().unwrap());
+}
+
+fn hub_collects(wait: Wait, slots: u64, messages: u64) {
+    let mut ends = Vec::new();
+    let peers = [0, 1].map(|_| {
+        let (mut producer, consumer, memory) = ring(wait, slots);
+        ends.push((consumer, memory.clone()));
+        thread::spawn(move || (0..messages).for_each(|k| assert_eq!(send(&mut producer, &memory, k as u32), Ok(()))))
+    });
+    let take = |end: &mut Consumer<Header>, ring: &Ring, k| assert_eq!(receive(end, ring), Ok(k as u32));
+    hub_serves(ends.try_into().ok().unwrap(), peers, messages, Consumer::ready, take);
+}
+
+fn hub_deals(wait: Wait, slots: u64, messages: u64) {
+    let mut ends = Vec::new();
+    let peers = [0, 1].map(|_| {
+        let (producer, mut consumer, memory) = ring(wait, slots);
+        ends.push((producer, memory.clone()));
+        thread::spawn(move || (0..messages).for_each(|k| assert_eq!(receive(&mut consumer, &memory), Ok(k as u32))))
+    });
+    let give = |end: &mut Producer<Header>, ring: &Ring, k| assert_eq!(send(end, ring, k as u32), Ok(()));
+    hub_serves(ends.try_into().ok().unwrap(), peers, messages, Producer::ready, give);
+}
+
+/// A side that only looks carries what it finds, and finds the other's farewell behind the last message.
+fn ring_is_looked_at(slots: u64, messages: u64) {
+    let (mut producer, mut consumer, memory) = ring(Wait::Spin, slots);
+    let sender = thread::spawn({
+        let memory = memory.clone();
+        move || {
+            producer.attach();
+            for k in 0..messages {
+                while producer.ready() == 0 {
+                    thread::yield_now();
+                }
+                assert_eq!(send(&mut producer, &memory, k as u32), Ok(()));
+            }
+        }
+    });
+    for k in 0..=messages {
+        while consumer.ready() == 0 {
+            thread::yield_now();
+        }
+        let due = if k == messages { Err(Stop::Gone) } else { Ok(k as u32) };
+        assert_eq!(receive(&mut consumer, &memory), due);
+    }
+    sender.join().unwrap();
+}
+
+#[test]
+fn ring_is_looked_at_until_its_producer_left() {
+    check(Some(BOUND), || ring_is_looked_at(1, 2));
+}
+
+#[test]
+fn hub_collects_from_two_rings_and_sleeps_on_one() {
+    check(Some(BOUND), || hub_collects(Wait::Block, 1, 1));
+}
+
+#[test]
+fn hub_collects_from_two_rings_whose_producers_sleep() {
+    check(Some(2), || hub_collects(Wait::Block, 1, 2));
+}
+
+#[test]
+fn hub_deals_to_two_rings_and_sleeps_on_one() {
+    check(Some(2), || hub_deals(Wait::Block, 1, 2));
+}
+
 #[test]
 fn ring_drains_while_the_producer_sleeps() {
     check(Some(BOUND), || ring_drains(Wait::Block));

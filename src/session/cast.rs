@@ -8,7 +8,7 @@ use crate::error::{Error, Phase, Result};
 use crate::plan::{Plan, Plant, Via, Workload};
 use crate::shm::muster::Muster;
 use crate::transport::{self, Config, Receiver, Sender, Shape, Transport};
-use crate::workload::pattern::{self, Lane, Sums, first_of, quota};
+use crate::workload::pattern::{self, Lane, Run, Sums, first_of, quota};
 use crate::workload::{Fault, Load};
 use std::io;
 use std::vec::IntoIter;
@@ -86,7 +86,7 @@ impl<S: Sender> Work for Produce<S> {
 }
 
 /// Sends to each peer in turn.
-struct Deal<S>(Vec<Lane<S>>);
+struct Deal<S>(Vec<Lane<S>>, Run);
 
 impl<S: Sender> Work for Deal<S> {
     fn attach(&mut self) -> io::Result<()> {
@@ -94,13 +94,13 @@ impl<S: Sender> Work for Deal<S> {
     }
 
     fn carry(&mut self, load: &mut Load, n: u64, _: &Muster) -> Result<Option<Sums>, Fault> {
-        pattern::deal(&mut self.0, load, n)?;
+        pattern::deal(&mut self.0, load, n, self.1)?;
         Ok(None)
     }
 }
 
 /// Receives from each peer in turn.
-struct Collect<R>(Vec<Lane<R>>);
+struct Collect<R>(Vec<Lane<R>>, Run);
 
 impl<R: Receiver> Work for Collect<R> {
     fn attach(&mut self) -> io::Result<()> {
@@ -108,7 +108,7 @@ impl<R: Receiver> Work for Collect<R> {
     }
 
     fn carry(&mut self, load: &mut Load, n: u64, _: &Muster) -> Result<Option<Sums>, Fault> {
-        pattern::collect(&mut self.0, load, n)?;
+        pattern::collect(&mut self.0, load, n, self.1)?;
         Ok(None)
     }
 }
@@ -174,6 +174,7 @@ struct Typed<S, R> {
     txs: IntoIter<S>,
     rxs: IntoIter<R>,
     via: Option<Via>,
+    run: Run,
 }
 
 impl<S: Sender + 'static, R: Receiver + 'static> Ends for Typed<S, R> {
@@ -186,7 +187,7 @@ impl<S: Sender + 'static, R: Receiver + 'static> Ends for Typed<S, R> {
     }
 
     fn deal(&mut self) -> Box<dyn Work> {
-        Box::new(Deal(lanes(&mut self.txs)))
+        Box::new(Deal(lanes(&mut self.txs), self.run))
     }
 
     fn receive(&mut self, how: Receiving) -> Option<Box<dyn Work>> {
@@ -200,12 +201,12 @@ impl<S: Sender + 'static, R: Receiver + 'static> Ends for Typed<S, R> {
     }
 
     fn collect(&mut self) -> Box<dyn Work> {
-        Box::new(Collect(lanes(&mut self.rxs)))
+        Box::new(Collect(lanes(&mut self.rxs), self.run))
     }
 }
 
 fn lanes<E>(ends: &mut IntoIter<E>) -> Vec<Lane<E>> {
-    ends.enumerate().map(|(index, end)| Lane { end, next: first_of(index) }).collect()
+    ends.enumerate().map(|(index, end)| Lane::new(end, index)).collect()
 }
 
 /// What the workload's hub and so many peers may share.
@@ -239,7 +240,8 @@ pub fn ends_of<T: Transport>(plan: &Plan, cfg: &Config) -> Result<Box<dyn Ends>>
             (ends, shape.map(|_| Via::InTurn))
         }
     };
-    Ok(Box::new(Typed { txs: txs.into_iter(), rxs: rxs.into_iter(), via }))
+    let run = Run::of(cfg.depth());
+    Ok(Box::new(Typed { txs: txs.into_iter(), rxs: rxs.into_iter(), via, run }))
 }
 
 /// A party's part in a pattern: its work, and its payload account.

@@ -39,6 +39,12 @@ pub trait Turns: Sized + Send {
     /// [`Stop::Gone`] when the other side left and there is nothing more to do; [`Stop::Died`], [`Stop::Corrupt`].
     fn reserve(&mut self) -> Result<u64, Stop>;
 
+    /// How many slots are this side's already, where that can be told without waiting and without a lock. A peer that left
+    /// keeps nobody waiting.
+    fn ready(&self) -> Option<u64> {
+        None
+    }
+
     /// Which word made [`Stop::Corrupt`] of the last call.
     fn nonsense(&self) -> Option<Nonsense>;
 
@@ -153,6 +159,12 @@ impl Turns for BySemaphores {
             self.finish(left)?;
         }
         Ok(self.count & (self.slots - 1))
+    }
+
+    #[inline(always)]
+    fn ready(&self) -> Option<u64> {
+        // The farewell is one more post. Whoever saw it does not wait any more: the next call says what there is.
+        Some(if self.peer_left { 1 } else { self.shared.tokens[1 - self.me].0.value() })
     }
 
     #[inline(always)]
@@ -450,6 +462,11 @@ pub(crate) fn ends<T: Turns>(region: &Arc<Region>, shape: RingShape, wait: Wait)
 }
 
 impl<T: Turns> BoundedTx<T> {
+    /// As [`Turns::ready`].
+    pub fn ready(&self) -> Option<u64> {
+        self.0.turns.ready()
+    }
+
     /// As [`Turns::nonsense`].
     pub fn nonsense(&self) -> Option<Nonsense> {
         self.0.turns.nonsense()
@@ -482,6 +499,11 @@ impl<T: Turns> BoundedTx<T> {
 }
 
 impl<T: Turns> BoundedRx<T> {
+    /// As [`Turns::ready`].
+    pub fn ready(&self) -> Option<u64> {
+        self.0.turns.ready()
+    }
+
     /// As [`Turns::nonsense`].
     pub fn nonsense(&self) -> Option<Nonsense> {
         self.0.turns.nonsense()

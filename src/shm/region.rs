@@ -388,6 +388,12 @@ impl<B: Berth> RingTx<B> {
         Ok(())
     }
 
+    /// As [`Producer::ready`].
+    #[inline(always)]
+    pub fn ready(&mut self) -> u64 {
+        self.producer.ready()
+    }
+
     /// As [`Producer::each`], with the slots as memory.
     ///
     /// # Errors
@@ -474,6 +480,12 @@ impl<B: Berth> RingRx<B> {
         let result = read(unsafe { self.slots.get(index) });
         self.consumer.release();
         Ok(result)
+    }
+
+    /// As [`Consumer::ready`].
+    #[inline(always)]
+    pub fn ready(&mut self) -> u64 {
+        self.consumer.ready()
     }
 
     /// As [`Consumer::each`], with the slots as memory.

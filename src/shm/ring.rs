@@ -198,6 +198,27 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
         Ok(())
     }
 
+    /// How many slots are this side's already, without waiting for one. At least one where the other side left or its index
+    /// is impossible: the call that uses the slot says which.
+    #[inline(always)]
+    pub fn ready(&mut self) -> u64 {
+        if self.at == self.limit {
+            // Acquire: as in `until`.
+            let other = S::peer(&self.shared).0.load(Ordering::Acquire);
+            let limit = other.wrapping_add(S::lead(self.slots));
+            let found = limit.wrapping_sub(self.at);
+            if found == 0 {
+                // Relaxed: a hint; whoever follows it looks at the index again, behind an acquire.
+                return u64::from(self.shared.left.0.load(Ordering::Relaxed) & S::PEER != 0);
+            }
+            if found > self.slots {
+                return 1;
+            }
+            self.limit = limit;
+        }
+        self.limit.wrapping_sub(self.at)
+    }
+
     /// Waits for a slot that is this side's, and returns its number.
     #[inline(always)]
     fn slot(&mut self, gone: impl FnMut() -> bool) -> Result<u64, Stop> {

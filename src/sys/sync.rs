@@ -62,6 +62,16 @@ impl Semaphore {
         unsafe { libc::sem_trywait(self.0.get()) == 0 }
     }
 
+    /// How many there are to take at this moment; one where the C library says that this is no semaphore any more, so that
+    /// whoever takes it is told.
+    #[inline(always)]
+    pub fn value(&self) -> u64 {
+        let mut value = 0;
+        // SAFETY: initialised, and the value goes where it may be written.
+        let told = unsafe { libc::sem_getvalue(self.0.get(), &mut value) };
+        if told == 0 { u64::try_from(value).unwrap_or(0) } else { 1 }
+    }
+
     /// Puts one back and wakes a sleeper.
     #[inline(always)]
     pub fn post(&self) {

@@ -197,6 +197,10 @@ impl<T: Turns> Sender for Tx<T> {
         sent.map_err(|stop| self.post.stopped(stop, Role::Producer, self.buffer.nonsense()))
     }
 
+    fn room(&mut self) -> Option<u64> {
+        self.buffer.ready()
+    }
+
     fn holding(&mut self, then: &mut dyn FnMut()) -> bool {
         self.buffer.holding(then)
     }
@@ -213,6 +217,10 @@ impl<T: Turns> Receiver for Rx<T> {
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         let received = self.buffer.recv_with(read);
         received.map_err(|stop| self.post.stopped(stop, Role::Consumer, self.buffer.nonsense()))
+    }
+
+    fn waiting(&mut self) -> Option<u64> {
+        self.buffer.ready()
     }
 
     fn holding(&mut self, then: &mut dyn FnMut()) -> bool {

@@ -474,6 +474,12 @@ pub trait Sender: Send {
         (0..n).try_for_each(|k| self.send_with(|place| fill(k, place)))
     }
 
+    /// How many messages this end is sure to send without waiting, where a look at memory tells: zero where it would wait
+    /// for the first. `None` where only the call itself finds out. A peer that left keeps nobody waiting.
+    fn room(&mut self) -> Option<u64> {
+        None
+    }
+
     /// Runs `then` while this end holds the lock that the other end needs, if the mechanism has such a lock; says whether
     /// it does. For `ipcost faults`, which kills a party there.
     fn holding(&mut self, then: &mut dyn FnMut()) -> bool {
@@ -525,6 +531,11 @@ pub trait Receiver: Send {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// How many messages there are to be received without waiting; as [`Sender::room`].
+    fn waiting(&mut self) -> Option<u64> {
+        None
     }
 
     /// As [`Sender::holding`].

@@ -4,7 +4,10 @@
 //! and verified outside the lock, nothing is copied and nothing is allocated, and the lock is held for a few
 //! instructions. Sleepers are counted under the lock, since std's `notify_one` is a system call whether or not somebody
 //! sleeps (two futex calls for each message of a stream, where none is needed), and whoever wakes one counts it out: on
-//! one CPU it does not run for another thousand messages, each of which would wake it again. Rejected: copying under
+//! one CPU it does not run for another thousand messages, each of which would wake it again. Senders that found the queue
+//! full are woken when half of it is free: one that is woken for a single place sleeps again right away, and several that
+//! share a CPU do so in turn, a wake-up for every few messages. That holds up nothing that was sent. A receiver is woken
+//! for every message, since it would be held up. Rejected: copying under
 //! the lock (holds up the other side for the length of the payload), a push of a fresh vector (measures the allocator).
 //! Source: Dijkstra's bounded buffer; std::sync::{Mutex, Condvar}.
 
@@ -25,6 +28,8 @@ struct Queue {
     buffers: Box<[Buffer]>,
     head: usize,
     len: usize,
+    /// So many free places are worth waking a sender that found none.
+    enough: usize,
     /// Ends on either side that have not left: sending, receiving.
     present: [usize; 2],
     /// Ends that sleep and that nobody has woken: sending (until something is freed), receiving (until something is filled).
@@ -147,7 +152,8 @@ fn queue(cfg: &Config, (senders, receivers): (usize, usize)) -> Arc<Shared> {
     let depth = depth(cfg.size);
     record(cfg, depth);
     let buffers = (0..depth).map(|_| buffer(cfg.size)).collect();
-    let queue = Mutex::new(Queue { buffers, head: 0, len: 0, present: [senders, receivers], asleep: [0, 0] });
+    let enough = depth.div_ceil(2);
+    let queue = Mutex::new(Queue { buffers, enough, head: 0, len: 0, present: [senders, receivers], asleep: [0, 0] });
     Arc::new(Shared { queue, filled: Condvar::new(), freed: Condvar::new(), wait: cfg.wait })
 }
 
@@ -188,7 +194,7 @@ impl Receiver for Rx {
         std::mem::swap(&mut queue.buffers[place], &mut self.1);
         queue.head = (place + 1) % queue.buffers.len();
         queue.len -= 1;
-        let sleeper = queue.sleeper(0);
+        let sleeper = queue.buffers.len() - queue.len >= queue.enough && queue.sleeper(0);
         drop(queue);
         if sleeper {
             shared.freed.notify_one();

@@ -437,6 +437,11 @@ impl<B: Berth + Send> Sender for Tx<B> {
         let sent = ring.send_each(n, || post.peer_gone(), fill);
         sent.map_err(|stop| post.stopped(stop, Role::Producer, ring.nonsense()))
     }
+
+    #[inline(always)]
+    fn room(&mut self) -> Option<u64> {
+        Some(self.ring.ready())
+    }
 }
 
 impl<B: Berth + Send> Receiver for Rx<B> {
@@ -462,6 +467,11 @@ impl<B: Berth + Send> Receiver for Rx<B> {
         let Self { ring, post } = self;
         let received = ring.recv_each(n, || post.peer_gone(), read);
         received.map_err(|stop| post.stopped(stop, Role::Consumer, ring.nonsense()))
+    }
+
+    #[inline(always)]
+    fn waiting(&mut self) -> Option<u64> {
+        Some(self.ring.ready())
     }
 }
 

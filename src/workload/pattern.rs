@@ -8,9 +8,16 @@
 //! workload carries).
 //!
 //! Where a mechanism has no object that several parties can use, each peer has a channel of its own and the hub serves them
-//! *in turn*, one message each. It never starves one, and it waits for the one whose turn it is: the shares are equal by
-//! construction, which is another thing than a shared object and is said in the row. Rejected: poll(2) or its like over the
-//! channels (a second system call per message that the mechanism's own row does not have; rings have nothing to poll).
+//! *in turn*, a run of messages each. Every message is published when it is built and wakes its sleeper, as in a stream: a
+//! run decides who is served next, and holds nothing back. A hub that can tell by looking at memory that it would have to
+//! wait (a ring that is full, or empty) passes that peer over, and sleeps only when it would have to wait for everybody; its
+//! run is half of what a channel holds, so that a peer has the other half to work on. Where only the call tells, a run is
+//! what an empty channel takes and at most 64 messages, because the hub may wait that long for one peer while others have
+//! something. Each peer has its quota of a window, so the shares are equal by construction, which is another thing than a shared object
+//! and is said in the row. Rejected: one message each, strictly in turn (parties that share a CPU are then woken for every
+//! few messages, each wake-up costs the hub as much as a hundred messages of a ring, and every message is in another
+//! channel's lines); poll(2) or its like over the channels (a second system call per message that the mechanism's own row
+//! does not have; rings have nothing to poll).
 //!
 //! In a broadcast every consumer gets every message, so each checks the producer's numbers as the consumer of a stream does.
 //! A message counts once, when all have it. Only mechanisms that have a broadcast of their own are asked for it. Rejected: a
@@ -62,6 +69,73 @@ pub struct Lane<E> {
     pub end: E,
     /// Next sequence number.
     pub next: u64,
+    /// Messages of the window that it has still to carry.
+    due: u64,
+}
+
+impl<E> Lane<E> {
+    /// The lane of peer `index`, on which nothing was carried yet.
+    pub fn new(end: E, index: usize) -> Self {
+        Self { end, next: first_of(index), due: 0 }
+    }
+}
+
+/// How many messages one after the other a hub carries on a lane at most, before it is the next one's turn.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    /// Where it can see whether it would have to wait, and then passes the lane over.
+    looking: u64,
+    /// Where only the call finds out, and waits for this peer while others may have something.
+    blind: u64,
+}
+
+impl Run {
+    /// Longest run of a hub that waits for its peer: a wake-up costs as much as a few messages of a kernel queue.
+    const BLIND: u64 = 64;
+
+    /// The runs on channels that hold `depth` messages each.
+    pub fn of(depth: u64) -> Self {
+        Self { looking: (depth / 2).max(1), blind: depth.clamp(1, Self::BLIND) }
+    }
+}
+
+/// Carries `n` messages over the lanes in turn, in runs. A lane on which the hub would have to wait is passed over while
+/// there is another one; `ready` says how many messages it is sure to carry at once, if that can be told. Each lane carries
+/// its quota of the window and no more.
+#[inline(always)]
+fn in_turn<E>(
+    lanes: &mut [Lane<E>],
+    n: u64,
+    run: Run,
+    ready: impl Fn(&mut E) -> Option<u64>,
+    mut carry: impl FnMut(&mut Lane<E>, u64) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let of = lanes.len();
+    lanes.iter_mut().enumerate().for_each(|(index, lane)| lane.due = quota(n, index, of));
+    let (mut left, mut turn, mut passed) = (n, 0, 0);
+    while left > 0 {
+        let lane = &mut lanes[turn];
+        let mut carried = 0;
+        while carried < run.looking.min(lane.due) {
+            let left = run.looking.min(lane.due) - carried;
+            let now = match ready(&mut lane.end) {
+                None if carried > 0 => break,
+                None => run.blind.min(lane.due),
+                // Nobody has anything, so this one is waited for, and one message is enough to go on.
+                Some(0) if passed >= of => 1,
+                Some(0) => break,
+                Some(at_once) => at_once.min(left),
+            };
+            carry(lane, now)?;
+            carried += now;
+            passed = 0;
+        }
+        lane.due -= carried;
+        left -= carried;
+        passed += usize::from(carried == 0);
+        turn = if turn + 1 == of { 0 } else { turn + 1 };
+    }
+    Ok(())
 }
 
 /// What a consumer of a shared object got, in a form that adds up.
@@ -121,9 +195,7 @@ pub fn send(tx: &mut impl Sender, load: &mut Load, n: u64) -> Result<(), Fault> 
 #[inline(never)]
 fn send_right(tx: &mut impl Sender, load: &mut Load, n: u64) -> Result<(), Fault> {
     let (payload, first) = (load.payload, load.next);
-    for seq in first..first + n {
-        tx.send_with(|message| payload.fill(Way::Out, seq, message))?;
-    }
+    tx.send_each(n, |k, message| payload.fill(Way::Out, first + k, message))?;
     load.book(n, 0, 0);
     Ok(())
 }
@@ -136,46 +208,60 @@ pub fn say_end(tx: &mut impl Sender, payload: Payload) -> Result<(), Fault> {
     Ok(tx.send_with(|message| payload.fill(Way::Out, END, message))?)
 }
 
-/// Sends `n` messages, one to each lane in turn, and an end message to each.
+/// Sends `n` messages to the lanes in turn, in runs, and an end message to each.
 ///
 /// # Errors
 /// When the transport fails.
 #[inline(never)]
-pub fn deal<E: Sender>(lanes: &mut [Lane<E>], load: &mut Load, n: u64) -> Result<(), Fault> {
+pub fn deal<E: Sender>(lanes: &mut [Lane<E>], load: &mut Load, n: u64, run: Run) -> Result<(), Fault> {
     let payload = load.payload;
-    let fault = load.due(n);
-    let mut turn = 0;
-    for sent in 0..n {
-        let lane = &mut lanes[turn];
-        if let Some(fault) = fault.filter(|_| sent == n / 2) {
-            let mut own = Load { next: lane.next, ..load.clone() };
-            plant::commit(&mut lane.end, &mut own, fault)?;
-        } else {
-            lane.end.send_with(|message| payload.fill(Way::Out, lane.next, message))?;
+    let mut fault = load.due(n);
+    let mut sent = 0;
+    in_turn(lanes, n, run, E::room, |lane, now| {
+        let some = |lane: &mut Lane<E>, now| {
+            let first = lane.next;
+            lane.end.send_each(now, |k, message| payload.fill(Way::Out, first + k, message))?;
+            lane.next += now;
+            Ok::<(), Fault>(())
+        };
+        match fault.take_if(|_| sent + now > n / 2) {
+            None => some(lane, now)?,
+            Some(fault) => {
+                some(lane, n / 2 - sent)?;
+                plant::commit(&mut lane.end, &mut Load { next: lane.next, ..load.clone() }, fault)?;
+                lane.next += 1;
+                some(lane, sent + now - n / 2 - 1)?;
+            }
         }
-        lane.next += 1;
-        turn = if turn + 1 == lanes.len() { 0 } else { turn + 1 };
-    }
+        sent += now;
+        Ok(())
+    })?;
     lanes.iter_mut().try_for_each(|lane| say_end(&mut lane.end, payload))?;
     load.book(n, 0, 0);
     Ok(())
 }
 
-/// Receives `n` messages, one from each lane in turn.
+/// Receives `n` messages from the lanes in turn, in runs.
 ///
 /// # Errors
 /// When the transport fails or a message is wrong.
 #[inline(never)]
-pub fn collect<E: Receiver>(lanes: &mut [Lane<E>], load: &mut Load, n: u64) -> Result<(), Fault> {
+pub fn collect<E: Receiver>(lanes: &mut [Lane<E>], load: &mut Load, n: u64, run: Run) -> Result<(), Fault> {
     let (payload, wait) = (load.payload, load.delay_ns);
-    let (mut bytes, mut turn) = (0, 0);
-    for _ in 0..n {
-        let lane = &mut lanes[turn];
-        bytes += lane.end.recv_with(|message| payload.check(Way::Out, lane.next, message))??;
-        lane.next += 1;
-        turn = if turn + 1 == lanes.len() { 0 } else { turn + 1 };
-        delay(wait);
-    }
+    let mut bytes = 0;
+    in_turn(lanes, n, run, E::waiting, |lane, now| {
+        let first = lane.next;
+        lane.next += now;
+        if wait == 0 {
+            let each = |k, message: &[u8]| payload.check(Way::Out, first + k, message).map(|len| bytes += len);
+            return Ok(lane.end.recv_each(now, each)??);
+        }
+        for seq in first..lane.next {
+            bytes += lane.end.recv_with(|message| payload.check(Way::Out, seq, message))??;
+            delay(wait);
+        }
+        Ok(())
+    })?;
     load.book(n, n, bytes as u64);
     Ok(())
 }
@@ -211,15 +297,27 @@ pub fn gather(rx: &mut impl Receiver, load: &mut Load, nexts: &mut [u64], n: u64
 pub fn receive_all(rx: &mut impl Receiver, load: &mut Load) -> Result<Sums, Fault> {
     let (payload, first, wait) = (load.payload, load.next, load.delay_ns);
     let (mut seq, mut bytes) = (first, 0);
-    loop {
-        let checked = rx.recv_with(|message| match payload.check(Way::Out, seq, message) {
-            Err(_) if payload.check(Way::Out, END, message).is_ok() => Ok(None),
-            checked => checked.map(Some),
-        })?;
-        let Some(len) = checked? else { break };
-        seq += 1;
-        bytes += len;
-        delay(wait);
+    // What stops the loop: nothing wrong, which is the end message, or a wrong message.
+    let mut check = |message: &[u8]| match payload.check(Way::Out, seq, message) {
+        Err(_) if payload.check(Way::Out, END, message).is_ok() => Err(None),
+        checked => {
+            bytes += checked.map_err(Some)?;
+            seq += 1;
+            Ok(())
+        }
+    };
+    let stopped = if wait == 0 {
+        rx.recv_each(u64::MAX, |_, message| check(message))?
+    } else {
+        loop {
+            if let Err(stopped) = rx.recv_with(&mut check)? {
+                break Err(stopped);
+            }
+            delay(wait);
+        }
+    };
+    if let Err(Some(wrong)) = stopped {
+        return Err(Fault::Wrong(wrong));
     }
     load.book(seq - first, seq - first, bytes as u64);
     Ok(Sums { count: seq - first, ..Sums::default() })
@@ -383,16 +481,80 @@ mod tests {
         }
         let (txs, rxs): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
         fn lanes<E>(ends: Vec<E>) -> Vec<Lane<E>> {
-            ends.into_iter().enumerate().map(|(index, end)| Lane { end, next: first_of(index) }).collect()
+            ends.into_iter().enumerate().map(|(index, end)| Lane::new(end, index)).collect()
         }
         let (mut from, mut to) = (lanes(rxs), lanes(txs));
         let mut hub = load(0);
-        collect(&mut from, &mut hub, 10).unwrap();
+        collect(&mut from, &mut hub, 10, Run::of(4)).unwrap();
         assert_eq!(hub.verified, 10);
         let mut unplanted = load(0);
-        deal(&mut to, &mut unplanted, 8).unwrap();
+        deal(&mut to, &mut unplanted, 8, Run::of(4)).unwrap();
         for (index, lane) in from.iter_mut().enumerate() {
             assert_eq!(receive_all(&mut lane.end, &mut load(index)).unwrap().count, quota(8, index, 3));
+        }
+    }
+
+    /// Which lanes are served, and how many messages at a time, where lane `i` is ready for `at_hand[i]` messages, or cannot
+    /// tell. A lane that is waited for has one.
+    fn served(mut at_hand: Vec<Option<u64>>, n: u64, (looking, blind): (u64, u64)) -> Vec<(usize, u64)> {
+        let mut lanes: Vec<_> = (0..at_hand.len()).map(|index| Lane::new(index, index)).collect();
+        let mut served = Vec::new();
+        let shared = std::cell::RefCell::new(&mut at_hand);
+        in_turn(
+            &mut lanes,
+            n,
+            Run { looking, blind },
+            |lane| shared.borrow()[*lane],
+            |lane, now| {
+                if let Some(at_hand) = &mut shared.borrow_mut()[lane.end] {
+                    *at_hand = at_hand.saturating_sub(now);
+                }
+                served.push((lane.end, now));
+                Ok(())
+            },
+        )
+        .unwrap();
+        served
+    }
+
+    #[test]
+    fn a_hub_carries_runs_and_passes_over_a_lane_that_would_keep_it_waiting() {
+        // Who cannot tell is waited for, to the end of a run.
+        assert_eq!(served(vec![None; 2], 7, (9, 3)), [(0, 3), (1, 3), (0, 1)]);
+        // One at a time is strictly in turn.
+        assert_eq!(served(vec![None; 3], 4, (9, 1)), [(0, 1), (1, 1), (2, 1), (0, 1)]);
+        // A run where it can tell is another one.
+        assert_eq!(served(vec![Some(9); 2], 6, (2, 9)), [(0, 2), (1, 2), (0, 1), (1, 1)]);
+        // A run ends where there is nothing more; the empty lane is waited for last, one message at a time.
+        assert_eq!(served(vec![Some(0), Some(2)], 4, (9, 1)), [(1, 2), (0, 1), (0, 1)]);
+        assert_eq!(served(vec![Some(1), Some(9), None], 6, (9, 9)), [(0, 1), (1, 2), (2, 2), (0, 1)]);
+    }
+
+    #[test]
+    fn every_lane_carries_its_quota_whatever_it_has_at_hand() {
+        for run in [1, 2, 5, 100] {
+            for n in [0, 1, 7, 40] {
+                let mut shares = [0; 3];
+                for (lane, now) in served(vec![Some(100), Some(3), Some(0)], n, (run, run)) {
+                    assert!(now <= run);
+                    shares[lane] += now;
+                }
+                assert_eq!(shares, [0, 1, 2].map(|index| quota(n, index, 3)), "{n} in runs of {run}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_planted_fault_of_a_hub_is_heard_by_one_peer() {
+        for (plant, run) in [(Plant::Flip, 1), (Plant::Flip, 8), (Plant::Drop, 3), (Plant::Double, 8), (Plant::Swap, 2)]
+        {
+            let (txs, rxs): (Vec<_>, Vec<_>) = (0..3).map(|_| channel()).unzip();
+            let mut lanes: Vec<_> = txs.into_iter().enumerate().map(|(index, end)| Lane::new(end, index)).collect();
+            let mut faulty = Load::new(&Plan { plant: Some(plant), ..Plan::default() });
+            deal(&mut lanes, &mut faulty, 24, Run::of(2 * run)).unwrap();
+            let heard = rxs.into_iter().enumerate();
+            let wrong = heard.filter_map(|(index, mut rx)| receive_all(&mut rx, &mut load(index)).err()).count();
+            assert_eq!(wrong, 1, "{plant} in runs of {run}");
         }
     }
 
