@@ -132,7 +132,8 @@ pub struct RunOptions {
     #[arg(long, value_name = "SIZE", default_value = "64", value_parser = parse_size)]
     pub size: usize,
     /// Messages (round trips) in each measured window
-    #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", conflicts_with = "duration", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub messages: Option<u64>,
     /// Length of the whole run: 500ms, 2s [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = parse_millis)]

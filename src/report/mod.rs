@@ -111,7 +111,7 @@ pub fn csv(report: &Report) -> Result<String> {
     csv_of(report, Which::All, &Choice::default())
 }
 
-/// As [`csv`], of what was chosen, from all runs or from unflagged ones.
+/// As [`csv()`], of what was chosen, from all runs or from unflagged ones.
 ///
 /// # Errors
 /// Likewise.
