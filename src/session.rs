@@ -236,7 +236,7 @@ fn collect(ledger: &Ledger) -> Books {
             involuntary: word(7),
             minor_faults: word(8),
             major_faults: word(9),
-            spent_ns: word(4) + word(5),
+            spent_ns: word(4).saturating_add(word(5)),
         },
         cpus: [optional(10).map(|c| c as usize), optional(11).map(|c| c as usize)],
         migrations: optional(12),

@@ -8,6 +8,10 @@
 //! ends may read the clock. Rejected: halving the number of looks (a budget below the peer's delay only wastes what is left
 //! of it); measuring how long the sleep took, as the kernel's halt polling does (two clock reads a message). A single wait
 //! that was long means nothing yet: the hypervisor takes CPUs away, and a sleep makes the peer's next wait long too.
+//!
+//! What is found out is whether the *peer* is prompt. Two ends that wait for each other, where waking takes longer than all the
+//! looks, may both come to rest after a disturbance: each then finds the other asleep whenever it tries. With any fixed number
+//! of looks they do so too, and waste the looks.
 
 use super::wait::Wait;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -61,6 +61,9 @@ const LOOKS_PER_CHECK: u32 = 1;
 /// Looks of a spinning wait before it leaves the caller's code. The model checker has enough of them without.
 #[cfg(not(loom))]
 const LOOKS_IN_PLACE: u32 = 256;
+/// A hybrid wait with fewer looks makes all of them where they are counted, so that a wait in vain is known for one.
+#[cfg(not(loom))]
+const MORE_THAN_IN_PLACE: u32 = LOOKS_IN_PLACE + 1;
 /// Sleep between two checks whether the peer still lives: short enough that a survivor that waits is told within 10 ms.
 pub(crate) const NAP: Duration = Duration::from_millis(5);
 
@@ -133,7 +136,7 @@ impl Bell {
         // In place for as long as a peer that is awake takes: a call, and the closures in memory instead of registers,
         // cost as much as a tenth of a round trip.
         #[cfg(not(loom))]
-        let how = if let Wait::Spin | Wait::Hybrid(LOOKS_IN_PLACE..) = how {
+        let how = if let Wait::Spin | Wait::Hybrid(MORE_THAN_IN_PLACE..) = how {
             for _ in 0..LOOKS_IN_PLACE {
                 relax();
                 if let Some(found) = ready() {

@@ -136,7 +136,7 @@ impl Drop for Child {
     fn drop(&mut self) {
         if !self.reaped {
             self.kill();
-            let _ = waitpid(self.pid, None);
+            let _ = self.wait();
         }
     }
 }

@@ -27,7 +27,16 @@ extern "C" fn raise(_: libc::c_int) {
 
 /// While this lives, the calling process can be [roused](rouse).
 #[derive(Debug)]
-pub struct Rousable(SigAction);
+pub struct Rousable {
+    was: SigAction,
+    /// Whether the calling thread had the signal blocked.
+    blocked: bool,
+}
+
+/// The signal alone.
+fn mask() -> SigSet {
+    SigSet::from(SIGNAL)
+}
 
 impl Rousable {
     /// Takes the signal.
@@ -38,14 +47,21 @@ impl Rousable {
         RAISED.store(false, Ordering::Relaxed);
         let action = SigAction::new(SigHandler::Handler(raise), SaFlags::empty(), SigSet::empty());
         // SAFETY: the handler does nothing that a signal may not interrupt.
-        Ok(Self(unsafe { sigaction(SIGNAL, &action) }?))
+        let was = unsafe { sigaction(SIGNAL, &action) }?;
+        // Whoever has it blocked, or inherited it so, would never hear it.
+        let blocked = SigSet::thread_get_mask()?.contains(SIGNAL);
+        mask().thread_unblock()?;
+        Ok(Self { was, blocked })
     }
 }
 
 impl Drop for Rousable {
     fn drop(&mut self) {
         // SAFETY: the action was the process's before.
-        let _ = unsafe { sigaction(SIGNAL, &self.0) };
+        let _ = unsafe { sigaction(SIGNAL, &self.was) };
+        if self.blocked {
+            let _ = mask().thread_block();
+        }
         RAISED.store(false, Ordering::Relaxed);
     }
 }

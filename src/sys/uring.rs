@@ -130,15 +130,16 @@ impl Queue {
             self.enter(0)?;
         }
         let result = loop {
+            // First of all without `block`: what need not wait has ended by the time that it is handed over.
+            if let Some(end) = self.ring.completion().next() {
+                self.budget.met();
+                break end.result();
+            }
             match self.wait {
                 Wait::Block => self.enter(1)?,
                 Wait::Hybrid(most) if !self.budget.looks_again(most) => self.enter(1)?,
                 Wait::Hybrid(_) | Wait::Spin | Wait::Poll | Wait::Epoll => std::hint::spin_loop(),
                 Wait::Yield => std::thread::yield_now(),
-            }
-            if let Some(end) = self.ring.completion().next() {
-                self.budget.met();
-                break end.result();
             }
         };
         self.lost = false;

@@ -43,12 +43,12 @@ pub type IoUringSqpoll = Ringed<true>;
 /// What both kinds of ends are.
 #[derive(Debug)]
 struct End {
+    /// Made by the party that uses it. Before the socket, which has to be open for as long as there is a queue.
+    queue: Option<Queue>,
     socket: UnixStream,
     size: usize,
     wait: Wait,
     poller: Option<Arc<Poller>>,
-    /// Made by the party that uses it.
-    queue: Option<Queue>,
 }
 
 impl End {

@@ -5,7 +5,7 @@
 //! instructions. Sleepers are counted under the lock, since std's `notify_one` is a system call whether or not somebody
 //! sleeps (two futex calls for each message of a stream, where none is needed), and whoever wakes one counts it out: on
 //! one CPU it does not run for another thousand messages, each of which would wake it again. Senders that found the queue
-//! full are woken when half of it is free: one that is woken for a single place sleeps again right away, and several that
+//! full are woken when half of it is free, where all of them sleep (`block`): one that is woken for a single place sleeps again right away, and several that
 //! share a CPU do so in turn, a wake-up for every few messages. That holds up nothing that was sent. A receiver is woken
 //! for every message, since it would be held up. Rejected: copying under
 //! the lock (holds up the other side for the length of the payload), a push of a fresh vector (measures the allocator).
@@ -152,7 +152,8 @@ fn queue(cfg: &Config, (senders, receivers): (usize, usize)) -> Arc<Shared> {
     let depth = depth(cfg.size);
     record(cfg, depth);
     let buffers = (0..depth).map(|_| buffer(cfg.size)).collect();
-    let enough = depth.div_ceil(2);
+    // Where senders may look instead of sleeping, the one that looks would take each place before the one that sleeps is woken.
+    let enough = if cfg.wait == Wait::Block { depth.div_ceil(2) } else { 1 };
     let queue = Mutex::new(Queue { buffers, enough, head: 0, len: 0, present: [senders, receivers], asleep: [0, 0] });
     Arc::new(Shared { queue, filled: Condvar::new(), freed: Condvar::new(), wait: cfg.wait })
 }
