@@ -3,12 +3,12 @@
 //! Key decision: a message changes hands by *swapping* its buffer with a spare one under the lock. Payload is written
 //! and verified outside the lock, nothing is copied and nothing is allocated, and the lock is held for a few
 //! instructions. Sleepers are counted under the lock, since std's `notify_one` is a system call whether or not somebody
-//! sleeps (two futex calls for each message of a stream, where none is needed), and whoever wakes one counts it out: on
-//! one CPU it does not run for another thousand messages, each of which would wake it again. Senders that found the queue
-//! full are woken when half of it is free, where all of them sleep (`block`): one that is woken for a single place sleeps again right away, and several that
-//! share a CPU do so in turn, a wake-up for every few messages. That holds up nothing that was sent. A receiver is woken
-//! for every message, since it would be held up. Rejected: copying under
-//! the lock (holds up the other side for the length of the payload), a push of a fresh vector (measures the allocator).
+//! sleeps (two futex calls for each message of a stream, where none is needed), and whoever wakes one counts it out: on one
+//! CPU it does not run for another thousand messages, each of which would wake it again. Senders that found the queue full
+//! are woken when half of it is free, where all of them sleep (`block`): one that is woken for a single place sleeps again
+//! right away, and several that share a CPU do so in turn, a wake-up for every few messages. That holds up nothing that was
+//! sent. A receiver is woken for every message, since it would be held up. Rejected: copying under the lock (holds up the
+//! other side for the length of the payload), a push of a fresh vector (measures the allocator).
 //! Source: Dijkstra's bounded buffer; std::sync::{Mutex, Condvar}.
 
 use super::buffers::{Buffer, buffer, depth, record, spec};
