@@ -303,9 +303,8 @@ fn journals_of_claims_and_faults_name_line_and_field() {
         ipcost::claim::record::read(dir.path()).map_or_else(|error| error.to_string(), |_| String::new())
     };
     let faults = |text: &str| {
-        let path = dir.path().join("faults.jsonl");
-        fs::write(&path, text).unwrap();
-        ipcost::faults::record::read(&path).map_or_else(|error| error.to_string(), |_| String::new())
+        fs::write(dir.path().join("faults.jsonl"), text).unwrap();
+        ipcost::faults::record::read(dir.path()).map_or_else(|error| error.to_string(), |_| String::new())
     };
     type Reader<'a> = &'a dyn Fn(&str) -> String;
     for (file, whole, said) in [("claims.jsonl", &claim, &claims as Reader), ("faults.jsonl", &fault, &faults)] {

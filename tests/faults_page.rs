@@ -7,7 +7,7 @@
 mod page;
 
 use ipcost::faults::matrix::{Judged, Style, judge, page as matrix};
-use ipcost::faults::record::read;
+use ipcost::faults::record::read_journal;
 use ipcost::faults::{Depth, Harm, cells};
 use ipcost::plan::Parties;
 use ipcost::transport::{ALL, FRAMEWORKS, Sign};
@@ -32,7 +32,7 @@ which has each cell in full; a test fails where it is out of date, or where the 
 ";
 
 fn record() -> Vec<Judged> {
-    let (rows, _) = read(&docs().join("faults/record.jsonl")).unwrap();
+    let (rows, _) = read_journal(&docs().join("faults/record.jsonl")).unwrap();
     rows.into_iter().filter_map(judge).collect()
 }
 

@@ -6,7 +6,7 @@
 use super::injection::{Answer, Reply};
 use super::{Cell, Order};
 use crate::claim::record::Status;
-use crate::error::{Context, Phase, Result};
+use crate::error::{Context, Error, Phase, Result};
 use crate::lines::{self, Line, Unknown};
 use crate::plan::Parties;
 use crate::results::missing;
@@ -196,9 +196,21 @@ impl Notebook {
 /// # Errors
 /// When there is none, or a whole line cannot be read, with its number.
 pub fn read(dir: &Path) -> Result<(Vec<Row>, Option<String>)> {
-    // Bytes: a cut may lie within a character.
-    let text = std::fs::read(dir.join(FAULTS_FILE)).map_err(|error| missing(dir, FAULTS_FILE, &error))?;
-    lines::read_all(&text, FAULTS_FILE)
+    parsed(&std::fs::read(dir.join(FAULTS_FILE)).map_err(|error| missing(dir, FAULTS_FILE, &error))?)
+}
+
+/// As [`read`], of a journal by itself.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_journal(path: &Path) -> Result<(Vec<Row>, Option<String>)> {
+    let cannot = |error| Error::usage(format!("cannot read {}", path.display())).because(error);
+    parsed(&std::fs::read(path).map_err(cannot)?)
+}
+
+/// Bytes: a cut may lie within a character.
+fn parsed(text: &[u8]) -> Result<(Vec<Row>, Option<String>)> {
+    lines::read_all(text, FAULTS_FILE)
 }
 
 #[cfg(test)]
