@@ -96,7 +96,7 @@ fn begun(dir: &Path) -> bool {
 }
 
 /// The folders in a folder, in the order of their names.
-fn folders(dir: &Path) -> Vec<PathBuf> {
+pub fn folders(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     folders.sort();

@@ -10,7 +10,7 @@ use crate::host::Host;
 use crate::plan::{Placement, Wait, parse_rate, parse_size};
 use crate::report::Report;
 use crate::report::advise::{Advice, Demand, page};
-use crate::results::HOST;
+use crate::results::{HOST, folders};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -127,17 +127,14 @@ pub fn advise(args: &AdviseArgs) -> Result<ExitCode> {
 
 /// The campaign below `results` that was measured last.
 fn newest(results: &Path) -> Result<PathBuf> {
-    let inside = |dir: &Path| -> Vec<PathBuf> {
-        std::fs::read_dir(dir).map(|list| list.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
-    };
     let campaign = |dir: &PathBuf| [CAMPAIGN, CELLS].iter().all(|file| dir.join(file).exists());
-    let folders = inside(results).into_iter().flat_map(|host| inside(&host)).filter(campaign);
+    let of_hosts = folders(results).into_iter().flat_map(|host| folders(&host)).filter(campaign);
     // When it was measured, and not its name, which may be anybody's choice.
     let taken = |dir: &PathBuf| {
         let host: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.join(HOST)).ok()?).ok()?;
         host.get("taken")?.as_str()?.parse::<jiff::Timestamp>().ok()
     };
-    folders.max_by_key(taken).ok_or_else(|| {
+    of_hosts.max_by_key(taken).ok_or_else(|| {
         Error::usage(format!("there is no campaign below {}/", results.display()))
             .hint("run `ipcost compare --profile full` first, or name a folder with --from")
     })

@@ -56,9 +56,7 @@ impl Class {
             pages: run.pages,
         }
     }
-}
 
-impl Class {
     /// Whether the time per message says something of the mechanism: at one rate it is the rate's.
     pub fn is_timed(&self) -> bool {
         self.workload != Workload::OfferedLoad

@@ -13,11 +13,11 @@
 //! wait (a ring that is full, or empty) passes that peer over, and sleeps only when it would have to wait for everybody; its
 //! run is half of what a channel holds, so that a peer has the other half to work on. Where only the call tells, a run is
 //! what an empty channel takes and at most 64 messages, because the hub may wait that long for one peer while others have
-//! something. Each peer has its quota of a window, so the shares are equal by construction, which is another thing than a shared object
-//! and is said in the row. Rejected: one message each, strictly in turn (parties that share a CPU are then woken for every
-//! few messages, each wake-up costs the hub as much as a hundred messages of a ring, and every message is in another
-//! channel's lines); poll(2) or its like over the channels (a second system call per message that the mechanism's own row
-//! does not have; rings have nothing to poll).
+//! something. Each peer has its quota of a window, so the shares are equal by construction, which is another thing than a
+//! shared object and is said in the row. Rejected: one message each, strictly in turn (parties that share a CPU are then
+//! woken for every few messages, each wake-up costs the hub as much as a hundred messages of a ring, and every message is in
+//! another channel's lines); poll(2) or its like over the channels (a second system call per message that the mechanism's
+//! own row does not have; rings have nothing to poll).
 //!
 //! In a broadcast every consumer gets every message, so each checks the producer's numbers as the consumer of a stream does.
 //! A message counts once, when all have it. Only mechanisms that have a broadcast of their own are asked for it. Rejected: a
