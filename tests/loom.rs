@@ -25,11 +25,13 @@ use ipcost::shm::futex::Scope;
 use ipcost::shm::ring::{Consumer, Indices, Manner, Producer, Stop};
 use ipcost::shm::slot::{Lobby, Place, Side, Stamp, Words};
 use ipcost::shm::sync::{AtomicU32, Ordering};
-use ipcost::shm::wait::{Bell, Berth, Gone, Wait};
+use ipcost::shm::vigil::Watch;
+use ipcost::shm::wait::{Bell, Berth, Gone, Peer, Wait};
 use loom::cell::UnsafeCell;
 use loom::thread;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Preemptions per execution in the models that are too large to exhaust. Three, because a lost wake-up takes two (into
 /// the waiter between its look and its sleep, and back) and one more lets the second message meet the remains of the
@@ -142,7 +144,7 @@ fn bell_wakes_a_hybrid_waiter_twice() {
 struct Counted(loom::sync::Mutex<u64>, loom::sync::Condvar);
 
 impl Berth for Counted {
-    fn sleep(&self, _: &Futex, _: std::time::Duration) {
+    fn sleep(&self, _: &Futex, _: Option<Duration>) {
         let mut count = self.0.lock().unwrap();
         while *count == 0 {
             count = self.1.wait(count).unwrap();
@@ -154,6 +156,73 @@ impl Berth for Counted {
         *self.0.lock().unwrap() += 1;
         self.1.notify_one();
     }
+}
+
+/// A place to sleep that forgets a wake-up which finds nobody, and where nobody else ever wakes: the flag stays up.
+struct Forgetful(Futex);
+
+impl Berth for Forgetful {
+    fn sleep(&self, _: &Futex, limit: Option<Duration>) {
+        match limit {
+            // A limit ends every sleep.
+            Some(_) => thread::yield_now(),
+            None => self.0.wait(0, Scope::Private, None),
+        }
+    }
+
+    fn wake(&self, _: &Futex) {}
+}
+
+/// A peer that is watched, and dies.
+struct Mortal<'a>(&'a Watch, &'a AtomicU32);
+
+impl Peer for Mortal<'_> {
+    fn gone(&mut self) -> bool {
+        self.1.load(Ordering::Acquire) != 0
+    }
+
+    fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) {
+        self.0.sleep(|limit| berth.sleep(flag, limit));
+    }
+}
+
+/// The peer leaves `messages` without ever ringing and dies; its survivor takes them, and then asks twice in vain.
+fn vigil(messages: u32) {
+    let shared = Arc::new((Bell::default(), Watch::default(), Forgetful(Futex::new(0)), AtomicU32::new(0)));
+    let stamp = Arc::new(AtomicU32::new(0));
+    let watcher = thread::spawn({
+        let (shared, stamp) = (shared.clone(), stamp.clone());
+        move || {
+            let (_, watch, berth, dead) = &*shared;
+            stamp.store(messages, Ordering::Release);
+            dead.store(1, Ordering::Release);
+            watch.end(
+                || berth.0.wake(Scope::Private),
+                || {
+                    thread::yield_now();
+                    false
+                },
+            );
+        }
+    });
+    let (bell, watch, berth, dead) = &*shared;
+    for ask in 1..=messages + 2 {
+        let found = || (stamp.load(Ordering::Acquire) >= ask).then_some(());
+        let (terms, peer) = (Budget::default(), Mortal(watch, dead));
+        let heard = bell.wait((Wait::Block, &terms), berth, found, alive, peer);
+        assert_eq!(heard, if ask <= messages { Ok(()) } else { Err(Gone) });
+    }
+    watcher.join().unwrap();
+}
+
+#[test]
+fn a_vigil_ends_the_sleep_of_a_survivor_that_nobody_else_wakes() {
+    check(Some(BOUND), || vigil(0));
+}
+
+#[test]
+fn what_a_dead_peer_left_without_a_ring_is_found_when_the_vigil_ends() {
+    check(Some(BOUND), || vigil(1));
 }
 
 /// The bell over a place to sleep that remembers wake-ups, stale ones too, and never ends a sleep by itself.

@@ -11,9 +11,9 @@
 
 /* Ways to sleep, instead of BLOCK. */
 enum {
-    FUTEX = WAITS,  /* between processes; with the limit of 5 ms that ipcost sets to look whether the peer lives */
+    FUTEX = WAITS,  /* between processes */
     FUTEX_PRIVATE,  /* the same between threads */
-    FUTEX_FOREVER,  /* between processes, without a limit: what the limit costs shows in the difference */
+    FUTEX_LIMITED,  /* between processes, for at most 5 ms: what a limit costs, where nobody watches the peer */
     EVENT,          /* in an eventfd */
 };
 
@@ -50,7 +50,7 @@ static inline void bell_sleep(Bell *bell, int how, int fd)
             die("read");
     } else {
         futex(&bell->asleep, how == FUTEX_PRIVATE ? FUTEX_WAIT_PRIVATE : FUTEX_WAIT, 1,
-              how == FUTEX_FOREVER ? NULL : &nap);
+              how == FUTEX_LIMITED ? &nap : NULL);
     }
 }
 

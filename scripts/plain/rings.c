@@ -31,7 +31,7 @@ LOOPS(ring, SPIN)
 LOOPS(ring, YIELD)
 LOOPS(ring, FUTEX)
 LOOPS(ring, FUTEX_PRIVATE)
-LOOPS(ring, FUTEX_FOREVER)
+LOOPS(ring, FUTEX_LIMITED)
 LOOPS(ring, EVENT)
 
 /* ---- What two CPUs can carry at most: the same slots, of which a half of the ring changes hands at a time, so that the
@@ -178,7 +178,7 @@ static void take(int is_follower)
 
 const Mechanism RINGS[] = {
     {"shm-ring", memfd_make, take, {&ring_FUTEX, &ring_SPIN, &ring_YIELD}, PROCESSES},
-    {"shm-ring-forever", memfd_make, take, {&ring_FUTEX_FOREVER, NULL, NULL}, PROCESSES},
+    {"shm-ring-limited", memfd_make, take, {&ring_FUTEX_LIMITED, NULL, NULL}, PROCESSES},
     {"shm-halves", memfd_make, take, {NULL, &halves_SPIN, NULL}, PROCESSES},
     {"mmap-file", file_make, take, {&ring_FUTEX, &ring_SPIN, &ring_YIELD}, PROCESSES},
     {"posix-shm", posix_make, take, {&ring_FUTEX, &ring_SPIN, &ring_YIELD}, PROCESSES},

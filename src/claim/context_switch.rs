@@ -204,7 +204,7 @@ impl Round {
                 let mut naps = 0;
                 loop {
                     // The key of shared memory for threads as well: the cheaper private one would be a second difference.
-                    token.wait(lap - 1, Scope::Shared, NAP);
+                    token.wait(lap - 1, Scope::Shared, Some(NAP));
                     // Acquire: pairs with the Release of whoever passed it on.
                     if token.word().load(Ordering::Acquire) == lap {
                         return Ok(());

@@ -130,7 +130,7 @@ pub(super) fn await_hop(ledger: &Ledger, index: usize, turn: u32) -> u32 {
         if now == turn || now == STOP as u32 {
             return now;
         }
-        ledger.hop[index].0.wait_without_limit(now, ledger.scope());
+        ledger.hop[index].0.wait(now, ledger.scope(), None);
     }
 }
 

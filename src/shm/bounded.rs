@@ -15,9 +15,11 @@ use super::nonsense::Nonsense;
 use super::region::{INDICES, Occupants, PAGE, Region, RingShape, Slots, View, occupants};
 use super::ring::Stop;
 use super::scribble::Word;
+use super::vigil::Vigil;
 use super::wait::{NAP, Wait};
 use crate::sys::rouse::roused;
 use crate::sys::sync::{Condition, Locked, Mutex, Semaphore};
+use std::cell::OnceCell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -254,6 +256,7 @@ pub struct ByMutex {
     stop: Option<Stop>,
     nonsense: Option<Nonsense>,
     occupants: View<Occupants>,
+    vigil: OnceCell<Option<Vigil>>,
 }
 
 pub(super) fn books(region: &Arc<Region>) -> View<Books> {
@@ -330,10 +333,23 @@ impl ByMutex {
                 return Ok(());
             }
             // A condition variable is not robust: a peer that is killed, in the middle of a signal or before it, wakes nobody.
-            let napped = self.shared.news[self.me].wait(&mut locked, NAP).map_err(broken)?;
+            let news = &self.shared.news[self.me];
+            let (late, over) = match self.vigil() {
+                Some(vigil) => (vigil.sleep(|limit| news.wait(&mut locked, limit)), vigil.is_over()),
+                None => (news.wait(&mut locked, Some(NAP)), false),
+            };
+            let alone = late.map_err(broken)? || over;
             self.shared.remember(&locked);
-            gone = napped && self.occupants.peer_gone(self.me);
+            gone = alone && self.occupants.peer_gone(self.me);
         }
+    }
+
+    /// The watch over the peer, from the first sleep on; `None` while there is no peer, or where it cannot be watched.
+    fn vigil(&self) -> Option<&Vigil> {
+        let [me, peer] = [self.me, 1 - self.me].map(|side| self.occupants.pids[side].load(Ordering::Acquire));
+        let (shared, side) = (self.shared.clone(), self.me);
+        let begin = || Vigil::over((peer != me).then_some(peer), move || shared.news[side].signal()).ok();
+        (peer != 0).then(|| self.vigil.get_or_init(begin).as_ref()).flatten()
     }
 
     /// What is impossible of the peer's count.
@@ -362,7 +378,17 @@ impl Turns for ByMutex {
 
     fn side(region: &Arc<Region>, slots: usize, me: usize, _: Wait) -> Self {
         let (shared, occupants) = (books(region), occupants(region));
-        Self { shared, me, slots: slots as u64, count: 0, seen: 0, stop: None, nonsense: None, occupants }
+        Self {
+            shared,
+            me,
+            slots: slots as u64,
+            count: 0,
+            seen: 0,
+            stop: None,
+            nonsense: None,
+            occupants,
+            vigil: OnceCell::new(),
+        }
     }
 
     #[inline(always)]

@@ -5,9 +5,9 @@
 //! [`ring`](super::ring) and with no protocol of its own. Rejected: two rings, one for full and one for empty buffers
 //! (twice the shared lines); `Option` in each place (a test that the indices make superfluous).
 
-use super::futex::Scope;
+use super::futex::{Futex, Scope};
 use super::ring::{Consumer, Indices, Manner, Producer, Stop};
-use super::wait::Wait;
+use super::wait::{Berth, Peer, Wait};
 use std::cell::UnsafeCell;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -65,9 +65,19 @@ pub fn exchange<T: Send>(values: impl IntoIterator<Item = T>, wait: Wait) -> (Sw
     (SwapTx { producer, ring: Arc::clone(&ring) }, SwapRx { consumer, ring })
 }
 
-/// Both are threads of one process: a peer that dies without unwinding takes us along.
-fn alive() -> bool {
-    false
+/// The other end. Both are threads of one process: a peer that dies without unwinding takes us along, so that there is nothing
+/// to look for while one sleeps.
+#[derive(Debug, Clone, Copy)]
+struct Together;
+
+impl Peer for Together {
+    fn gone(&mut self) -> bool {
+        false
+    }
+
+    fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) {
+        berth.sleep(flag, None);
+    }
 }
 
 impl<T: Send> SwapTx<T> {
@@ -77,7 +87,7 @@ impl<T: Send> SwapTx<T> {
     /// As [`Producer::reserve`].
     #[inline(always)]
     pub fn swap(&mut self, full: &mut T) -> Result<(), Stop> {
-        let place = self.ring.places[self.producer.reserve(alive)? as usize].get();
+        let place = self.ring.places[self.producer.reserve(Together)? as usize].get();
         // SAFETY: between `reserve` and `commit` the place is the producer's alone, and `&mut self` makes this end
         // unique.
         std::mem::swap(full, unsafe { &mut *place });
@@ -92,7 +102,7 @@ impl<T: Send> SwapTx<T> {
     #[inline(always)]
     pub fn swap_each(&mut self, n: u64, value: &mut T, mut fill: impl FnMut(u64, &mut T)) -> Result<(), Stop> {
         let places = &*self.ring.places;
-        self.producer.each(n, alive, |k, index| {
+        self.producer.each(n, Together, |k, index| {
             fill(k, value);
             // SAFETY: as in `swap`: the place is the producer's alone while this runs.
             std::mem::swap(value, unsafe { &mut *places[index as usize].get() });
@@ -107,7 +117,7 @@ impl<T: Send> SwapRx<T> {
     /// As [`Consumer::peek`].
     #[inline(always)]
     pub fn swap(&mut self, empty: &mut T) -> Result<(), Stop> {
-        let place = self.ring.places[self.consumer.peek(alive)? as usize].get();
+        let place = self.ring.places[self.consumer.peek(Together)? as usize].get();
         // SAFETY: between `peek` and `release` the place is the consumer's alone, and `&mut self` makes this end
         // unique.
         std::mem::swap(empty, unsafe { &mut *place });
@@ -127,7 +137,7 @@ impl<T: Send> SwapRx<T> {
         mut read: impl FnMut(u64, &T) -> Result<(), E>,
     ) -> Result<Result<(), E>, Stop> {
         let places = &*self.ring.places;
-        self.consumer.take_each(n, alive, |k, index| {
+        self.consumer.take_each(n, Together, |k, index| {
             let Some(index) = index else { return read(k, value) };
             // SAFETY: as in `swap`: the place is the consumer's alone until this returns.
             std::mem::swap(value, unsafe { &mut *places[index as usize].get() });

@@ -43,20 +43,16 @@ impl Futex {
         &self.word
     }
 
-    /// Sleeps while the word holds `expected`, at most for `limit`. Returns early for any reason at all (a wake, a
-    /// signal, a changed word, the limit): the caller looks at its own condition again.
+    /// Sleeps while the word holds `expected`, at most for `limit`, if there is one: each limit has the kernel arm a timer, a
+    /// tenth of a round trip. Returns early for any reason at all (a wake, a signal, a changed word, the limit): the caller
+    /// looks at its own condition again.
     #[cfg(not(loom))]
-    pub fn wait(&self, expected: u32, scope: Scope, limit: Duration) {
+    pub fn wait(&self, expected: u32, scope: Scope, limit: Option<Duration>) {
         use rustix::thread::{Timespec, futex};
-        let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
+        let spec =
+            |limit: Duration| Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
         // EAGAIN (word changed), EINTR and ETIMEDOUT all mean "look again", so the result carries no information.
-        let _ = futex::wait(&self.word, flags(scope), expected, Some(&limit));
-    }
-
-    /// As [`wait`](Self::wait) without a limit, which spares the kernel the arming of a timer: a tenth of a round trip.
-    #[cfg(not(loom))]
-    pub fn wait_without_limit(&self, expected: u32, scope: Scope) {
-        let _ = rustix::thread::futex::wait(&self.word, flags(scope), expected, None);
+        let _ = futex::wait(&self.word, flags(scope), expected, limit.map(spec).as_ref());
     }
 
     /// Wakes one sleeper, if there is one.
@@ -68,7 +64,7 @@ impl Futex {
     /// Model of the kernel's wait: the comparison and the sleep are one step under the queue's lock. It never times
     /// out, so that a lost wake-up shows as a deadlock.
     #[cfg(loom)]
-    pub fn wait(&self, expected: u32, _: Scope, _: Duration) {
+    pub fn wait(&self, expected: u32, _: Scope, _: Option<Duration>) {
         let guard = self.queue.0.lock().unwrap();
         if self.word.load(Ordering::Relaxed) == expected {
             drop(self.queue.1.wait(guard).unwrap());

@@ -46,7 +46,7 @@ impl Gate {
             if looks < LOOKS {
                 std::hint::spin_loop();
             } else {
-                self.0.wait(now, Scope::Shared, NAP);
+                self.0.wait(now, Scope::Shared, Some(NAP));
                 if !alive() {
                     let now = self.0.word().load(Ordering::Acquire);
                     return now == step;

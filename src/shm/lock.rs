@@ -39,7 +39,7 @@ impl Lock {
         // Acquire as in `try_lock`. Who takes the lock this way cannot know whether others still sleep and says they do.
         while self.0.word().swap(CONTENDED, Ordering::Acquire) != FREE {
             let Some(rest) = limit.checked_sub(start.elapsed()).filter(|rest| !rest.is_zero()) else { return false };
-            self.0.wait(CONTENDED, scope, rest);
+            self.0.wait(CONTENDED, scope, Some(rest));
         }
         true
     }

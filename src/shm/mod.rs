@@ -13,6 +13,7 @@
 //! # Layout of the module
 //! - [`sync`]: real or model-checked atomics
 //! - [`futex`], [`wait`]: sleeping and waking without losing a wake-up
+//! - [`vigil`]: noticing that a peer died while its survivor sleeps without a limit
 //! - [`budget`]: how long a hybrid wait looks before it sleeps
 //! - [`ring`]: single-producer single-consumer indices, without memory
 //! - `exchange`: a ring of places in which two threads swap values
@@ -64,6 +65,7 @@ pub mod stamps;
 pub mod sync;
 #[cfg(not(loom))]
 pub mod tally;
+pub mod vigil;
 pub mod wait;
 
 /// A value in cache lines of its own. 128 bytes, because x86 fetches lines in pairs and some arm64 lines are that long.

@@ -4,12 +4,12 @@
 //! slices are made here and nowhere else, so that every pointer computation of the crate is in this file. Rejected:
 //! `memmap2::MmapMut`, whose `Deref` makes a `&mut [u8]` of the whole mapping, which is wrong as soon as the peer runs.
 
-use super::futex::Scope;
+use super::futex::{Futex, Scope};
 use super::nonsense::Nonsense;
 use super::ring::{Consumer, Indices, Manner, Producer, Stop};
 use super::scribble::Word;
 use super::slot::{Lobby, Place, Side, Stamp, Words};
-use super::wait::Berth;
+use super::wait::{Berth, Peer};
 use crate::sys::{map, process};
 use std::alloc::Layout;
 use std::any::Any;
@@ -143,6 +143,17 @@ impl Region {
         }
         sum
     }
+}
+
+/// A word of this region on which somebody sleeps, as a window that keeps the region alive.
+///
+/// # Panics
+/// When the word is none of the region's.
+pub fn futex(region: &Arc<Region>, word: &Futex) -> View<Futex> {
+    let at = std::ptr::from_ref(word) as usize;
+    let offset = at.checked_sub(region.base.as_ptr() as usize).expect("the word lies in the region");
+    // SAFETY: `Futex` is an atomic, and the word is one already.
+    unsafe { View::new(region, offset) }
 }
 
 /// A typed window into a region, kept alive by it.
@@ -379,8 +390,8 @@ impl<B: Berth> RingTx<B> {
     /// # Errors
     /// As [`Producer::reserve`].
     #[inline(always)]
-    pub fn send_with(&mut self, gone: impl FnMut() -> bool, fill: impl FnOnce(&mut [u8])) -> Result<(), Stop> {
-        let index = self.producer.reserve(gone)?;
+    pub fn send_with(&mut self, peer: impl Peer, fill: impl FnOnce(&mut [u8])) -> Result<(), Stop> {
+        let index = self.producer.reserve(peer)?;
         // SAFETY: between `reserve` and `commit` the slot is the producer's alone (the consumer's acquire of a later
         // tail and our acquire of its head exclude each other); the producer's view keeps the region mapped.
         fill(unsafe { self.slots.get_mut(index) });
@@ -399,24 +410,19 @@ impl<B: Berth> RingTx<B> {
     /// # Errors
     /// As [`Producer::reserve`].
     #[inline(always)]
-    pub fn send_each(
-        &mut self,
-        n: u64,
-        gone: impl FnMut() -> bool,
-        mut fill: impl FnMut(u64, &mut [u8]),
-    ) -> Result<(), Stop> {
+    pub fn send_each(&mut self, n: u64, peer: impl Peer, mut fill: impl FnMut(u64, &mut [u8])) -> Result<(), Stop> {
         // A copy that nobody else can reach: it stays in registers.
         let mut slots = Slots { ..self.slots };
         // SAFETY: as in `send_with`: the slot is the producer's alone while `fill` runs.
-        self.producer.each(n, gone, |k, index| fill(k, unsafe { slots.get_mut(index) }))
+        self.producer.each(n, peer, |k, index| fill(k, unsafe { slots.get_mut(index) }))
     }
 
     /// As [`Producer::drain`].
     ///
     /// # Errors
     /// As [`Producer::drain`].
-    pub fn drain(&mut self, gone: impl FnMut() -> bool) -> Result<(), Stop> {
-        self.producer.drain(gone)
+    pub fn drain(&mut self, peer: impl Peer) -> Result<(), Stop> {
+        self.producer.drain(peer)
     }
 }
 
@@ -473,8 +479,8 @@ impl<B: Berth> RingRx<B> {
     /// # Errors
     /// As [`Consumer::peek`].
     #[inline(always)]
-    pub fn recv_with<R>(&mut self, gone: impl FnMut() -> bool, read: impl FnOnce(&[u8]) -> R) -> Result<R, Stop> {
-        let index = self.consumer.peek(gone)?;
+    pub fn recv_with<R>(&mut self, peer: impl Peer, read: impl FnOnce(&[u8]) -> R) -> Result<R, Stop> {
+        let index = self.consumer.peek(peer)?;
         // SAFETY: between `peek` and `release` the slot is the consumer's alone (the producer writes it again only
         // after it acquired a head beyond it); the consumer's view keeps the region mapped.
         let result = read(unsafe { self.slots.get(index) });
@@ -496,13 +502,13 @@ impl<B: Berth> RingRx<B> {
     pub fn recv_each<E>(
         &mut self,
         n: u64,
-        gone: impl FnMut() -> bool,
+        peer: impl Peer,
         mut read: impl FnMut(u64, &[u8]) -> Result<(), E>,
     ) -> Result<Result<(), E>, Stop> {
         // As in `RingTx::send_each`.
         let slots = Slots { ..self.slots };
         // SAFETY: as in `recv_with`: nobody writes the slot while `read` runs.
-        self.consumer.each(n, gone, |k, index| read(k, unsafe { slots.get(index) }))
+        self.consumer.each(n, peer, |k, index| read(k, unsafe { slots.get(index) }))
     }
 }
 
@@ -616,9 +622,9 @@ impl MailTx {
     /// # Errors
     /// As [`Side::reserve`].
     #[inline(always)]
-    pub fn send_with(&mut self, gone: impl FnMut() -> bool, fill: impl FnOnce(&mut [u8])) -> Result<(), Stop> {
+    pub fn send_with(&mut self, peer: impl Peer, fill: impl FnOnce(&mut [u8])) -> Result<(), Stop> {
         let mailbox = &*self.mailbox;
-        let place = mailbox.side.reserve(gone)?;
+        let place = mailbox.side.reserve(peer)?;
         let at = if place == Place::Shared { mailbox.shared } else { mailbox.mine };
         // SAFETY: after `reserve` and until `put` the place is this half's alone (nobody but its owner touches the shared
         // slot, and the peer took the last message from our lane), `&mut self` makes this half unique, and the payload
@@ -662,9 +668,9 @@ impl MailRx {
     /// # Errors
     /// As [`Side::peek`].
     #[inline(always)]
-    pub fn recv_with<R>(&mut self, gone: impl FnMut() -> bool, read: impl FnOnce(&[u8]) -> R) -> Result<R, Stop> {
+    pub fn recv_with<R>(&mut self, peer: impl Peer, read: impl FnOnce(&[u8]) -> R) -> Result<R, Stop> {
         let mailbox = &*self.mailbox;
-        let place = mailbox.side.peek(gone)?;
+        let place = mailbox.side.peek(peer)?;
         let at = if place == Place::Shared { mailbox.shared } else { mailbox.theirs };
         // SAFETY: after `peek` the peer writes this place again only after it saw that we took the message (its lane), or
         // got the slot back from us (the shared slot). Our sending half gets neither done before `take`.

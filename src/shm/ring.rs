@@ -16,7 +16,7 @@ use super::nonsense::Nonsense;
 #[cfg(not(loom))]
 use super::scribble::Word;
 use super::sync::{AtomicU32, AtomicU64, Ordering, relax};
-use super::wait::{Bell, Berth, Wait};
+use super::wait::{Bell, Berth, Judged, Peer, Wait};
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
@@ -221,10 +221,10 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
 
     /// Waits for a slot that is this side's, and returns its number.
     #[inline(always)]
-    fn slot(&mut self, gone: impl FnMut() -> bool) -> Result<u64, Stop> {
+    fn slot(&mut self, mut peer: impl Peer) -> Result<u64, Stop> {
         if self.at == self.limit {
             let at = self.at;
-            self.limit = self.waiter().limit(at, gone)?;
+            self.limit = self.waiter().limit(at, &mut peer)?;
         }
         Ok(self.at & (self.slots - 1))
     }
@@ -245,7 +245,7 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
     fn run<E>(
         &mut self,
         n: u64,
-        mut gone: impl FnMut() -> bool,
+        mut peer: impl Peer,
         mut work: impl FnMut(u64, Option<u64>) -> Result<(), E>,
     ) -> Result<Result<(), E>, Stop> {
         let Self { shared, slots, manner, budget, nonsense, at: kept, limit: kept_limit, .. } = self;
@@ -253,9 +253,9 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
         let mut waiter = Waiter::<B, S> { shared, slots, manner, budget, nonsense, side: PhantomData };
         for k in 0..n {
             if at == limit {
-                limit = waiter.limit(at, &mut gone)?;
+                limit = waiter.limit(at, &mut peer)?;
                 if waiter.slips(limit.wrapping_sub(at), n - k) {
-                    limit = waiter.limit(at, &mut gone)?;
+                    limit = waiter.limit(at, &mut peer)?;
                 }
                 *kept_limit = limit;
             }
@@ -279,9 +279,9 @@ impl<C: Deref<Target = Indices>, B: Berth> Producer<C, B> {
     /// # Errors
     /// [`Stop::Gone`] when the consumer left, [`Stop::Corrupt`] when its index is impossible or somebody else wrote ours.
     #[inline(always)]
-    pub fn reserve(&mut self, gone: impl FnMut() -> bool) -> Result<u64, Stop> {
+    pub fn reserve(&mut self, peer: impl Peer) -> Result<u64, Stop> {
         self.attended()?;
-        self.slot(gone)
+        self.slot(peer)
     }
 
     /// Hands the reserved slot to the consumer, and wakes it if it sleeps.
@@ -296,9 +296,9 @@ impl<C: Deref<Target = Indices>, B: Berth> Producer<C, B> {
     /// # Errors
     /// As [`reserve`](Self::reserve).
     #[inline(always)]
-    pub fn each(&mut self, n: u64, gone: impl FnMut() -> bool, mut fill: impl FnMut(u64, u64)) -> Result<(), Stop> {
+    pub fn each(&mut self, n: u64, peer: impl Peer, mut fill: impl FnMut(u64, u64)) -> Result<(), Stop> {
         self.attended()?;
-        self.run(n, gone, |k, slot| {
+        self.run(n, peer, |k, slot| {
             slot.into_iter().for_each(|slot| fill(k, slot));
             Ok::<(), Infallible>(())
         })
@@ -308,10 +308,10 @@ impl<C: Deref<Target = Indices>, B: Berth> Producer<C, B> {
     /// Waits until the consumer has released everything that was committed, for a producer whose messages end with it.
     ///
     /// # Errors
-    /// [`Stop::Gone`] when the consumer left before that, or `gone` says that there is nothing to wait for.
-    pub fn drain(&mut self, gone: impl FnMut() -> bool) -> Result<(), Stop> {
+    /// [`Stop::Gone`] when the consumer left before that, or `peer` says that there is nothing to wait for.
+    pub fn drain(&mut self, mut peer: impl Peer) -> Result<(), Stop> {
         let at = self.at;
-        self.waiter().until(at, |head| head == at, gone).map(|_| ())
+        self.waiter().until(at, |head| head == at, &mut peer).map(|_| ())
     }
 }
 
@@ -322,8 +322,8 @@ impl<C: Deref<Target = Indices>, B: Berth> Consumer<C, B> {
     /// [`Stop::Gone`] when the producer left and everything it committed was consumed, [`Stop::Corrupt`] when its
     /// index is impossible or somebody else wrote ours.
     #[inline(always)]
-    pub fn peek(&mut self, gone: impl FnMut() -> bool) -> Result<u64, Stop> {
-        self.slot(gone)
+    pub fn peek(&mut self, peer: impl Peer) -> Result<u64, Stop> {
+        self.slot(peer)
     }
 
     /// Gives the slot back to the producer, and wakes it if it sleeps.
@@ -341,10 +341,10 @@ impl<C: Deref<Target = Indices>, B: Berth> Consumer<C, B> {
     pub fn each<E>(
         &mut self,
         n: u64,
-        gone: impl FnMut() -> bool,
+        peer: impl Peer,
         mut read: impl FnMut(u64, u64) -> Result<(), E>,
     ) -> Result<Result<(), E>, Stop> {
-        self.run(n, gone, |k, slot| slot.map_or(Ok(()), |slot| read(k, slot)))
+        self.run(n, peer, |k, slot| slot.map_or(Ok(()), |slot| read(k, slot)))
     }
 
     /// As [`each`](Self::each), for messages that are taken out of their slots: `read` looks at message `k` after its slot was
@@ -356,10 +356,10 @@ impl<C: Deref<Target = Indices>, B: Berth> Consumer<C, B> {
     pub(super) fn take_each<E>(
         &mut self,
         n: u64,
-        gone: impl FnMut() -> bool,
+        peer: impl Peer,
         work: impl FnMut(u64, Option<u64>) -> Result<(), E>,
     ) -> Result<Result<(), E>, Stop> {
-        self.run(n, gone, work)
+        self.run(n, peer, work)
     }
 }
 
@@ -396,9 +396,9 @@ impl<B: Berth, S: Side> Waiter<'_, B, S> {
 
     /// Waits until an end at `at` has a slot: its new limit.
     #[inline(always)]
-    fn limit(&mut self, at: u64, gone: impl FnMut() -> bool) -> Result<u64, Stop> {
+    fn limit(&mut self, at: u64, peer: &mut impl Peer) -> Result<u64, Stop> {
         let lead = S::lead(self.slots);
-        let other = self.until(at, |other| other.wrapping_add(lead) != at, gone)?;
+        let other = self.until(at, |other| other.wrapping_add(lead) != at, peer)?;
         let limit = other.wrapping_add(lead);
         if limit.wrapping_sub(at) > self.slots {
             return Err(self.impossible(other, at));
@@ -408,7 +408,7 @@ impl<B: Berth, S: Side> Waiter<'_, B, S> {
 
     /// Waits until the other side's index is as an end at `at` wants it, and returns it.
     #[inline(always)]
-    fn until(&mut self, at: u64, wanted: impl Fn(u64) -> bool, mut gone: impl FnMut() -> bool) -> Result<u64, Stop> {
+    fn until(&mut self, at: u64, wanted: impl Fn(u64) -> bool, peer: &mut impl Peer) -> Result<u64, Stop> {
         let Self { shared, slots, manner, budget, nonsense, .. } = self;
         let (index, bell) = (S::peer(shared).0, S::own(shared).1);
         // Acquire: pairs with the release in `publish`, so that a message's bytes are there to be read, and the other's
@@ -416,11 +416,11 @@ impl<B: Berth, S: Side> Waiter<'_, B, S> {
         let ready = || Some(index.load(Ordering::Acquire)).filter(|other| wanted(*other));
         // Acquire: pairs with the release of the farewell; the index is looked at once more after this says yes.
         let left = || shared.left.0.load(Ordering::Acquire) & S::PEER != 0;
-        let gone = || {
+        let judge = || {
             **nonsense = shared.odd::<S>(at, *slots);
-            nonsense.is_some() || gone()
+            nonsense.is_some()
         };
-        match bell.wait((manner.wait, budget), &manner.berth, ready, left, gone) {
+        match bell.wait((manner.wait, budget), &manner.berth, ready, left, Judged(judge, peer)) {
             Ok(other) => Ok(other),
             Err(_) => Err(self.alone(at)),
         }

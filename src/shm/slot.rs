@@ -30,7 +30,7 @@ use super::ring::{Manner, Stop};
 #[cfg(not(loom))]
 use super::scribble::Word;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
-use super::wait::Bell;
+use super::wait::{Bell, Judged, Peer};
 use std::ops::Deref;
 use std::sync::OnceLock;
 
@@ -205,7 +205,7 @@ where
     /// # Errors
     /// [`Stop::Gone`] when the peer closed its receiving half, [`Stop::Corrupt`] when a word is impossible.
     #[inline(always)]
-    pub fn reserve(&self, gone: impl FnMut() -> bool) -> Result<Place, Stop> {
+    pub fn reserve(&self, peer: impl Peer) -> Result<Place, Stop> {
         let left = || self.peer_left(RECEIVING);
         if left() {
             return Err(self.ended(SENDING));
@@ -222,7 +222,7 @@ where
             return Ok(place);
         }
         self.tell();
-        self.wait(SENDING, taken, left, gone)
+        self.wait(SENDING, taken, left, peer)
     }
 
     /// Publishes the message at `place`, where [`reserve`](Self::reserve) said, together with what we took so far. The
@@ -258,7 +258,7 @@ where
     /// [`Stop::Gone`] when the peer closed its sending half and everything was taken, [`Stop::Corrupt`] when a word is
     /// impossible.
     #[inline(always)]
-    pub fn peek(&self, gone: impl FnMut() -> bool) -> Result<Place, Stop> {
+    pub fn peek(&self, peer: impl Peer) -> Result<Place, Stop> {
         let next = self.taken.load(Ordering::Relaxed) + 1;
         let awaited = stamp(next, 1 - self.index);
         // The number is in one of the two places and in no other, so the order of the looks does not matter. The one
@@ -278,7 +278,7 @@ where
             return Ok(place);
         }
         self.tell();
-        self.wait(RECEIVING, message, || self.peer_left(SENDING), gone)
+        self.wait(RECEIVING, message, || self.peer_left(SENDING), peer)
     }
 
     /// Ends the reading of the message at `place`, where [`peek`](Self::peek) said. The shared slot is ours from here on;
@@ -305,11 +305,11 @@ where
         half: u32,
         ready: impl FnMut() -> Option<Place>,
         left: impl FnMut() -> bool,
-        mut gone: impl FnMut() -> bool,
+        mut peer: impl Peer,
     ) -> Result<Place, Stop> {
-        let gone = || self.sees(half) || gone();
+        let peer = Judged(|| self.sees(half), &mut peer);
         self.lobby.bells[self.index]
-            .wait((self.manner.wait, &self.budget), self.manner.berth, ready, left, gone)
+            .wait((self.manner.wait, &self.budget), self.manner.berth, ready, left, peer)
             .map_err(|_| self.ended(half))
     }
 

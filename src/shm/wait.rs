@@ -9,6 +9,8 @@
 
 use super::budget::Budget;
 use super::futex::{Futex, Scope};
+#[cfg(not(loom))]
+use super::region::View;
 use super::sync::{Ordering, fence, relax, yield_now};
 use std::time::Duration;
 
@@ -64,7 +66,8 @@ const LOOKS_IN_PLACE: u32 = 256;
 /// A hybrid wait with fewer looks makes all of them where they are counted, so that a wait in vain is known for one.
 #[cfg(not(loom))]
 const MORE_THAN_IN_PLACE: u32 = LOOKS_IN_PLACE + 1;
-/// Sleep between two checks whether the peer still lives: short enough that a survivor that waits is told within 10 ms.
+/// Sleep between two checks whether the peer still lives, where nobody watches it: short enough that a survivor that waits is
+/// told within 10 ms.
 pub(crate) const NAP: Duration = Duration::from_millis(5);
 
 /// Where a side sleeps once the protocol of the [`Bell`] has decided that it must: the futex under the flag itself, or
@@ -72,29 +75,79 @@ pub(crate) const NAP: Duration = Duration::from_millis(5);
 pub trait Berth {
     /// Sleeps until it was woken since the last sleep, or for another reason: the caller looks again. Must not sleep when
     /// `flag`, which was up, is down, unless whoever took it down is still going to wake.
-    fn sleep(&self, flag: &Futex, limit: Duration);
+    fn sleep(&self, flag: &Futex, limit: Option<Duration>);
 
     /// Wakes the sleeper, whose `flag` is down by now.
     fn wake(&self, flag: &Futex);
+
+    /// What another thread of this process does to wake this side, whose flag is `flag`, wherever it sleeps.
+    #[cfg(not(loom))]
+    fn rouser(&self, flag: View<Futex>) -> Rouser;
 }
 
+/// Wakes a sleeper from another thread, as often as it is called.
+#[cfg(not(loom))]
+pub type Rouser = Box<dyn Fn() + Send>;
+
 impl Berth for Scope {
-    fn sleep(&self, flag: &Futex, limit: Duration) {
+    fn sleep(&self, flag: &Futex, limit: Option<Duration>) {
         flag.wait(1, *self, limit);
     }
 
     fn wake(&self, flag: &Futex) {
         flag.wake(*self);
     }
+
+    #[cfg(not(loom))]
+    fn rouser(&self, flag: View<Futex>) -> Rouser {
+        let scope = *self;
+        Box::new(move || flag.wake(scope))
+    }
 }
 
 impl<B: Berth> Berth for &B {
-    fn sleep(&self, flag: &Futex, limit: Duration) {
+    fn sleep(&self, flag: &Futex, limit: Option<Duration>) {
         (*self).sleep(flag, limit);
     }
 
     fn wake(&self, flag: &Futex) {
         (*self).wake(flag);
+    }
+
+    #[cfg(not(loom))]
+    fn rouser(&self, flag: View<Futex>) -> Rouser {
+        (*self).rouser(flag)
+    }
+}
+
+/// What a waiter knows of the party that it waits for. A closure says whether that one is gone, and sleeps with a limit.
+pub trait Peer {
+    /// Whether the peer ended without a word. May be slow (a system call): it is asked rarely.
+    fn gone(&mut self) -> bool;
+
+    /// Sleeps at `berth` until it was woken, for another reason, or so long that it is time to ask whether the peer is gone.
+    fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) {
+        berth.sleep(flag, Some(NAP));
+    }
+}
+
+impl<F: FnMut() -> bool> Peer for F {
+    fn gone(&mut self) -> bool {
+        self()
+    }
+}
+
+/// A peer of whom is also said to be gone who left words that cannot be: `.0` says whether there are such.
+#[derive(Debug)]
+pub(super) struct Judged<'a, F, P>(pub(super) F, pub(super) &'a mut P);
+
+impl<F: FnMut() -> bool, P: Peer> Peer for Judged<'_, F, P> {
+    fn gone(&mut self) -> bool {
+        (self.0)() || self.1.gone()
+    }
+
+    fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) {
+        self.1.sleep(berth, flag);
     }
 }
 
@@ -112,10 +165,10 @@ impl Default for Bell {
 }
 
 impl Bell {
-    /// Waits until `ready` yields something, or until `left` or `gone` says that it never will.
+    /// Waits until `ready` yields something, or until `left` or `peer` says that it never will.
     ///
-    /// `left` is what the peer says in shared memory, and rings for: it is cheap and asked before every sleep. `gone`
-    /// may be slow (a system call) and notices a peer that said nothing; it is asked rarely. After either answers yes,
+    /// `left` is what the peer says in shared memory, and rings for: it is cheap and asked before every sleep. `peer` says
+    /// whether it is gone, who said nothing, and how to sleep meanwhile. After either says that there is nobody,
     /// `ready` is asked a last time, so that what the peer published before it left is still delivered.
     ///
     /// # Errors
@@ -127,7 +180,7 @@ impl Bell {
         berth: impl Berth,
         mut ready: impl FnMut() -> Option<R>,
         mut left: impl FnMut() -> bool,
-        mut gone: impl FnMut() -> bool,
+        mut peer: impl Peer,
     ) -> Result<R, Gone> {
         if let Some(found) = ready() {
             return Ok(found);
@@ -155,7 +208,7 @@ impl Bell {
             found = ready();
             found.is_some()
         };
-        self.wait_slow((how, budget), &berth, look, &mut left, &mut gone)?;
+        self.wait_slow((how, budget), &berth, look, &mut left, &mut peer)?;
         found.ok_or(Gone)
     }
 
@@ -168,7 +221,7 @@ impl Bell {
         berth: &dyn Berth,
         ready: &mut dyn FnMut() -> bool,
         left: &mut dyn FnMut() -> bool,
-        gone: &mut dyn FnMut() -> bool,
+        peer: &mut dyn Peer,
     ) -> Result<(), Gone> {
         let looks = match how {
             // The last two are for descriptors, and no mechanism without one lists them.
@@ -192,17 +245,23 @@ impl Bell {
                 budget.in_vain();
                 judged = true;
             }
-            if how.sleeps() && self.sleep(berth, ready, left) {
+            if how.sleeps() && self.sleep(berth, ready, left, peer) {
                 return Ok(());
             }
-            if left() || gone() {
+            if left() || peer.gone() {
                 return if ready() { Ok(()) } else { Err(Gone) };
             }
         }
     }
 
     /// One round of "raise the flag, look again, sleep"; whether it is ready.
-    fn sleep(&self, berth: &dyn Berth, ready: &mut dyn FnMut() -> bool, left: &mut dyn FnMut() -> bool) -> bool {
+    fn sleep(
+        &self,
+        berth: &dyn Berth,
+        ready: &mut dyn FnMut() -> bool,
+        left: &mut dyn FnMut() -> bool,
+        peer: &mut dyn Peer,
+    ) -> bool {
         // Relaxed: the fence below orders this store before the looks, which is all that the protocol needs.
         self.asleep.word().store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -210,7 +269,7 @@ impl Bell {
         // The peer rings for leaving as it does for publishing, so leaving too has to be looked for behind the flag:
         // whoever left before the flag was up rang in vain.
         if !found && !left() {
-            berth.sleep(&self.asleep, NAP);
+            peer.sleep(berth, &self.asleep);
         }
         // Lower the flag ourselves too: after the limit, or when the look succeeded, nobody else did.
         self.asleep.word().store(0, Ordering::Relaxed);

@@ -1,9 +1,12 @@
 //! Sleeping on and waking through an eventfd. Source: eventfd(2).
 
 use crate::shm::futex::Futex;
-use crate::shm::wait::Berth;
+use crate::shm::region::View;
+use crate::shm::wait::{Berth, Rouser};
+use crate::sys::process::wait_for;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,8 +33,11 @@ impl Events {
 }
 
 impl Berth for Events {
-    /// Sleeps in read(2), without a limit: eventfd has none, and a poll(2) before every read would be a second call.
-    fn sleep(&self, _: &Futex, _: Duration) {
+    /// Sleeps in read(2), which has no limit: where there is one, a poll(2) before it keeps it.
+    fn sleep(&self, _: &Futex, limit: Option<Duration>) {
+        if limit.is_some_and(|limit| wait_for(&[self.mine.as_fd()], limit).is_none()) {
+            return;
+        }
         // EINTR means "look again", as a wake-up does.
         let _ = self.mine.read();
     }
@@ -39,5 +45,11 @@ impl Berth for Events {
     fn wake(&self, _: &Futex) {
         // The counter cannot overflow: a wake-up needs a raised flag, and each sleep takes the count back to zero.
         let _ = self.theirs.write(1);
+    }
+
+    fn rouser(&self, _: View<Futex>) -> Rouser {
+        let mine = Arc::clone(&self.mine);
+        // As above; a sleeper that was roused reads the count.
+        Box::new(move || _ = mine.write(1))
     }
 }

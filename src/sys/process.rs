@@ -259,9 +259,17 @@ pub struct HeldSignals(SigSet);
 impl HeldSignals {
     /// Holds SIGINT, SIGTERM and SIGHUP back from the calling thread; there may be no other one that takes them.
     pub fn new() -> Self {
-        let ending: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+        Self::of([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect())
+    }
+
+    /// Holds every signal back from the calling thread, and from the threads that it starts meanwhile for good.
+    pub fn all() -> Self {
+        Self::of(SigSet::all())
+    }
+
+    fn of(signals: SigSet) -> Self {
         // It cannot fail: the signals and the way exist.
-        Self(ending.thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap_or_else(|_| SigSet::empty()))
+        Self(signals.thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap_or_else(|_| SigSet::empty()))
     }
 }
 
@@ -307,6 +315,14 @@ pub fn first_gone(pids: &[u32]) -> Option<usize> {
     }
 }
 
+/// Waits until one of these descriptors is readable, at most for `limit`; the first such one's place in the list.
+pub fn wait_for(descriptors: &[BorrowedFd<'_>], limit: Duration) -> Option<usize> {
+    let mut watched: Vec<_> = descriptors.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+    let limit = rustix::time::Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
+    let _ = poll(&mut watched, Some(&limit));
+    watched.iter().position(|fd| !fd.revents().is_empty())
+}
+
 /// Whether the calling process has a child that it has not collected. Source: waitid(2).
 pub fn has_children() -> bool {
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
@@ -348,6 +364,8 @@ pub fn crash() -> ! {
 /// # Errors
 /// What pidfd_open(2) says.
 pub fn descriptor(pid: u32) -> io::Result<OwnedFd> {
+    // A larger number is no process's, whoever wrote it.
+    let pid = if pid <= LARGEST_ID { pid } else { 0 };
     let pid = RawPid::from_raw(pid as i32).ok_or(io::ErrorKind::InvalidInput)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }

@@ -181,18 +181,23 @@ impl Condition {
         }
     }
 
-    /// Lets go of the lock, sleeps until somebody [signals](Self::signal), for no reason, or for `limit`, and locks again.
-    /// Says whether it was for that long.
+    /// Lets go of the lock, sleeps until somebody [signals](Self::signal), for no reason, or for `limit` where there is one, and
+    /// locks again. Says whether it was for that long.
     ///
     /// # Errors
     /// As [`Mutex::lock`].
     #[inline(always)]
-    pub fn wait(&self, locked: &mut Locked<'_>, limit: Duration) -> io::Result<bool> {
-        // The clock of every process; it cannot fail where the condition was initialised with it.
-        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap_or(TimeSpec::new(0, 0));
-        let until = now + TimeSpec::from_duration(limit);
-        // SAFETY: initialised, and this thread holds the lock, before and after, also when the time is over.
-        let code = unsafe { libc::pthread_cond_timedwait(self.0.get(), locked.mutex.0.get(), until.as_ref()) };
+    pub fn wait(&self, locked: &mut Locked<'_>, limit: Option<Duration>) -> io::Result<bool> {
+        let code = if let Some(limit) = limit {
+            // The clock of every process; it cannot fail where the condition was initialised with it.
+            let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap_or(TimeSpec::new(0, 0));
+            let until = now + TimeSpec::from_duration(limit);
+            // SAFETY: initialised, and this thread holds the lock, before and after, also when the time is over.
+            unsafe { libc::pthread_cond_timedwait(self.0.get(), locked.mutex.0.get(), until.as_ref()) }
+        } else {
+            // SAFETY: as above.
+            unsafe { libc::pthread_cond_wait(self.0.get(), locked.mutex.0.get()) }
+        };
         let late = code == libc::ETIMEDOUT;
         // A lock that is not ours any more is refused when `locked` gives it back.
         locked.orphaned |= !late && locked.mutex.adopt(code)?;

@@ -4,19 +4,17 @@
 //! the difference to `shm-ring` is the wake-up and nothing else. The eventfd is touched only when the other side said
 //! that it sleeps. Waits that never sleep would never touch it: they would be rows of `shm-ring` under another name, and
 //! are left out. Rejected: a write per message, as the textbook shows it, which is the cost of a pipe without its
-//! payload; a poll(2) with a limit before each sleep, which is a second call, so a sleeper whose flag somebody wiped sleeps
-//! until its peer rings again or leaves, or the run's deadline. Source: eventfd(2).
+//! payload; a poll(2) with a limit before each sleep, which is a second call: the watcher of the peer
+//! ([`crate::shm::vigil`]) writes to the eventfd where somebody has to look again. Source: eventfd(2).
 
 use super::ring::{Backing, Memfd, Rx, Tx, ends};
 use super::scribble::{Damaged, Scene, erased};
 use super::{BOTH, Config, Family, Meeting, PATTERNS, PeerDeath, Spec, Transport, UNLIMITED, buffer_for};
 use crate::error::{Context, Phase, Result};
 use crate::plan::WaitKind;
-use crate::shm::futex::Futex;
 use crate::shm::region::RingShape;
 use crate::shm::ring::Manner;
 use crate::shm::scribble::Header;
-use crate::shm::wait::Berth;
 use crate::sys::event::Events;
 
 /// See the [module](self).
@@ -24,13 +22,10 @@ use crate::sys::event::Events;
 pub struct EventFd;
 
 impl Damaged for EventFd {
-    /// A sleeper whose flag was wiped sleeps until its peer rings again or leaves: the nudge stands for that.
     fn scene(cfg: &Config) -> Result<Scene> {
-        let events = Events::pair().context(Phase::Setup, "cannot create an eventfd")?;
-        let (tx, rx) = over(cfg, events.clone())?;
+        let (tx, rx) = Self::one_way(cfg)?;
         let header = Header::ring(tx.region());
-        let nudge = Box::new(move || events.iter().for_each(|berth| berth.wake(&Futex::new(0))));
-        Ok(Scene { nudge, ..Scene::over(erased(tx, rx), header) })
+        Ok(Scene::over(erased(tx, rx), header))
     }
 }
 
@@ -52,10 +47,7 @@ impl Transport for EventFd {
         waits: &[WaitKind::Block, WaitKind::Hybrid],
         copies: 0,
         max_size: UNLIMITED,
-        peer_death: PeerDeath {
-            text: "end-of-file or EPIPE when the peer leaves; nobody tells a sleeper that its peer was killed",
-            ..PeerDeath::UNTOLD
-        },
+        peer_death: PeerDeath::WATCHED,
         // The descriptors would have to be passed over a socket, which is another mechanism.
         patterns: PATTERNS,
         meeting: Meeting::Never,

@@ -254,7 +254,7 @@ impl Damaged for FileRing {
             };
         };
         let words = 3 * words.len();
-        Ok(Scene { pair: erased(tx, rx), words, strike: Box::new(strike), nudge: Box::new(|| ()) })
+        Ok(Scene { pair: erased(tx, rx), words, strike: Box::new(strike) })
     }
 }
 

@@ -224,7 +224,7 @@ impl Sender for Tx {
             address.copy_from_slice(&(place.as_ptr().expose_provenance() as u64).to_ne_bytes());
             len.copy_from_slice(&(place.len() as u64).to_ne_bytes());
         };
-        let sent = notices.send_with(|| post.peer_gone(), announce);
+        let sent = notices.send_with(post.watched(), announce);
         sent.map_err(|stop| post.stopped(stop, Role::Producer, notices.nonsense()))?;
         self.count += 1;
         Ok(())
@@ -261,7 +261,7 @@ impl Receiver for Rx {
                 other => Err(unfetched(other)),
             }
         };
-        let fetched = notices.recv_with(|| post.peer_gone(), fetch);
+        let fetched = notices.recv_with(post.watched(), fetch);
         fetched.map_err(|stop| post.stopped(stop, Role::Consumer, notices.nonsense()))??;
         Ok(read(message))
     }

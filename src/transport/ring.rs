@@ -12,15 +12,16 @@ use super::{
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{self, Identity, Name, Seen, Thing};
 use crate::plan::{Parties, Wait};
-use crate::shm::futex::Scope;
+use crate::shm::futex::{Futex, Scope};
 use crate::shm::nonsense::Nonsense;
-use crate::shm::region::{Occupants, PAGE, Region, RingRx, RingShape, RingTx, View, occupants};
+use crate::shm::region::{Occupants, PAGE, Region, RingRx, RingShape, RingTx, View, futex, occupants};
 use crate::shm::ring::{Manner, Stop};
 use crate::shm::scribble::Header;
-use crate::shm::wait::Berth;
+use crate::shm::vigil::Vigil;
+use crate::shm::wait::{Berth, NAP, Peer};
 use crate::sys::trust::{self, Kind};
 use crate::sys::{map, process};
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::marker::PhantomData;
@@ -107,6 +108,25 @@ pub(super) struct Post {
     ready: bool,
     /// The peer's process id, once it was seen: what is written over it afterwards is not looked at.
     peer: Cell<u32>,
+    vigil: OnceCell<Option<Vigil>>,
+}
+
+/// The party at the other end of a [`Post`].
+#[derive(Debug)]
+pub(super) struct Watched<'a>(&'a Post);
+
+impl Peer for Watched<'_> {
+    #[cold]
+    fn gone(&mut self) -> bool {
+        self.0.peer_gone()
+    }
+
+    fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) {
+        match self.0.vigil(berth, flag) {
+            Some(vigil) => vigil.sleep(|limit| berth.sleep(flag, limit)),
+            None => berth.sleep(flag, Some(NAP)),
+        }
+    }
 }
 
 impl Post {
@@ -118,6 +138,7 @@ impl Post {
             my_pid: 0,
             ready: false,
             peer: Cell::new(0),
+            vigil: OnceCell::new(),
         }
     }
 
@@ -141,6 +162,21 @@ impl Post {
             self.peer.set(self.occupants.pids[1 - self.me].load(Ordering::Acquire));
         }
         self.peer.get()
+    }
+
+    /// The peer, as a side that waits for it sees it.
+    #[inline(always)]
+    pub(super) fn watched(&self) -> Watched<'_> {
+        Watched(self)
+    }
+
+    /// The watch over the peer for a side that sleeps at `berth`, from its first sleep on; `None` while there is no peer, or
+    /// where it cannot be watched.
+    fn vigil(&self, berth: &dyn Berth, flag: &Futex) -> Option<&Vigil> {
+        let peer = self.peer();
+        let other = (peer != self.my_pid).then_some(peer);
+        let begin = || Vigil::over(other, berth.rouser(futex(&self.region, flag))).ok();
+        (peer != 0).then(|| self.vigil.get_or_init(begin).as_ref()).flatten()
     }
 
     /// Whether the process at the other end has ended. Slow: it asks the kernel. A peer that has not taken up its post
@@ -427,14 +463,14 @@ impl<B: Berth + Send> Sender for Tx<B> {
     #[inline(always)]
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
         let Self { ring, post, .. } = self;
-        let sent = ring.send_with(|| post.peer_gone(), fill);
+        let sent = ring.send_with(post.watched(), fill);
         sent.map_err(|stop| post.stopped(stop, Role::Producer, ring.nonsense()))
     }
 
     #[inline(always)]
     fn send_each(&mut self, n: u64, fill: impl FnMut(u64, &mut [u8])) -> io::Result<()> {
         let Self { ring, post, .. } = self;
-        let sent = ring.send_each(n, || post.peer_gone(), fill);
+        let sent = ring.send_each(n, post.watched(), fill);
         sent.map_err(|stop| post.stopped(stop, Role::Producer, ring.nonsense()))
     }
 
@@ -454,7 +490,7 @@ impl<B: Berth + Send> Receiver for Rx<B> {
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         let Self { ring, post } = self;
-        let received = ring.recv_with(|| post.peer_gone(), read);
+        let received = ring.recv_with(post.watched(), read);
         received.map_err(|stop| post.stopped(stop, Role::Consumer, ring.nonsense()))
     }
 
@@ -465,7 +501,7 @@ impl<B: Berth + Send> Receiver for Rx<B> {
         read: impl FnMut(u64, &[u8]) -> std::result::Result<(), E>,
     ) -> io::Result<std::result::Result<(), E>> {
         let Self { ring, post } = self;
-        let received = ring.recv_each(n, || post.peer_gone(), read);
+        let received = ring.recv_each(n, post.watched(), read);
         received.map_err(|stop| post.stopped(stop, Role::Consumer, ring.nonsense()))
     }
 

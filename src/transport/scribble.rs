@@ -129,8 +129,6 @@ pub(super) struct Scene {
     pub(super) words: usize,
     /// Writes over one of them.
     pub(super) strike: Box<dyn Fn(usize, u64) + Send + Sync>,
-    /// Wakes sleepers that nobody has to wake; for waits without a limit.
-    pub(super) nudge: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Scene {
@@ -138,7 +136,7 @@ impl Scene {
     pub(super) fn over(pair: Pair, header: crate::shm::scribble::Header) -> Self {
         let words = header.words().len();
         let strike = Box::new(move |word: usize, value| header.words()[word].strike(value));
-        Self { pair, words, strike, nudge: Box::new(|| ()) }
+        Self { pair, words, strike }
     }
 }
 
@@ -179,7 +177,7 @@ fn scene(script: &Script) -> Result<Scene> {
 pub fn play(script: &Script, patience: Duration) -> Result<Option<Ends>> {
     let size = script.size.clamp(8, LARGEST);
     let script = Script { size, ..script.clone() };
-    let Scene { pair: (tx, rx), words, strike, nudge } = scene(&script)?;
+    let Scene { pair: (tx, rx), words, strike } = scene(&script)?;
     let strike = Arc::new(move |by: Strike| strike(usize::from(by.word) % words, by.value));
     script.before.iter().for_each(|by| strike(*by));
     let (sent, received) = (channel(), channel());
@@ -199,9 +197,8 @@ pub fn play(script: &Script, patience: Duration) -> Result<Option<Ends>> {
     let nap = Duration::from_millis(1);
     for _ in 0..patience.as_millis() {
         // An end that came back is dropped here, which tells the other side.
-        match sent.1.try_recv() {
-            Ok((how, _end)) => sender = Some(how),
-            Err(_) => nudge(),
+        if let Ok((how, _end)) = sent.1.try_recv() {
+            sender = Some(how);
         }
         match received.1.recv_timeout(nap) {
             Ok((how, right, _end)) => receiver = Some((how, right)),

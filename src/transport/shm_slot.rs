@@ -93,7 +93,7 @@ impl Sender for Tx {
     #[inline(always)]
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
         let Self { mail, post, .. } = self;
-        let sent = mail.send_with(|| post.peer_gone(), fill);
+        let sent = mail.send_with(post.watched(), fill);
         sent.map_err(|stop| post.stopped(stop, Role::Producer, mail.nonsense()))
     }
 }
@@ -108,7 +108,7 @@ impl Receiver for Rx {
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         let Self { mail, post } = self;
-        let received = mail.recv_with(|| post.peer_gone(), read);
+        let received = mail.recv_with(post.watched(), read);
         received.map_err(|stop| post.stopped(stop, Role::Consumer, mail.nonsense()))
     }
 }
