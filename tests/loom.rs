@@ -194,6 +194,7 @@ fn vigil(messages: u32) {
         let (shared, stamp) = (shared.clone(), stamp.clone());
         move || {
             let (_, watch, berth, dead) = &*shared;
+            watch.begin();
             stamp.store(messages, Ordering::Release);
             dead.store(1, Ordering::Release);
             watch.end(

@@ -19,7 +19,6 @@ use super::vigil::Vigil;
 use super::wait::{NAP, Wait};
 use crate::sys::rouse::roused;
 use crate::sys::sync::{Condition, Locked, Mutex, Semaphore};
-use std::cell::OnceCell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -46,6 +45,9 @@ pub trait Turns: Sized + Send {
     fn ready(&self) -> Option<u64> {
         None
     }
+
+    /// Has the peer watched from now on, where that is how a sleeper hears that it died.
+    fn keep_vigil(&mut self) {}
 
     /// Which word made [`Stop::Corrupt`] of the last call.
     fn nonsense(&self) -> Option<Nonsense>;
@@ -256,7 +258,7 @@ pub struct ByMutex {
     stop: Option<Stop>,
     nonsense: Option<Nonsense>,
     occupants: View<Occupants>,
-    vigil: OnceCell<Option<Vigil>>,
+    vigil: Option<Vigil>,
 }
 
 pub(super) fn books(region: &Arc<Region>) -> View<Books> {
@@ -334,7 +336,7 @@ impl ByMutex {
             }
             // A condition variable is not robust: a peer that is killed, in the middle of a signal or before it, wakes nobody.
             let news = &self.shared.news[self.me];
-            let (late, over) = match self.vigil() {
+            let (late, over) = match &self.vigil {
                 Some(vigil) => (vigil.sleep(|limit| news.wait(&mut locked, limit)), vigil.is_over()),
                 None => (news.wait(&mut locked, Some(NAP)), false),
             };
@@ -342,14 +344,6 @@ impl ByMutex {
             self.shared.remember(&locked);
             gone = alone && self.occupants.peer_gone(self.me);
         }
-    }
-
-    /// The watch over the peer, from the first sleep on; `None` while there is no peer, or where it cannot be watched.
-    fn vigil(&self) -> Option<&Vigil> {
-        let [me, peer] = [self.me, 1 - self.me].map(|side| self.occupants.pids[side].load(Ordering::Acquire));
-        let (shared, side) = (self.shared.clone(), self.me);
-        let begin = || Vigil::over((peer != me).then_some(peer), move || shared.news[side].signal()).ok();
-        (peer != 0).then(|| self.vigil.get_or_init(begin).as_ref()).flatten()
     }
 
     /// What is impossible of the peer's count.
@@ -378,17 +372,14 @@ impl Turns for ByMutex {
 
     fn side(region: &Arc<Region>, slots: usize, me: usize, _: Wait) -> Self {
         let (shared, occupants) = (books(region), occupants(region));
-        Self {
-            shared,
-            me,
-            slots: slots as u64,
-            count: 0,
-            seen: 0,
-            stop: None,
-            nonsense: None,
-            occupants,
-            vigil: OnceCell::new(),
-        }
+        Self { shared, me, slots: slots as u64, count: 0, seen: 0, stop: None, nonsense: None, occupants, vigil: None }
+    }
+
+    fn keep_vigil(&mut self) {
+        let (shared, occupants, me) = (self.shared.clone(), self.occupants.clone(), self.me);
+        // Acquire: as in `Occupants::peer_gone`.
+        let peer = move || occupants.pids[1 - me].load(Ordering::Acquire);
+        self.vigil = Vigil::over(peer, move || shared.news[me].signal()).ok();
     }
 
     #[inline(always)]
@@ -506,6 +497,7 @@ impl<T: Turns> BoundedTx<T> {
     /// Says that this end is in use: only then does dropping it tell the other side.
     pub fn attach(&mut self) {
         self.0.attached = true;
+        self.0.turns.keep_vigil();
     }
 
     /// Waits for a free slot, lets `fill` write the message into it, and publishes it.
@@ -543,6 +535,7 @@ impl<T: Turns> BoundedRx<T> {
     /// As [`BoundedTx::attach`].
     pub fn attach(&mut self) {
         self.0.attached = true;
+        self.0.turns.keep_vigil();
     }
 
     /// Waits for a message, lets `read` look at it in place, and frees the slot.

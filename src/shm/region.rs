@@ -9,7 +9,7 @@ use super::nonsense::Nonsense;
 use super::ring::{Consumer, Indices, Manner, Producer, Stop};
 use super::scribble::Word;
 use super::slot::{Lobby, Place, Side, Stamp, Words};
-use super::wait::{Berth, Peer};
+use super::wait::{Berth, Peer, Rouser};
 use crate::sys::{map, process};
 use std::alloc::Layout;
 use std::any::Any;
@@ -149,7 +149,7 @@ impl Region {
 ///
 /// # Panics
 /// When the word is none of the region's.
-pub fn futex(region: &Arc<Region>, word: &Futex) -> View<Futex> {
+fn futex(region: &Arc<Region>, word: &Futex) -> View<Futex> {
     let at = std::ptr::from_ref(word) as usize;
     let offset = at.checked_sub(region.base.as_ptr() as usize).expect("the word lies in the region");
     // SAFETY: `Futex` is an atomic, and the word is one already.
@@ -378,6 +378,11 @@ impl<B: Berth> RingTx<B> {
         self.producer.attach();
     }
 
+    /// What wakes this end from another thread, if it ever sleeps.
+    pub fn rouser(&self, region: &Arc<Region>) -> Option<Rouser> {
+        self.producer.sleeper().map(|(flag, berth)| berth.rouser(futex(region, flag)))
+    }
+
     /// The producer's end. There must be one per ring, which is why nobody outside the crate may make it: a second one
     /// would hand out the same slot again.
     pub(crate) fn new(region: &Arc<Region>, shape: RingShape, manner: Manner<B>) -> Self {
@@ -466,6 +471,11 @@ impl<B: Berth> RingRx<B> {
     /// As [`Consumer::attach`].
     pub fn attach(&mut self) {
         self.consumer.attach();
+    }
+
+    /// As [`RingTx::rouser`].
+    pub fn rouser(&self, region: &Arc<Region>) -> Option<Rouser> {
+        self.consumer.sleeper().map(|(flag, berth)| berth.rouser(futex(region, flag)))
     }
 
     /// The consumer's end. There must be one per ring, as with [`RingTx::new`].
@@ -617,6 +627,11 @@ impl MailTx {
         self.attached = true;
     }
 
+    /// As [`RingTx::rouser`], for both halves of the side.
+    pub fn rouser(&self, region: &Arc<Region>) -> Option<Rouser> {
+        self.mailbox.side.sleeper().map(|(flag, berth)| berth.rouser(futex(region, flag)))
+    }
+
     /// Waits for a free place, lets `fill` write the message into it, and publishes it.
     ///
     /// # Errors
@@ -661,6 +676,11 @@ impl MailRx {
     pub fn attach(&mut self) {
         self.mailbox.side.used_here();
         self.attached = true;
+    }
+
+    /// As [`RingTx::rouser`], for both halves of the side.
+    pub fn rouser(&self, region: &Arc<Region>) -> Option<Rouser> {
+        self.mailbox.side.sleeper().map(|(flag, berth)| berth.rouser(futex(region, flag)))
     }
 
     /// Waits for a message and lets `read` look at it in place.

@@ -11,6 +11,8 @@
 
 use super::Line;
 use super::budget::Budget;
+#[cfg(not(loom))]
+use super::futex::Futex;
 use super::futex::Scope;
 use super::nonsense::Nonsense;
 #[cfg(not(loom))]
@@ -179,6 +181,13 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
     /// leaves a copy of each end on the wrong side, and dropping that copy must not close the ring.
     pub fn attach(&mut self) {
         self.attached = true;
+    }
+
+    /// Where this end sleeps, if it ever does.
+    #[cfg(not(loom))]
+    pub(super) fn sleeper(&self) -> Option<(&Futex, &B)> {
+        let Manner { wait, berth } = &self.manner;
+        wait.sleeps().then(|| (S::own(&self.shared).1.flag(), berth))
     }
 
     #[inline(always)]

@@ -25,6 +25,8 @@
 
 use super::Line;
 use super::budget::Budget;
+#[cfg(not(loom))]
+use super::futex::{Futex, Scope};
 use super::nonsense::Nonsense;
 use super::ring::{Manner, Stop};
 #[cfg(not(loom))]
@@ -375,6 +377,12 @@ where
         let ours = !self.shares || self.owner.load(Ordering::Relaxed) != 0;
         let possible = ours || [wrote, awaited(1), awaited(2)].contains(&now);
         (!possible).then_some(Nonsense { word: "the stamp of the shared slot", value: now, low: wrote, high: wrote })
+    }
+
+    /// Where either half of this side sleeps, if it ever does.
+    #[cfg(not(loom))]
+    pub(super) fn sleeper(&self) -> Option<(&Futex, &Scope)> {
+        self.manner.wait.sleeps().then(|| (self.lobby.bells[self.index].flag(), &self.manner.berth))
     }
 
     #[inline(always)]

@@ -1,11 +1,12 @@
 //! Watching a peer for a side that sleeps without a limit.
 //!
-//! Key decision: a thread for each side that sleeps, made at its first sleep, which itself sleeps on the peer's process
-//! descriptor and wakes the side when the peer has died. The side then needs no timer of its own: to arm and to cancel one
-//! for each sleep costs a sixth of a round trip on a virtual machine, where a timer is an exit to the hypervisor, and no
-//! pipe or socket pays that. The watcher wakes again and again until the sleeper is up, because a wake-up that comes just
-//! before the sleep is lost; whoever sleeps later sees that the watch is over ([`Watch`]) and takes a limit again. It also
-//! wakes a sleeper ten times a second for nothing: one whose flag was wiped by a peer that scribbles looks again then.
+//! Key decision: a thread for each end that may sleep, made when the end is attached, which itself sleeps on the peer's process
+//! descriptor and wakes the end when the peer has died. The end then needs no timer of its own: to arm and to cancel one for
+//! each sleep costs a sixth of a round trip on a virtual machine, where a timer is an exit to the hypervisor, and no pipe or
+//! socket pays that. The watcher wakes again and again until the sleeper is up, because a wake-up that comes just before the
+//! sleep is lost; whoever sleeps later sees that the watch is over ([`Watch`]) and takes a limit again, as it did before the
+//! watch began. The watcher also wakes a sleeper four times a second for nothing: one whose flag was wiped by a peer that
+//! scribbles looks again then.
 //!
 //! Rejected: a limit for every sleep, as above; a signal, which the C library's condition variables do not return for; the
 //! kernel's own word for a dead owner (robust futexes), which comes only to a mutex that was held. Where no thread or
@@ -15,35 +16,46 @@ use super::sync::{AtomicU32, Ordering, fence};
 use super::wait::NAP;
 use std::time::Duration;
 
-/// What a sleeper and its watcher share. All zero: nobody sleeps, the watch goes on.
+/// The peer is watched. 0: not yet, or it cannot be.
+const WATCHED: u32 = 1;
+/// The peer was seen to end.
+const OVER: u32 = 2;
+
+/// What a sleeper and its watcher share. All zero: nobody sleeps, and nobody is watched.
 #[derive(Debug, Default)]
 pub struct Watch {
     asleep: AtomicU32,
-    over: AtomicU32,
+    state: AtomicU32,
 }
 
 impl Watch {
-    /// Lets `sleep` sleep: without a limit while the watcher is going to wake whoever sleeps, and with one afterwards.
+    /// Lets `sleep` sleep: without a limit while the watcher is going to wake whoever sleeps, and with one otherwise.
     pub fn sleep<R>(&self, sleep: impl FnOnce(Option<Duration>) -> R) -> R {
         // Relaxed: the fence orders this store before the load, and pairs with the one in `end`: either we see that the watch
         // is over, or the watcher sees us asleep and wakes us.
         self.asleep.store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        let slept = sleep(self.is_over().then_some(NAP));
+        let limited = self.state.load(Ordering::Relaxed) != WATCHED;
+        let slept = sleep(limited.then_some(NAP));
         // Relaxed: a watcher that sees it late wakes once more, which a side that is awake does not notice.
         self.asleep.store(0, Ordering::Relaxed);
         slept
     }
 
+    /// Begins the watch: from now on the watcher knows when the peer ends. Relaxed: who sees it late sleeps with a limit.
+    pub fn begin(&self) {
+        self.state.store(WATCHED, Ordering::Relaxed);
+    }
+
     /// Whether the peer was seen to end. Relaxed: whoever then wants to know asks the kernel.
     pub fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed) != 0
+        self.state.load(Ordering::Relaxed) == OVER
     }
 
     /// Ends the watch: calls `rouse`, which wakes the sleeper if it sleeps by now, until nobody sleeps who may not know.
     /// `pause` waits a little between two calls, and says whether to give up.
     pub fn end(&self, mut rouse: impl FnMut(), mut pause: impl FnMut() -> bool) {
-        self.over.store(1, Ordering::Relaxed);
+        self.state.store(OVER, Ordering::Relaxed);
         // As in `sleep`.
         fence(Ordering::SeqCst);
         while self.is_asleep() {
@@ -68,13 +80,13 @@ mod keeper {
     use crate::sys::process::{HeldSignals, descriptor, wait_for};
     use rustix::event::EventfdFlags;
     use std::io;
-    use std::os::fd::{AsFd, OwnedFd};
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
     use std::sync::Arc;
     use std::thread::JoinHandle;
     use std::time::Duration;
 
     /// Between two wake-ups of a sleeper that has nothing to do.
-    const ROUND: Duration = Duration::from_millis(100);
+    const ROUND: Duration = Duration::from_millis(250);
     /// Between two wake-ups of a sleeper whose peer has died.
     const AGAIN: Duration = Duration::from_millis(1);
     /// The watcher calls little.
@@ -91,39 +103,21 @@ mod keeper {
     }
 
     impl Vigil {
-        /// Watches process `peer`, whose sleeping survivor `rouse` wakes. A peer of the calling process (`None`) ends only
-        /// with it, and is not watched: the sleeper is only woken now and then.
+        /// Watches the process that `peer` names, from the moment that it names one (0: none), and whose sleeping survivor
+        /// `rouse` wakes. A peer of the calling process ends only with it, and its end is not awaited.
         ///
         /// # Errors
-        /// Where there is no process descriptor for the peer, or no thread for the watcher.
-        pub fn over(peer: Option<u32>, rouse: impl Fn() + Send + 'static) -> io::Result<Self> {
-            let watch = Arc::new(Watch::default());
+        /// Where no thread is to be had for the watcher.
+        pub fn over(peer: impl Fn() -> u32 + Send + 'static, rouse: impl Fn() + Send + 'static) -> io::Result<Self> {
+            let (watch, mine) = (Arc::new(Watch::default()), std::process::id());
             let stop = Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?);
-            let peer = peer.map(descriptor).transpose()?;
             let (shared, stopped) = (Arc::clone(&watch), Arc::clone(&stop));
-            let keep = move || {
-                let stopped = stopped.as_fd();
-                loop {
-                    match peer.as_ref().map(OwnedFd::as_fd) {
-                        Some(peer) => match wait_for(&[stopped, peer], ROUND) {
-                            Some(0) => return,
-                            Some(_) => break,
-                            None => {}
-                        },
-                        None if wait_for(&[stopped], ROUND).is_some() => return,
-                        None => {}
-                    }
-                    if shared.is_asleep() {
-                        rouse();
-                    }
-                }
-                shared.end(rouse, || wait_for(&[stopped], AGAIN).is_some());
-            };
+            let keep = move || _ = keep(&shared, stopped.as_fd(), mine, peer, rouse);
             // Signals are for the threads that were there before.
             let held = HeldSignals::all();
             let keeper = std::thread::Builder::new().name("vigil".into()).stack_size(STACK).spawn(keep)?;
             drop(held);
-            Ok(Self { watch, stop, keeper: Some(keeper), of: std::process::id() })
+            Ok(Self { watch, stop, keeper: Some(keeper), of: mine })
         }
 
         /// As [`Watch::sleep`].
@@ -135,6 +129,35 @@ mod keeper {
         pub fn is_over(&self) -> bool {
             self.watch.is_over()
         }
+    }
+
+    /// The watcher's work, until `stopped` is readable (`None`), the peer has died, or it cannot be watched.
+    fn keep(watch: &Watch, stopped: BorrowedFd<'_>, mine: u32, peer: impl Fn() -> u32, rouse: impl Fn()) -> Option<()> {
+        let unless_stopped = |limit| wait_for(&[stopped], limit).is_none().then_some(());
+        // A peer comes soon, or long after.
+        let mut pause = AGAIN;
+        while peer() == 0 {
+            unless_stopped(pause)?;
+            pause = ROUND.min(pause * 2);
+        }
+        // Who has ended before it could be watched is found by whoever waits with a limit.
+        let peer = Some(peer()).filter(|peer| *peer != mine).map(descriptor).transpose().ok()?;
+        watch.begin();
+        loop {
+            match &peer {
+                Some(peer) => match wait_for(&[stopped, peer.as_fd()], ROUND) {
+                    Some(0) => return None,
+                    Some(_) => break,
+                    None => {}
+                },
+                None => unless_stopped(ROUND)?,
+            }
+            if watch.is_asleep() {
+                rouse();
+            }
+        }
+        watch.end(rouse, || unless_stopped(AGAIN).is_none());
+        Some(())
     }
 
     impl Drop for Vigil {
@@ -169,14 +192,19 @@ mod tests {
     }
 
     /// A vigil over that process for a sleeper in `word`, and how often it woke.
-    fn over(peer: Option<u32>, word: &Arc<Futex>) -> (Vigil, Arc<AtomicU32>) {
+    fn over(peer: u32, word: &Arc<Futex>) -> (Vigil, Arc<AtomicU32>) {
         let (roused, word) = (Arc::new(AtomicU32::new(0)), Arc::clone(word));
         let count = Arc::clone(&roused);
         let rouse = move || {
             count.fetch_add(1, Ordering::Relaxed);
             word.wake(Scope::Private);
         };
-        (Vigil::over(peer, rouse).unwrap(), roused)
+        (Vigil::over(move || peer, rouse).unwrap(), roused)
+    }
+
+    /// Naps until the watch has begun.
+    fn begun(vigil: &Vigil) {
+        until(|| vigil.sleep(|limit| limit.is_none()));
     }
 
     fn until(what: impl Fn() -> bool) {
@@ -190,7 +218,8 @@ mod tests {
     #[test]
     fn a_sleeper_without_a_limit_is_woken_when_its_peer_is_killed_and_has_a_limit_from_then_on() {
         let (mut peer, word) = (idler(), Arc::new(Futex::new(0)));
-        let (vigil, _) = over(Some(peer.id()), &word);
+        let (vigil, _) = over(peer.id(), &word);
+        begun(&vigil);
         let (told, heard) = std::sync::mpsc::channel();
         let sleeper = std::thread::spawn(move || {
             let mut limits = Vec::new();
@@ -215,28 +244,49 @@ mod tests {
     #[test]
     fn a_sleeper_that_nobody_wakes_looks_again_by_and_by_and_others_are_left_alone() {
         let word = Arc::new(Futex::new(0));
-        for peer in [None, Some(std::os::unix::process::parent_id())] {
+        for peer in [std::process::id(), std::os::unix::process::parent_id()] {
             let (vigil, roused) = over(peer, &word);
+            begun(&vigil);
             (0..2).for_each(|_| vigil.sleep(|limit| word.wait(0, Scope::Private, limit)));
             let before = roused.load(Ordering::Relaxed);
             assert!(before >= 2 && !vigil.is_over());
-            // Two rounds pass in which nobody sleeps.
-            std::thread::sleep(Duration::from_millis(250));
+            // Rounds pass in which nobody sleeps.
+            std::thread::sleep(Duration::from_millis(600));
             assert!(roused.load(Ordering::Relaxed) <= before + 1);
         }
     }
 
     #[test]
-    fn a_vigil_leaves_nobody_behind_and_one_over_nobody_does_not_begin() {
+    fn a_peer_that_is_not_there_or_cannot_be_watched_leaves_every_sleep_its_limit() {
+        let mut dead = idler();
+        dead.kill().unwrap();
+        dead.wait().unwrap();
+        let (late, word) = (Arc::new(AtomicU32::new(0)), Arc::new(Futex::new(0)));
+        let named = Arc::clone(&late);
+        let waiting = Vigil::over(move || named.load(Ordering::Relaxed), || ()).unwrap();
+        for vigil in [&waiting, &over(dead.id(), &word).0, &over(u32::MAX, &word).0] {
+            for _ in 0..20 {
+                assert_eq!(vigil.sleep(|limit| limit), Some(NAP));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        late.store(std::process::id(), Ordering::Relaxed);
+        begun(&waiting);
+    }
+
+    #[test]
+    fn a_vigil_leaves_no_thread_behind() {
         let mut peer = idler();
-        let (vigil, _) = over(Some(peer.id()), &Arc::new(Futex::new(0)));
-        let watch = Arc::clone(&vigil.watch);
-        assert_eq!(Arc::strong_count(&watch), 3, "this one, the vigil's and its thread's");
-        drop(vigil);
-        assert_eq!(Arc::strong_count(&watch), 1);
+        for begins in [false, true] {
+            let (vigil, _) = over(if begins { peer.id() } else { 0 }, &Arc::new(Futex::new(0)));
+            if begins {
+                begun(&vigil);
+            }
+            let watch = Arc::clone(&vigil.watch);
+            drop(vigil);
+            assert_eq!(Arc::strong_count(&watch), 1, "the thread had one too");
+        }
         peer.kill().unwrap();
         peer.wait().unwrap();
-        assert!(Vigil::over(Some(peer.id()), || ()).is_err(), "that process has ended");
-        assert!(Vigil::over(Some(u32::MAX), || ()).is_err(), "no process has that number");
     }
 }

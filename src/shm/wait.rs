@@ -276,6 +276,12 @@ impl Bell {
         found || ready()
     }
 
+    /// The flag, for those who wake the sleeper from outside.
+    #[cfg(not(loom))]
+    pub(super) fn flag(&self) -> &Futex {
+        &self.asleep
+    }
+
     /// The flag, for those who damage it.
     #[cfg(not(loom))]
     pub(super) fn word(&self) -> &super::sync::AtomicU32 {

@@ -207,6 +207,7 @@ impl Sender for Tx {
     fn attach(&mut self) -> io::Result<()> {
         self.notices.attach();
         self.post.take_up();
+        self.post.keep_vigil(self.notices.rouser(&self.post.region));
         // After a fork the pages are still the other process's too: now they become ours alone.
         self.memory.prefault();
         process::let_read(self.reader);
@@ -244,6 +245,7 @@ impl Receiver for Rx {
     fn attach(&mut self) -> io::Result<()> {
         self.notices.attach();
         self.post.take_up();
+        self.post.keep_vigil(self.notices.rouser(&self.post.region));
         Ok(())
     }
 

@@ -14,14 +14,14 @@ use crate::names::{self, Identity, Name, Seen, Thing};
 use crate::plan::{Parties, Wait};
 use crate::shm::futex::{Futex, Scope};
 use crate::shm::nonsense::Nonsense;
-use crate::shm::region::{Occupants, PAGE, Region, RingRx, RingShape, RingTx, View, futex, occupants};
+use crate::shm::region::{Occupants, PAGE, Region, RingRx, RingShape, RingTx, View, occupants};
 use crate::shm::ring::{Manner, Stop};
 use crate::shm::scribble::Header;
 use crate::shm::vigil::Vigil;
-use crate::shm::wait::{Berth, NAP, Peer};
+use crate::shm::wait::{Berth, NAP, Peer, Rouser};
 use crate::sys::trust::{self, Kind};
 use crate::sys::{map, process};
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::marker::PhantomData;
@@ -108,7 +108,7 @@ pub(super) struct Post {
     ready: bool,
     /// The peer's process id, once it was seen: what is written over it afterwards is not looked at.
     peer: Cell<u32>,
-    vigil: OnceCell<Option<Vigil>>,
+    vigil: Option<Vigil>,
 }
 
 /// The party at the other end of a [`Post`].
@@ -122,7 +122,7 @@ impl Peer for Watched<'_> {
     }
 
     fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) {
-        match self.0.vigil(berth, flag) {
+        match &self.0.vigil {
             Some(vigil) => vigil.sleep(|limit| berth.sleep(flag, limit)),
             None => berth.sleep(flag, Some(NAP)),
         }
@@ -138,7 +138,7 @@ impl Post {
             my_pid: 0,
             ready: false,
             peer: Cell::new(0),
-            vigil: OnceCell::new(),
+            vigil: None,
         }
     }
 
@@ -170,13 +170,13 @@ impl Post {
         Watched(self)
     }
 
-    /// The watch over the peer for a side that sleeps at `berth`, from its first sleep on; `None` while there is no peer, or
-    /// where it cannot be watched.
-    fn vigil(&self, berth: &dyn Berth, flag: &Futex) -> Option<&Vigil> {
-        let peer = self.peer();
-        let other = (peer != self.my_pid).then_some(peer);
-        let begin = || Vigil::over(other, berth.rouser(futex(&self.region, flag))).ok();
-        (peer != 0).then(|| self.vigil.get_or_init(begin).as_ref()).flatten()
+    /// Has the peer watched from now on, for an end that `rouser` wakes. An end that never sleeps has none, and needs no watch; nor
+    /// does one without a thread for it, whose sleeps keep their limit.
+    pub(super) fn keep_vigil(&mut self, rouser: Option<Rouser>) {
+        let (occupants, other) = (self.occupants.clone(), 1 - self.me);
+        // Acquire: as for every look at an id.
+        let peer = move || occupants.pids[other].load(Ordering::Acquire);
+        self.vigil = rouser.and_then(|rouser| Vigil::over(peer, rouser).ok());
     }
 
     /// Whether the process at the other end has ended. Slow: it asks the kernel. A peer that has not taken up its post
@@ -457,6 +457,7 @@ impl<B: Berth + Send> Sender for Tx<B> {
     fn attach(&mut self) -> io::Result<()> {
         self.ring.attach();
         self.post.take_up();
+        self.post.keep_vigil(self.ring.rouser(&self.post.region));
         Ok(())
     }
 
@@ -484,6 +485,7 @@ impl<B: Berth + Send> Receiver for Rx<B> {
     fn attach(&mut self) -> io::Result<()> {
         self.ring.attach();
         self.post.take_up();
+        self.post.keep_vigil(self.ring.rouser(&self.post.region));
         Ok(())
     }
 

@@ -87,6 +87,7 @@ impl Sender for Tx {
     fn attach(&mut self) -> io::Result<()> {
         self.mail.attach();
         self.post.take_up();
+        self.post.keep_vigil(self.mail.rouser(&self.post.region));
         Ok(())
     }
 
@@ -102,6 +103,7 @@ impl Receiver for Rx {
     fn attach(&mut self) -> io::Result<()> {
         self.mail.attach();
         self.post.take_up();
+        self.post.keep_vigil(self.mail.rouser(&self.post.region));
         Ok(())
     }
 
