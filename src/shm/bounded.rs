@@ -196,19 +196,19 @@ impl Turns for BySemaphores {
 #[inline(always)]
 fn take(semaphore: &Semaphore, wait: Wait, budget: &Budget) -> bool {
     loop {
-        match wait {
-            Wait::Block => return semaphore.wait(),
-            _ if semaphore.try_wait() => {
-                budget.met();
-                return true;
-            }
-            _ if roused() => return false,
-            Wait::Yield => std::thread::yield_now(),
-            Wait::Hybrid(most) if !budget.looks_again(most) => {
-                budget.met();
-                return semaphore.wait();
-            }
-            Wait::Hybrid(_) | Wait::Spin | Wait::Poll | Wait::Epoll => std::hint::spin_loop(),
+        if wait == Wait::Block {
+            return semaphore.wait();
+        }
+        if semaphore.try_wait() {
+            budget.met();
+            return true;
+        }
+        if roused() {
+            return false;
+        }
+        if !budget.pauses(wait) {
+            budget.met();
+            return semaphore.wait();
         }
     }
 }

@@ -13,6 +13,7 @@
 //! looks, may both come to rest after a disturbance: each then finds the other asleep whenever it tries. With any fixed number
 //! of looks they do so too, and waste the looks.
 
+use super::sync::{relax, yield_now};
 use super::wait::Wait;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -90,6 +91,26 @@ impl Budget {
         again
     }
 
+    /// Whether a party that waits as `how` says, and looked once more without success, looks again; if not, it sleeps now.
+    #[inline(always)]
+    pub fn looks_on(&self, how: Wait) -> bool {
+        match how {
+            Wait::Spin | Wait::Yield => true,
+            Wait::Hybrid(most) => self.looks_again(most),
+            Wait::Block | Wait::Poll | Wait::Epoll => false,
+        }
+    }
+
+    /// As [`looks_on`](Self::looks_on), after the [pause](Wait::pause) that comes between two looks.
+    #[inline(always)]
+    pub fn pauses(&self, how: Wait) -> bool {
+        let again = self.looks_on(how);
+        if again {
+            how.pause();
+        }
+        again
+    }
+
     /// What the party waited for is there: the next look that fails begins a new wait.
     #[inline(always)]
     pub fn met(&self) {
@@ -108,9 +129,16 @@ impl Wait {
     /// makes as many fewer.
     const CALL: u32 = 16;
 
-    /// Looks of a hybrid wait of at most `most`, where each is a system call.
-    pub fn calls(most: u32) -> u32 {
-        most.div_ceil(Self::CALL)
+    /// The same wait, where each look is a system call.
+    #[inline(always)]
+    pub fn by_calls(self) -> Self {
+        if let Wait::Hybrid(most) = self { Wait::Hybrid(most.div_ceil(Self::CALL)) } else { self }
+    }
+
+    /// Between two looks of a party that stays awake: somebody else may run, or a few cycles pass.
+    #[inline(always)]
+    pub fn pause(self) {
+        if self == Wait::Yield { yield_now() } else { relax() }
     }
 }
 
@@ -155,7 +183,18 @@ mod tests {
         (0..10).for_each(|_| budget.met());
         assert_eq!(late(&budget, 3), 3);
         assert!((0..1000).all(|_| late(&budget, 0) == 0));
-        assert_eq!([0, 1, 16, 17, 2000].map(Wait::calls), [0, 1, 1, 2, 125]);
+        let calls = [0, 1, 16, 17, 2000].map(|most| Wait::Hybrid(most).by_calls());
+        assert_eq!(calls, [0, 1, 1, 2, 125].map(Wait::Hybrid));
+    }
+
+    #[test]
+    fn waits_that_never_sleep_look_on_and_those_that_do_at_once_never() {
+        let budget = Budget::default();
+        for (how, looks) in [(Wait::Spin, 9), (Wait::Yield, 9), (Wait::Hybrid(3), 3), (Wait::Block, 0), (Wait::Poll, 0)]
+        {
+            assert_eq!((0..9).filter(|_| budget.pauses(how)).count(), looks, "{how:?}");
+            budget.met();
+        }
     }
 
     #[test]

@@ -11,7 +11,9 @@ use super::budget::Budget;
 use super::futex::{Futex, Scope};
 #[cfg(not(loom))]
 use super::region::View;
-use super::sync::{Ordering, fence, relax, yield_now};
+#[cfg(not(loom))]
+use super::sync::relax;
+use super::sync::{Ordering, fence};
 use std::time::Duration;
 
 /// How a party waits for the other one. A part of every row's label: rows that wait differently are not comparable.
@@ -239,7 +241,7 @@ impl Bell {
                     }
                     return Ok(());
                 }
-                if how == Wait::Yield { yield_now() } else { relax() }
+                how.pause();
             }
             if !judged {
                 budget.in_vain();

@@ -135,11 +135,8 @@ impl Queue {
                 self.budget.met();
                 break end.result();
             }
-            match self.wait {
-                Wait::Block => self.enter(1)?,
-                Wait::Hybrid(most) if !self.budget.looks_again(most) => self.enter(1)?,
-                Wait::Hybrid(_) | Wait::Spin | Wait::Poll | Wait::Epoll => std::hint::spin_loop(),
-                Wait::Yield => std::thread::yield_now(),
+            if !self.budget.pauses(self.wait) {
+                self.enter(1)?;
             }
         };
         self.lost = false;

@@ -16,18 +16,15 @@ mod lanes {
         _mm_setzero_si128, _mm_xor_si128,
     };
 
+    /// Each pair by itself from the first word, so that none waits for the one before it.
     #[inline(always)]
     fn lanes<const N: usize>(word: u64, step: u64) -> [__m128i; N] {
-        // SAFETY: SSE2 is part of x86-64, and these work on values alone.
-        let (mut next, twice) = unsafe {
-            let twice = _mm_set1_epi64x(step.wrapping_mul(2) as i64);
-            (_mm_set_epi64x(word.wrapping_add(step) as i64, word as i64), twice)
-        };
-        [(); N].map(|()| {
-            let lane = next;
+        // SAFETY: SSE2 is part of x86-64, and this works on values alone.
+        let first = unsafe { _mm_set1_epi64x(word as i64) };
+        std::array::from_fn(|pair| {
+            let low = step.wrapping_mul(2 * pair as u64);
             // SAFETY: as above.
-            next = unsafe { _mm_add_epi64(next, twice) };
-            lane
+            unsafe { _mm_add_epi64(first, _mm_set_epi64x(low.wrapping_add(step) as i64, low as i64)) }
         })
     }
 

@@ -102,13 +102,9 @@ fn take<C: Channel>(rx: &mut C::Rx, wait: Wait, budget: &Budget) -> Option<Buffe
             Err(TryRecvError::Disconnected) => return None,
             Err(TryRecvError::Empty) => {}
         }
-        match wait {
-            Wait::Hybrid(most) if !budget.looks_again(most) => {
-                budget.met();
-                return C::sleep(rx);
-            }
-            Wait::Yield => std::thread::yield_now(),
-            Wait::Hybrid(_) | Wait::Block | Wait::Spin | Wait::Poll | Wait::Epoll => std::hint::spin_loop(),
+        if !budget.pauses(wait) {
+            budget.met();
+            return C::sleep(rx);
         }
     }
 }

@@ -98,13 +98,9 @@ impl Patience {
 #[inline(always)]
 pub(super) fn pause(how: Wait, budget: &Budget, fd: &impl AsFd, what: Ready, nap: Option<Duration>) -> io::Result<()> {
     heed()?;
-    match how {
-        Wait::Spin => std::hint::spin_loop(),
-        Wait::Yield => std::thread::yield_now(),
-        Wait::Hybrid(most) if budget.looks_again(Wait::calls(most)) => std::hint::spin_loop(),
-        Wait::Hybrid(_) => wait_ready(fd.as_fd(), what, nap)?,
-        // A blocking descriptor says WouldBlock only at the end of a nap, and a polled one was ready for somebody else.
-        Wait::Block | Wait::Poll | Wait::Epoll => {}
+    // A blocking descriptor says WouldBlock only at the end of a nap, and a polled one was ready for somebody else.
+    if !budget.pauses(how.by_calls()) && matches!(how, Wait::Hybrid(_)) {
+        wait_ready(fd.as_fd(), what, nap)?;
     }
     Ok(())
 }

@@ -139,14 +139,9 @@ impl End {
                 return Ok(ready(count).then_some(count));
             }
             looks = looks.wrapping_add(1);
-            match (self.wait, &mut self.watch) {
-                (Wait::Spin, _) => std::hint::spin_loop(),
-                (Wait::Yield, _) => std::thread::yield_now(),
-                (Wait::Hybrid(most), _) if self.budget.looks_again(Wait::calls(most)) => std::hint::spin_loop(),
-                (_, Some(watch)) => {
-                    gone = !watch.wait(NAP)? && self.peer_gone()?;
-                }
-                (_, None) => return Err(io::Error::other("the end was not attached")),
+            if !self.budget.pauses(self.wait.by_calls()) {
+                let Some(watch) = &mut self.watch else { return Err(io::Error::other("the end was not attached")) };
+                gone = !watch.wait(NAP)? && self.peer_gone()?;
             }
             gone |= looks % LOOKS_PER_CHECK == 0 && self.peer_gone()?;
         }

@@ -335,18 +335,12 @@ fn wait_for<R>(
         if ask.is_some_and(&mut gone) {
             return look();
         }
-        let sleeps = match terms.wait {
-            Wait::Block => true,
-            Wait::Hybrid(most) => !budget.looks_again(most),
-            // The mechanism does not honour the last two.
-            Wait::Spin | Wait::Yield | Wait::Poll | Wait::Epoll => false,
-        };
+        let sleeps = !budget.looks_on(terms.wait);
         looks = looks.wrapping_add(1);
         ask = looks.is_multiple_of(LOOKS_PER_CHECK).then_some(true);
         match bells {
             Some((_, listener)) if sleeps => ask = Some(failed("wait", listener.timed_wait_one(NAP))?.is_none()),
-            _ if terms.wait == Wait::Yield => std::thread::yield_now(),
-            _ => std::hint::spin_loop(),
+            _ => terms.wait.pause(),
         }
     }
 }

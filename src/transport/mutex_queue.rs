@@ -67,11 +67,7 @@ impl Shared {
         let lock = || self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let mut queue = lock();
         while !ready(&queue) {
-            let sleep = match self.wait {
-                Wait::Hybrid(most) => !budget.looks_again(most),
-                how => how.sleeps(),
-            };
-            if sleep {
+            if !budget.looks_on(self.wait) {
                 // Whoever wakes us counts us out, so that nobody else makes a system call for us until we run. A wake-up
                 // for no reason leaves us counted, which costs one wake-up too many.
                 queue.asleep[who] += 1;
@@ -80,11 +76,7 @@ impl Shared {
             }
             // Polling means letting go of the lock, or the other side could never make it ready.
             drop(queue);
-            if self.wait == Wait::Yield {
-                std::thread::yield_now()
-            } else {
-                std::hint::spin_loop()
-            }
+            self.wait.pause();
             queue = lock();
         }
         budget.met();

@@ -108,10 +108,8 @@ fn patiently<R>(wait: Wait, budget: &Budget, mut attempt: impl FnMut(Patience) -
         match attempt(patience) {
             Err(error) if error.kind() == ErrorKind::WouldBlock && patience == Patience::None => {
                 heed()?;
-                match wait {
-                    Wait::Yield => std::thread::yield_now(),
-                    Wait::Hybrid(most) if !budget.looks_again(Wait::calls(most)) => patience = Patience::Sleep,
-                    _ => std::hint::spin_loop(),
+                if !budget.pauses(wait.by_calls()) {
+                    patience = Patience::Sleep;
                 }
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => heed()?,
