@@ -5,7 +5,7 @@
 //! each sleep costs a sixth of a round trip on a virtual machine, where a timer is an exit to the hypervisor, and no pipe or
 //! socket pays that. The watcher wakes again and again until the sleeper is up, because a wake-up that comes just before the
 //! sleep is lost; whoever sleeps later sees that the watch is over ([`Watch`]) and takes a limit again, as it did before the
-//! watch began. The watcher also wakes a sleeper four times a second for nothing: one whose flag was wiped by a peer that
+//! watch began. The watcher also wakes a sleeper ten times a second for nothing: one whose flag was wiped by a peer that
 //! scribbles looks again then.
 //!
 //! Rejected: a limit for every sleep, as above; a signal, which the C library's condition variables do not return for; the
@@ -86,7 +86,7 @@ mod keeper {
     use std::time::Duration;
 
     /// Between two wake-ups of a sleeper that has nothing to do.
-    const ROUND: Duration = Duration::from_millis(250);
+    const ROUND: Duration = Duration::from_millis(100);
     /// Between two wake-ups of a sleeper whose peer has died.
     const AGAIN: Duration = Duration::from_millis(1);
     /// The watcher calls little.
@@ -251,7 +251,7 @@ mod tests {
             let before = roused.load(Ordering::Relaxed);
             assert!(before >= 2 && !vigil.is_over());
             // Rounds pass in which nobody sleeps.
-            std::thread::sleep(Duration::from_millis(600));
+            std::thread::sleep(Duration::from_millis(350));
             assert!(roused.load(Ordering::Relaxed) <= before + 1);
         }
     }
