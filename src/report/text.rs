@@ -43,6 +43,24 @@ pub fn digits(value: f64) -> String {
     }
 }
 
+/// A count of things that are named in the singular.
+pub fn counted(count: usize, one: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        _ if one.ends_with("ch") || one.ends_with('s') => format!("{count} {one}es"),
+        _ => format!("{count} {one}s"),
+    }
+}
+
+/// Words as a sentence has them: with commas, and "and" before the last.
+pub fn enumerate(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => (*one).into(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
 /// The word for a status.
 pub fn status(status: Status) -> &'static str {
     match status {
