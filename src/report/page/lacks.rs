@@ -34,7 +34,7 @@ pub fn without(report: &Report, missing: &str) -> String {
 }
 
 /// The rows of mechanisms that have a result, in the classes that are meant.
-pub fn rows<'a>(report: &'a Report, is: impl Fn(&Class) -> bool) -> Vec<&'a Row> {
+pub fn rows(report: &Report, is: impl Fn(&Class) -> bool) -> Vec<&Row> {
     let groups = report.all.groups.iter().filter(|group| is(&group.class));
     groups.flat_map(|group| &group.rows).filter(|row| row.time.is_some() && !row.is_control()).collect()
 }
