@@ -208,10 +208,12 @@ pub fn heard(heard: &Heard) -> String {
         let rates = [bytes_per_s(rate * heard.size as f64), per_second(rate)];
         let _ = writeln!(text, "speed           {} over {}", rates.join("   "), nanos(heard.elapsed_ns as f64));
     }
-    let verdict = match &heard.trouble {
-        None => "every byte was right".into(),
-        Some(trouble) => format!("NOT right: {trouble}"),
+    let _ = match &heard.trouble {
+        Some(trouble) if !heard.right => writeln!(text, "verified        NOT right: {trouble}"),
+        trouble => {
+            let _ = writeln!(text, "verified        every byte was right");
+            trouble.iter().try_for_each(|trouble| writeln!(text, "ended           NOT whole: {trouble}"))
+        }
     };
-    let _ = writeln!(text, "verified        {verdict}");
     text
 }
