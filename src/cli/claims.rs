@@ -66,11 +66,11 @@ pub fn claims(args: &Claims) -> Result<ExitCode> {
     let mut notebook = folder(&dir, &host)?;
     let interrupted = || INTERRUPTED.load(Ordering::SeqCst);
     let budget = args.budget.map(Duration::from_millis);
-    let bar = super::status_bar(None, "{elapsed} {msg}");
+    let bar = super::progress::bar(None, "{elapsed} {msg}");
     for claim in &chosen {
         let mut begins = |done: usize, total: usize, cell: &Cell| {
             let now = format!("{} {done}/{total}: {}", claim.name, cell.case);
-            bar.set_message(super::cut(&now, super::ELAPSED));
+            bar.set_message(super::progress::cut(&now, super::progress::ELAPSED));
         };
         let seed = args.seed.unwrap_or_else(|| clock::now() % 1_000_000);
         let mut lab = Lab {

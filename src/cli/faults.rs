@@ -74,7 +74,7 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
     let default = || Path::new("results").join(&host.slug).join(format!("{}-faults", folder_name()));
     let dir = args.out.clone().unwrap_or_else(default);
     let interrupted = || INTERRUPTED.load(Ordering::SeqCst);
-    let bar = super::status_bar(None, "{elapsed} {msg}");
+    let bar = super::progress::bar(None, "{elapsed} {msg}");
     let all: Vec<(&'static dyn Runner, Cell)> = runners
         .iter()
         .flat_map(|runner| cells(runner.spec(), depth).into_iter().map(move |cell| (*runner, cell)))
@@ -91,7 +91,7 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
         let injections = args.injections.map(|n| n as usize);
         let order = Order { plant: args.plant, ..cell.order(death, depth, injections, seed + number as u64) };
         let now = format!("{}/{}: {} {}", number + 1, all.len(), cell.mechanism, cell.moment.words());
-        bar.set_message(super::cut(&now, super::ELAPSED));
+        bar.set_message(super::progress::cut(&now, super::progress::ELAPSED));
         let row = launch(&order, &cpus);
         if interrupted() {
             break;
