@@ -84,8 +84,11 @@ pub fn produce(mut tx: impl Sender, speech: &Speech) -> Result<u64> {
         tx.send_with(|message| payload.fill(Way::Out, sent, message)).map_err(|error| unsent(sent, error))?;
         sent += 1;
     }
-    tx.send_with(|message| last_word(payload, sent, message)).map_err(|error| unsent(sent, error))?;
-    Ok(sent)
+    match tx.send_with(|message| last_word(payload, sent, message)) {
+        // Ctrl-C reaches both: a consumer that has left by then has heard enough.
+        Err(error) if !STOP.load(Ordering::Relaxed) => Err(unsent(sent, error)),
+        _ => Ok(sent),
+    }
 }
 
 /// Why no more than so many messages could be sent.
