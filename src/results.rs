@@ -7,6 +7,8 @@
 //! next command may use it. A draft that a killed program left is replaced by the next one of the same file.
 //! Rejected: fsync(2) before the rename; a loss of power is not what this is about.
 
+pub mod notebook;
+
 use crate::campaign::journal::{CAMPAIGN, CELLS};
 use crate::claim::record::CLAIMS_FILE;
 use crate::error::{Context, Error, Phase, Result};
@@ -129,12 +131,16 @@ fn meant(dir: &Path) -> Option<PathBuf> {
 /// # Errors
 /// When the folder cannot be written; what was there stays.
 pub fn write(dir: &Path, name: &str, text: &str) -> Result<()> {
-    let (path, draft) = (dir.join(name), dir.join(format!(".{name}.draft")));
-    let written = fs::write(&draft, text).and_then(|()| fs::rename(&draft, &path));
-    written.inspect_err(|_| drop(fs::remove_file(&draft))).map_err(|error| {
-        let cannot = Error::failed(Phase::Report, format!("cannot write {}", path.display())).because(error);
+    replace(dir, name, text).map_err(|error| {
+        let cannot = Error::failed(Phase::Report, format!("cannot write {}", dir.join(name).display())).because(error);
         cannot.hint("see that the folder is yours and its file system has room")
     })
+}
+
+fn replace(dir: &Path, name: &str, text: &str) -> io::Result<()> {
+    let draft = dir.join(format!(".{name}.draft"));
+    let written = fs::write(&draft, text).and_then(|()| fs::rename(&draft, dir.join(name)));
+    written.inspect_err(|_| drop(fs::remove_file(&draft)))
 }
 
 /// As [`write()`], for something that is kept as JSON for people to read.
@@ -142,8 +148,11 @@ pub fn write(dir: &Path, name: &str, text: &str) -> Result<()> {
 /// # Errors
 /// Likewise.
 pub fn write_json(dir: &Path, name: &str, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).context(Phase::Report, "cannot write JSON")?;
-    write(dir, name, &(text + "\n"))
+    write(dir, name, &pretty(value)?)
+}
+
+fn pretty(value: &impl Serialize) -> Result<String> {
+    Ok(serde_json::to_string_pretty(value).context(Phase::Report, "cannot write JSON")? + "\n")
 }
 
 /// Makes the folder, with the environment record, unless it holds results: those of a campaign that was begun, of claims or
@@ -153,11 +162,14 @@ pub fn write_json(dir: &Path, name: &str, value: &impl Serialize) -> Result<()> 
 /// A usage error when it does, or cannot be made.
 pub fn begin(dir: &Path, host: &Host) -> Result<()> {
     refuse_taken(dir)?;
-    let cannot = |error: &dyn std::fmt::Display| {
-        Error::usage(format!("cannot write into {}", dir.display())).because(error).hint("choose another --out")
-    };
-    fs::create_dir_all(dir).map_err(|error| cannot(&error))?;
-    write_json(dir, HOST, host).map_err(|error| cannot(&error))
+    let text = pretty(host)?;
+    let begun = fs::create_dir_all(dir).and_then(|()| replace(dir, HOST, &text));
+    begun.map_err(|error| cannot_write_into(dir, &error))
+}
+
+/// That nothing can be begun in this folder.
+fn cannot_write_into(dir: &Path, error: &io::Error) -> Error {
+    Error::usage(format!("cannot write into {}", dir.display())).because(error).hint("choose another --out")
 }
 
 /// Refuses a folder in which something was begun.

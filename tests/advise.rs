@@ -118,6 +118,10 @@ fn each_that_fell_out_says_the_first_demand_that_it_fails() {
     assert!(why(&trust, "out", "shm-ring").starts_with("trust: the peer can change a message"));
     assert!(why(&trust, "out", "process-vm").starts_with("trust: the receiver may read"));
     assert!(names(&trust, "fit").contains(&"pipe".to_string()));
+    // Blocking it does not carry that, spinning it does and takes two CPUs: the way that comes furthest is the answer.
+    let busy = json(&from, &["--size", "4KiB", "--rate", "1500k", "--cpu", "0.5"]);
+    let furthest = why(&busy, "out", "shm-ring");
+    assert!(furthest.starts_with("CPU: takes at least 2.00 CPU (wait spin"), "{furthest}");
     // Too large for a message of the kind, whatever was measured.
     assert!(why(&json(&from, &["--size", "60000"]), "out", "posix-mq").starts_with("size: carries at most"));
 }
@@ -145,6 +149,8 @@ fn between_two_sizes_the_larger_decides_and_no_figure_is_made_up() {
     let ring = &found["fit"][0];
     let classes: Vec<_> = ring["rows"].as_array().unwrap().iter().map(|row| row["class"].as_str().unwrap()).collect();
     assert!(classes.iter().any(|class| class.starts_with("stream 64 KiB")), "{classes:?}");
+    let says: Vec<_> = ring["rows"].as_array().unwrap().iter().map(|row| row["says"].as_str().unwrap()).collect();
+    assert!(says.iter().any(|says| says.contains("100 k/s") && says.ends_with("at least 2.00 x the rate")), "{says:?}");
     assert!(classes.iter().any(|class| class.starts_with("stream 4 KiB")), "{classes:?}");
     assert!(!text(&ask(&from, &["--size", "16KiB", "--rate", "50k"])).contains("stream 16 KiB"));
 }
@@ -230,6 +236,32 @@ fn threads_are_considered_where_they_will_do_and_share_the_fate_of_their_process
     assert!(why(&crash, "out", "heap-ring").contains("die together"));
     let trust = json(&from, &["--size", "4KiB", "--rate", "50k", "--threads", "yes", "--trust", "different"]);
     assert!(why(&trust, "out", "heap-ring").contains("no secrets"));
+}
+
+#[test]
+fn threads_stand_in_for_processes_only_where_they_were_admitted_and_nothing_forbids_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut made = Made::default();
+    for (parties, cpu_ns) in [(Parties::Process, 2000.0), (Parties::Thread, 1000.0)] {
+        for round in 0..6 {
+            for workload in [Workload::Stream, Workload::PingPong] {
+                let plan = Plan { parties, ..cell("pipe", workload, 4096) };
+                cpu(made.add(&plan, round, 5000.0 + f64::from(round)), cpu_ns);
+            }
+        }
+    }
+    let from = made.write(&dir.path().join("x")).to_str().unwrap().to_string();
+    for (options, best, also) in [
+        (&[][..], "process", 0),
+        (&["--threads", "yes"], "thread", 1),
+        (&["--threads", "yes", "--survive-crash"], "process", 0),
+        (&["--threads", "yes", "--trust", "different"], "process", 0),
+    ] {
+        let found = json(&from, &[&["--size", "4KiB", "--rate", "50k"][..], options].concat());
+        let fit = &found["fit"][0];
+        assert_eq!((fit["mechanism"].as_str(), fit["parties"].as_str()), (Some("pipe"), Some(best)), "{options:?}");
+        assert_eq!(fit["also"].as_array().unwrap().len(), also, "{options:?}: {fit:#}");
+    }
 }
 
 #[test]

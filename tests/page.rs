@@ -3,73 +3,18 @@
 
 mod common;
 
+use common::pages::{Runs, figure, offer, offered, section, sentences, tables};
 use common::program::{run, stderr};
-use ipcost::campaign::journal::{Campaign, Journal};
 use ipcost::campaign::matrix::NULL_LABEL;
-use ipcost::cell::{CpuCost, Outcome, Rtt, Status};
+use ipcost::cell::Status;
 use ipcost::host::Host;
-use ipcost::measure::load::{Latencies, LoadPoint};
-use ipcost::plan::{Offered, Parties, Plan, RunId, Workload};
+use ipcost::plan::{Parties, Workload};
 use ipcost::report::columns::COLUMNS;
-use ipcost::report::page::blocks::{Block, Figure, Page, Section, Table};
+use ipcost::report::page::blocks::Block;
 use ipcost::report::page::{Material, page, render};
 use ipcost::report::{Report, csv, regenerate};
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Runs of a campaign; each gets its position as it is added.
-#[derive(Default)]
-struct Runs(Vec<Outcome>);
-
-impl Runs {
-    fn add(&mut self, mechanism: &str, parties: Parties, round: u32, size: usize, ns: f64) -> &mut Outcome {
-        let order = self.0.len() as u32;
-        let plan = Plan {
-            mechanism: mechanism.into(),
-            parties,
-            size,
-            run: RunId { round, order, ..RunId::default() },
-            ..Plan::default()
-        };
-        let mut run = Outcome::empty(&plan, Status::Ok);
-        run.messages = 1_000_000;
-        run.elapsed_ns = (ns * 1e6) as u64;
-        run.cpu_ns_per_message = vec![CpuCost { user: 0.4 * ns, system: 0.6 * ns }];
-        let histogram = vec![(ns as u64, 99_000), (3 * ns as u64, 1000)];
-        let none = None;
-        run.rtt_ns = Some(Rtt {
-            mean: ns,
-            min: none,
-            p50: none,
-            p90: none,
-            p99: none,
-            p999: none,
-            max: none,
-            stamped_mean: None,
-            histogram,
-        });
-        self.0.push(run);
-        self.0.last_mut().expect("it was just added")
-    }
-
-    /// A round trip of 64 bytes between processes.
-    fn plain(&mut self, mechanism: &str, round: u32, ns: f64) -> &mut Outcome {
-        self.add(mechanism, Parties::Process, round, 64, ns)
-    }
-
-    fn write(&self, folder: &Path, host: &Host) {
-        let mut journal = Journal::create(folder, host, &Campaign::default()).unwrap();
-        self.0.iter().for_each(|run| journal.append(run).unwrap());
-    }
-
-    fn page(&self) -> Page {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = dir.path().join("results");
-        self.write(&folder, &Host::default());
-        let report = Report::load(&folder).unwrap();
-        page(&Material::of(&report, &folder), &[])
-    }
-}
 
 /// Six rounds in which `pipe` takes 1000 ns, `fifo` as long, `unix-stream` twice as long, and a pipe between threads half.
 fn known() -> Runs {
@@ -83,35 +28,6 @@ fn known() -> Runs {
         runs.plain("pipe", round, 1000.0 * pace).run.label = Some(NULL_LABEL.into());
     }
     runs
-}
-
-fn section<'a>(page: &'a Page, id: &str) -> &'a Section {
-    page.sections.iter().find(|section| section.id == id).unwrap_or_else(|| panic!("there is no section {id:?}"))
-}
-
-/// Every table of a section, those below figures and in folds included.
-fn tables(blocks: &[Block]) -> Vec<&Table> {
-    let of = blocks.iter().flat_map(|block| match block {
-        Block::Table(table) => vec![table],
-        Block::Figure(figure) => vec![&figure.table],
-        Block::Fold { blocks, .. } => tables(blocks),
-        Block::List { .. } => vec![],
-    });
-    of.collect()
-}
-
-fn figure<'a>(page: &'a Page, id: &str) -> &'a Figure {
-    match &section(page, id).blocks[..] {
-        [Block::Figure(figure)] => figure,
-        other => panic!("{id}: {} blocks and no figure", other.len()),
-    }
-}
-
-fn sentences(page: &Page) -> Vec<&str> {
-    match &section(page, "answer").blocks[..] {
-        [Block::List { items, .. }] => items.iter().map(|item| item.text.as_str()).collect(),
-        _ => panic!("the answer is no list"),
-    }
 }
 
 const IDS: [&str; 15] = [
@@ -190,7 +106,7 @@ fn the_answer_names_who_ties_and_who_does_not_with_ratio_and_interval() {
     let fastest = "ties with pipe, and the next, unix-stream, takes 2.00 times [1.99, 2.01] as long";
     assert!(said[0].contains("fifo leads") && said[0].contains(fastest), "{}", said[0]);
     let twins =
-        "in 1 comparisons: slower in 1 (most: pipe, ping-pong 64 B, wait block, cross-cpu, 2.00 times [2.00, 2.00])";
+        "in 1 comparison: slower in 1 (most: pipe, ping-pong 64 B, wait block, cross-cpu, 2.00 times [2.00, 2.00])";
     assert!(said[1].contains(twins), "{}", said[1]);
     assert!(said[2].contains("6 of 30 launches carry a reason for doubt, 6 of them steal"), "{}", said[2]);
 }
@@ -281,27 +197,6 @@ fn sizes_become_lines_of_at_most_eight_and_the_table_has_all() {
     assert!(panel.note.contains("8 of 11 rows"), "{}", panel.note);
     assert!(panel.drawing.texts.iter().any(|text| text.text == "64 KiB"));
     assert!(section(&page, "throughput-size").absent.is_some());
-}
-
-/// A campaign that offered one rate, with latencies of about `p99`.
-fn offered(rate: u64, p99: u64, reached: bool) -> Runs {
-    let mut runs = Runs::default();
-    offer(&mut runs, rate, p99, reached);
-    runs
-}
-
-/// Six rounds at one rate.
-fn offer(runs: &mut Runs, rate: u64, p99: u64, reached: bool) {
-    for round in 0..6 {
-        let run = runs.plain("pipe", round, 1e9 / rate as f64);
-        run.workload = Workload::OfferedLoad;
-        run.rtt_ns = None;
-        run.offered = Some(Offered { rate: Some(rate), ..Offered::default() });
-        let from_intended = Latencies { histogram: vec![(p99 / 2, 9800), (p99, 200)], ..Latencies::default() };
-        let point =
-            LoadPoint { offered_per_s: rate as f64, achieved_per_s: rate as f64, reached, ..LoadPoint::default() };
-        run.load = vec![LoadPoint { from_intended, ..point }];
-    }
 }
 
 /// Writes folders below one and returns their names.

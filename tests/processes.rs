@@ -687,7 +687,7 @@ fn met(spec: &Spec, maker: Maker, place: &Place, speech: &[&str]) -> (Running, R
 
 fn all_right(label: &str, text: &str, n: u64, size: u64) {
     assert!(text.contains(&format!("{n} messages of {size} bytes")), "{label}: {text}");
-    assert!(text.contains("every byte was right"), "{label}: {text}");
+    assert!(text.contains("every byte was right") && !text.contains("NOT"), "{label}: {text}");
 }
 
 #[test]
@@ -724,7 +724,7 @@ fn either_program_may_come_first_where_the_producer_makes_the_name() {
             assert_eq!(code, Some(0), "{}: {trouble}", spec.name);
             let heard: Value = serde_json::from_str(&heard).unwrap();
             assert_eq!((&heard["messages"], &heard["bytes"]), (&300.into(), &(300 * 64).into()), "{heard}");
-            assert_eq!(heard["right"], true, "{heard}");
+            assert_eq!((&heard["right"], &heard["whole"]), (&true.into(), &true.into()), "{heard}");
             assert_eq!(producer.end().0, Some(0), "{}", spec.name);
             place.empty(spec.name);
         }
@@ -826,13 +826,14 @@ fn a_consumer_ends_when_its_producer_is_killed() {
     });
 }
 
-/// That a consumer reports what it got: all right, or the last message torn, or a lock that died with its owner; never a
-/// wrong message.
+/// That a consumer reports what it got: right and not whole, or the last message torn, or a lock that died with its owner;
+/// never a wrong message, and never as if that had been all.
 fn ends_after_a_death(name: &str, consumer: Running) {
     let (code, heard, trouble) = consumer.end();
     let torn = heard.contains("the sender left after") || heard.contains("the peer died while it held the lock");
-    assert_eq!(code, Some(i32::from(torn)), "{name}: {heard} {trouble}");
-    assert!(torn || heard.contains("every byte was right"), "{name}: {heard} {trouble}");
+    assert_eq!(code, Some(1), "{name}: {heard} {trouble}");
+    let cut = heard.contains("every byte was right") && heard.contains("NOT whole: the producer left after");
+    assert!(torn || cut, "{name}: {heard} {trouble}");
     assert!(!heard.contains("received        0 messages"), "{name}: {heard}");
 }
 

@@ -16,7 +16,7 @@ use crate::error::{Context, Error, Phase, Result};
 use crate::host::{Host, timestamp};
 use crate::lines;
 use crate::plan::{Plan, Span};
-use crate::results::{self, HOST, missing};
+use crate::results::{self, HOST, missing, notebook};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -111,10 +111,7 @@ impl Journal {
     /// A usage error when the folder already holds results, or cannot be written.
     pub fn create(dir: &Path, host: &Host, campaign: &Campaign) -> Result<Self> {
         results::begin(dir, host)?;
-        let cells = OpenOptions::new().append(true).create(true).open(dir.join(CELLS));
-        let cells = cells.map_err(|error| {
-            Error::usage(format!("cannot write into {}", dir.display())).because(error).hint("choose another --out")
-        })?;
+        let cells = notebook::open(dir, CELLS)?;
         // Of two programs that want one folder only one gets the lock, and the other one, if it gets it later, finds a campaign.
         lock(&cells, dir)?;
         results::begin(dir, host)?;
@@ -158,16 +155,11 @@ impl Journal {
     /// # Errors
     /// When the disk is full or the folder is gone.
     pub fn append(&mut self, outcome: &Outcome) -> Result<()> {
-        let cannot = "cannot write to the journal";
+        let then = format!("`ipcost compare --resume {}`", self.dir.display());
         if let Some(sitting) = self.sitting.take() {
-            let line = serde_json::to_string(&sitting).context(Phase::Report, cannot)? + "\n";
-            let file = OpenOptions::new().append(true).create(true).open(self.dir.join(SITTINGS));
-            file.and_then(|mut file| file.write_all(line.as_bytes())).context(Phase::Report, cannot)?;
+            notebook::append_to(&self.dir.join(SITTINGS), &sitting, &then)?;
         }
-        let mut line = serde_json::to_string(outcome).context(Phase::Report, cannot)?;
-        line.push('\n');
-        let written = self.cells.write_all(line.as_bytes()).context(Phase::Report, cannot);
-        written.map_err(|error| error.hint(format!("make room, then `ipcost compare --resume {}`", self.dir.display())))
+        notebook::append(&mut self.cells, &self.dir.join(CELLS), outcome, &then)
     }
 
     /// The folder.

@@ -14,6 +14,7 @@ use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
 use crate::lines::{self, Line, Unknown};
 use crate::plan::{Pages, Parties, Placement, Plan, Several, Touch, Wait, Workload};
+use crate::results::notebook;
 use crate::sys::trace::{self, Call, Stop, Way};
 use crate::sys::{cpu, process};
 use serde::{Deserialize, Serialize};
@@ -451,10 +452,8 @@ fn mend(dir: &Path) -> Result<()> {
 /// # Errors
 /// When the folder cannot be written.
 pub fn append(dir: &Path, trace: &Trace) -> Result<()> {
-    let cannot = || format!("cannot write {}", dir.join(TRACES).display());
-    let line = serde_json::to_string(trace).context(Phase::Report, cannot())? + "\n";
-    let file = OpenOptions::new().append(true).create(true).open(dir.join(TRACES));
-    file.and_then(|mut file| file.write_all(line.as_bytes())).context(Phase::Report, cannot())
+    let then = format!("`ipcost compare --resume {}`", dir.display());
+    notebook::append_to(&dir.join(TRACES), trace, &then)
 }
 
 /// The traces of a results folder; none where nothing was traced. A cut last line is ignored and said so.

@@ -4,20 +4,19 @@
 //! so that Ctrl-C and a kill leave nothing running whatever an experiment starts. A cell that failed is not launched
 //! again in the same claim; the judge sees why.
 
-use super::record::{Answer, Line, Record, SCHEMA, Status};
-use super::{Cell, Claim, Setting};
+use super::record::{Answer, CLAIMS_FILE, Line, Record, SCHEMA, Status};
+use super::{Cell, Setting};
 use crate::campaign::launch::{ask_timed, own_command};
 use crate::campaign::schedule;
 use crate::campaign::surroundings::{Surroundings, foreign};
 use crate::error::{Context, Error, Phase, Result};
 use crate::host;
 use crate::lines::Unknown;
+use crate::results::notebook::Notebook;
 use crate::shm::region::Region;
 use crate::sys::map::{self, Sharing};
 use crate::sys::memory::Account;
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -34,25 +33,12 @@ const LONGEST_MS: u64 = 1000;
 /// A cell that takes longer than this hangs.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Where answers are kept: a file that is only ever appended to.
-#[derive(Debug)]
-pub struct Notebook(File);
-
-impl Notebook {
-    /// Opens the journal of a results folder.
-    ///
-    /// # Errors
-    /// When the folder cannot be written.
-    pub fn open(dir: &Path) -> Result<Self> {
-        let path = dir.join(super::record::CLAIMS_FILE);
-        let file = OpenOptions::new().create(true).append(true).open(&path);
-        Ok(Self(file.context(Phase::Report, format!("cannot write {}", path.display()))?))
-    }
-
-    fn append(&mut self, line: &Line) -> Result<()> {
-        let text = serde_json::to_string(line).context(Phase::Report, "cannot write down an answer")? + "\n";
-        self.0.write_all(text.as_bytes()).context(Phase::Report, "cannot write the journal of the claims")
-    }
+/// Opens the journal of a results folder.
+///
+/// # Errors
+/// A usage error when the folder cannot be written.
+pub fn notebook(dir: &Path) -> Result<Notebook> {
+    Notebook::open(dir, CLAIMS_FILE, "begin again with another --out, or with the claims that are missing")
 }
 
 /// Everything that a pass over a claim needs.
@@ -72,14 +58,13 @@ pub struct Lab<'a> {
 }
 
 impl Lab<'_> {
-    /// Measures every cell of the claim in every round.
+    /// Measures every one of these cells of a claim in every round.
     ///
     /// # Errors
-    /// When the claim has no cells here, or the journal cannot be written; what was written stays.
-    pub fn measure(&mut self, claim: &Claim) -> Result<Record> {
+    /// When the journal cannot be written; what was written stays.
+    pub fn measure(&mut self, mut cells: Vec<Cell>) -> Result<Record> {
         let which = usize::from(self.setting.full);
         let (rounds, budget) = (ROUNDS[which], self.budget.unwrap_or(BUDGETS[which]));
-        let mut cells = (claim.cells)(self.setting)?;
         let each = budget.as_millis() as u64 / (cells.len() as u64 * u64::from(rounds)).max(1);
         for cell in &mut cells {
             cell.millis = each.saturating_sub(LAUNCH_MS).clamp(SHORTEST_MS, LONGEST_MS);

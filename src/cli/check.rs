@@ -44,7 +44,7 @@ pub fn check(args: &Check) -> Result<ExitCode> {
     let checks = checks(args)?;
     let cpus = cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?.len();
     watch(Duty::StopCampaign);
-    let bar = super::status_bar(None, "{elapsed} {msg}");
+    let bar = super::progress::bar(None, "{elapsed} {msg}");
     let mut findings = Vec::new();
     let mut printed = Ok(());
     let mut finds = |finding: Finding| {
@@ -54,7 +54,8 @@ pub fn check(args: &Check) -> Result<ExitCode> {
         findings.push(finding);
     };
     let now = Cell::new("");
-    let mut begins = |what: &str| bar.set_message(super::cut(&format!("{}: {what}", now.get()), super::ELAPSED));
+    let mut begins =
+        |what: &str| bar.set_message(super::progress::cut(&format!("{}: {what}", now.get()), super::progress::ELAPSED));
     let mut bench = Bench { specs, cpus, sabotage: args.sabotage, begins: &mut begins, finds: &mut finds };
     for check in checks {
         now.set(check.name);

@@ -4,12 +4,13 @@ use super::screen::say;
 use super::signals::{Duty, watch};
 use super::{aside, print};
 use crate::campaign::launch::INTERRUPTED;
-use crate::claim::lab::{Lab, Notebook};
+use crate::claim::lab::{Lab, notebook};
 use crate::claim::{CLAIMS, Cell, Claim, Setting, find, page};
 use crate::error::{Context, Error, Phase, Result};
 use crate::host::{Host, folder_name};
 use crate::plan::parse_millis;
-use crate::results;
+use crate::report::text::counted;
+use crate::results::{self, notebook::Notebook};
 use crate::sys::{clock, cpu};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
@@ -65,11 +66,11 @@ pub fn claims(args: &Claims) -> Result<ExitCode> {
     let mut notebook = folder(&dir, &host)?;
     let interrupted = || INTERRUPTED.load(Ordering::SeqCst);
     let budget = args.budget.map(Duration::from_millis);
-    let bar = super::status_bar(None, "{elapsed} {msg}");
+    let bar = super::progress::bar(None, "{elapsed} {msg}");
     for claim in &chosen {
         let mut begins = |done: usize, total: usize, cell: &Cell| {
             let now = format!("{} {done}/{total}: {}", claim.name, cell.case);
-            bar.set_message(super::cut(&now, super::ELAPSED));
+            bar.set_message(super::progress::cut(&now, super::progress::ELAPSED));
         };
         let seed = args.seed.unwrap_or_else(|| clock::now() % 1_000_000);
         let mut lab = Lab {
@@ -80,14 +81,14 @@ pub fn claims(args: &Claims) -> Result<ExitCode> {
             begins: &mut begins,
             interrupted: &interrupted,
         };
-        let record = lab.measure(claim);
+        // A claim that cannot be tried here is none the less for the others; a journal that cannot be written is the end.
+        let line = match (claim.cells)(&setting) {
+            Ok(cells) => page::line(&page::judge(claim, &lab.measure(cells)?)),
+            Err(error) => format!("{:<16} not tested: {error}\n", claim.name),
+        };
         if interrupted() {
             break;
         }
-        let line = match record {
-            Ok(record) => page::line(&page::judge(claim, &record)),
-            Err(error) => format!("{:<16} not tested: {error}\n", claim.name),
-        };
         if args.format == Format::Table {
             bar.suspend(|| say(&line))?;
         }
@@ -106,7 +107,12 @@ pub fn claims(args: &Claims) -> Result<ExitCode> {
         Format::Table => {}
     }
     aside("figures in ", &dir.join("claims.md").display().to_string());
-    Ok(if interrupted() { ExitCode::from(super::INTERRUPTED) } else { ExitCode::SUCCESS })
+    if interrupted() {
+        let launches = judged.iter().map(|one| one.launches).sum();
+        aside("", &format!("interrupted after {}, which are kept", counted(launches, "launch")));
+        return Ok(ExitCode::from(super::INTERRUPTED));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn chosen(args: &Claims) -> Result<Vec<&'static Claim>> {
@@ -127,5 +133,5 @@ fn chosen(args: &Claims) -> Result<Vec<&'static Claim>> {
 /// A new results folder with the journal.
 fn folder(dir: &Path, host: &Host) -> Result<Notebook> {
     results::begin(dir, host)?;
-    Notebook::open(dir)
+    notebook(dir)
 }

@@ -297,7 +297,7 @@ fn run(sitting: &mut Sitting, total: Duration) -> Result<(Tally, usize)> {
     bar.finish();
     let mut traced = 0;
     if !tally.interrupted {
-        let bar = super::status_bar(None, "{msg}");
+        let bar = super::progress::bar(None, "{msg}");
         bar.set_message("counting system calls, untimed");
         bar.tick();
         traced = trace::all(&campaign.cells, &dir, (total / TRACING).max(LEAST_TRACING), &interrupted)?;
@@ -424,7 +424,7 @@ impl Bar {
             );
         }
         let template = "{bar:20} {pos}/{len} launches, {eta} left\n  {wide_msg}\n  {prefix}";
-        let bar = super::status_bar(Some(runs), template);
+        let bar = super::progress::bar(Some(runs), template);
         Self { bar, flagged: 0, flags: BTreeMap::new(), bad: 0 }
     }
 
@@ -461,7 +461,7 @@ impl Progress for Bar {
         self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
         let room = Screen::of_stderr().width.unwrap_or(usize::MAX);
-        self.bar.set_prefix(self.doubts(room.saturating_sub("  ".len() + super::KEY)));
+        self.bar.set_prefix(self.doubts(room.saturating_sub("  ".len() + super::progress::KEY)));
         self.bar.set_message(format!("now {}", now(plan)));
     }
 

@@ -11,11 +11,12 @@ use crate::claim::record::Status;
 use crate::error::{Context, Error, Phase, Result};
 use crate::faults::injection::Reply;
 use crate::faults::matrix::{Judged, Style, judge, judge_by, page, page_in, title};
-use crate::faults::record::{FAULTS_FILE, Notebook, Row, read};
+use crate::faults::record::{FAULTS_FILE, Row, notebook, read};
 use crate::faults::{Cell, Depth, Order, Plant, cells};
 use crate::host::{Host, folder_name};
 use crate::report::page as report;
-use crate::results;
+use crate::report::text::counted;
+use crate::results::{self, notebook::Notebook};
 use crate::sys::{clock, cpu};
 use crate::transport::{ALL, PeerDeath, Runner, find};
 use clap::{Args, ValueEnum};
@@ -73,7 +74,7 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
     let default = || Path::new("results").join(&host.slug).join(format!("{}-faults", folder_name()));
     let dir = args.out.clone().unwrap_or_else(default);
     let interrupted = || INTERRUPTED.load(Ordering::SeqCst);
-    let bar = super::status_bar(None, "{elapsed} {msg}");
+    let bar = super::progress::bar(None, "{elapsed} {msg}");
     let all: Vec<(&'static dyn Runner, Cell)> = runners
         .iter()
         .flat_map(|runner| cells(runner.spec(), depth).into_iter().map(move |cell| (*runner, cell)))
@@ -90,7 +91,7 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
         let injections = args.injections.map(|n| n as usize);
         let order = Order { plant: args.plant, ..cell.order(death, depth, injections, seed + number as u64) };
         let now = format!("{}/{}: {} {}", number + 1, all.len(), cell.mechanism, cell.moment.words());
-        bar.set_message(super::cut(&now, super::ELAPSED));
+        bar.set_message(super::progress::cut(&now, super::progress::ELAPSED));
         let row = launch(&order, &cpus);
         if interrupted() {
             break;
@@ -113,6 +114,7 @@ pub fn faults(args: &Faults) -> Result<ExitCode> {
     }
     aside("every cell in ", &dir.join(FAULTS_FILE).display().to_string());
     if interrupted() {
+        aside("", &format!("interrupted after {} of {}, which are kept", judged.len(), counted(all.len(), "cell")));
         return Ok(ExitCode::from(super::INTERRUPTED));
     }
     let refused = |one: &Judged| (one.row.status == Status::Unsupported).then(|| one.row.reason.clone()).flatten();
@@ -189,5 +191,5 @@ fn launch(order: &Order, cpus: &[usize]) -> Row {
 /// A new results folder with the environment record.
 fn folder(dir: &Path, host: &Host) -> Result<Notebook> {
     results::begin(dir, host)?;
-    Notebook::open(dir)
+    notebook(dir)
 }

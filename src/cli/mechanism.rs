@@ -42,7 +42,7 @@ enum Command {
     OfferedLoad(Loaded),
     /// Send messages to a consumer that is started separately
     Producer(Produce),
-    /// Receive and verify the messages of a producer that is started separately
+    /// Receive and verify the messages of a producer that is started separately; 1 where one is wrong or its last word is missing
     Consumer(Consume),
     #[command(hide = true)]
     Cell(CellArgs),
@@ -335,10 +335,10 @@ fn consume(runner: &dyn Runner, args: &Consume) -> Result<ExitCode> {
             print(&format!("{line}\n"))?;
         }
     }
-    let code = match (heard.right, STOP.load(Ordering::SeqCst)) {
-        (false, _) => 1,
-        (true, true) => super::INTERRUPTED,
-        (true, false) => 0,
+    let code = match (heard.right, heard.whole, STOP.load(Ordering::SeqCst)) {
+        (false, ..) => 1,
+        (true, _, true) => super::INTERRUPTED,
+        (true, whole, false) => u8::from(!whole),
     };
     Ok(ExitCode::from(code))
 }

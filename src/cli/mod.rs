@@ -19,6 +19,7 @@ mod list;
 mod mechanism;
 mod options;
 mod papers;
+mod progress;
 mod report;
 mod screen;
 mod show;
@@ -29,8 +30,7 @@ pub use mechanism::mechanism;
 
 use crate::error::Error;
 use crate::report::fit;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 /// Exit code of an interrupted command: 128 plus SIGINT.
@@ -55,9 +55,6 @@ fn print(text: &str) -> Result<(), Error> {
     }
 }
 
-/// Columns of what a terminal writes for Ctrl-C, and the cursor.
-const KEY: usize = 4;
-
 /// Says something on standard error, in lines that fit; the second and all further ones begin below `text`.
 fn aside(label: &str, text: &str) {
     eprint!("{}", fit::wrapped(label, text, screen::Screen::of_stderr().width));
@@ -66,29 +63,4 @@ fn aside(label: &str, text: &str) {
 /// Says what a reader of the results should know.
 fn remark(text: &str) {
     aside("remark: ", text);
-}
-
-/// What is being done, on standard error if that is a terminal. No line may be longer than the terminal: of one that is folded
-/// a part would stay behind. So would one on which the terminal has no place for the `^C` that it writes itself, which is why
-/// the last line is [`cut`] and not padded by the template.
-fn status_bar(length: Option<u64>, template: &str) -> ProgressBar {
-    let terminal = std::io::stderr().is_terminal();
-    let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(length, target);
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
-}
-
-/// Columns for how long something has been going on.
-const ELAPSED: usize = 8;
-
-/// A text for the last line of a status bar, behind `taken` columns of other things.
-fn cut(text: &str, taken: usize) -> String {
-    let room = screen::Screen::of_stderr().width.map_or(usize::MAX, |width| width.saturating_sub(taken + KEY));
-    match text.chars().count() > room {
-        true => text.chars().take(room.saturating_sub(3)).chain("...".chars()).collect(),
-        false => text.into(),
-    }
 }

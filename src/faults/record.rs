@@ -6,15 +6,14 @@
 use super::injection::{Answer, Reply};
 use super::{Cell, Order};
 use crate::claim::record::Status;
-use crate::error::{Context, Error, Phase, Result};
+use crate::error::{Error, Result};
 use crate::lines::{self, Line, Unknown};
 use crate::plan::Parties;
 use crate::results::missing;
+use crate::results::notebook::Notebook;
 use crate::transport::{Role, Sign};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::path::Path;
 
 /// File of a results folder that holds the lines.
@@ -166,29 +165,12 @@ impl Row {
     }
 }
 
-/// Where rows are kept: a file that is only ever appended to.
-#[derive(Debug)]
-pub struct Notebook(File);
-
-impl Notebook {
-    /// Opens the journal of a results folder.
-    ///
-    /// # Errors
-    /// When the folder cannot be written.
-    pub fn open(dir: &Path) -> Result<Self> {
-        let path = dir.join(FAULTS_FILE);
-        let file = OpenOptions::new().create(true).append(true).open(&path);
-        Ok(Self(file.context(Phase::Report, format!("cannot write {}", path.display()))?))
-    }
-
-    /// Writes one line.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn append(&mut self, row: &Row) -> Result<()> {
-        let text = serde_json::to_string(row).context(Phase::Report, "cannot write down a row")? + "\n";
-        self.0.write_all(text.as_bytes()).context(Phase::Report, "cannot write the journal of the faults")
-    }
+/// Opens the journal of a results folder.
+///
+/// # Errors
+/// A usage error when the folder cannot be written.
+pub fn notebook(dir: &Path) -> Result<Notebook> {
+    Notebook::open(dir, FAULTS_FILE, "begin again with another --out, or with the --mechanism that are missing")
 }
 
 /// Reads the lines of a results folder. A cut last line is left out and said so.
@@ -230,7 +212,7 @@ mod tests {
             1,
         );
         let row = Row::new(&order, Reply::Not(Status::Failed, "50 µs".into()), None);
-        let mut notebook = Notebook::open(dir.path()).unwrap();
+        let mut notebook = notebook(dir.path()).unwrap();
         notebook.append(&row).unwrap();
         assert_eq!(read(dir.path()).unwrap(), (vec![row.clone()], None));
         let whole = std::fs::read(&path).unwrap();

@@ -9,17 +9,20 @@
 //!
 //! - [`blocks`]: what sections are made of
 //! - [`axis`], [`chart`]: charts as geometry
-//! - [`answer`]: the three sentences
+//! - [`answer`], [`carried`]: the three sentences
 //! - [`ranks`], [`ratios`], [`sizes`], [`tails`], [`load`], [`runs`]: what a campaign shows
 //! - [`tested`]: claims and faults
 //! - [`machine`], [`reading`]: the environment, and how to read it all
+//! - [`lacks`]: why a section has no data
 //! - [`hosts`]: several campaigns side by side
 
 pub mod answer;
 pub mod axis;
 pub mod blocks;
+pub mod carried;
 pub mod chart;
 pub mod hosts;
+pub mod lacks;
 pub mod load;
 pub mod machine;
 pub mod ranks;
@@ -111,6 +114,12 @@ impl<'a> Material<'a> {
         Ok(Self { host, ..Self::default() })
     }
 
+    /// What a folder without a campaign holds instead.
+    fn no_campaign(&self) -> String {
+        let what = if self.faults.is_some() { "faults" } else { "claims" };
+        format!("This folder holds {what}, and no campaign.")
+    }
+
     /// Of these folders, those of the same machine that may say what this one does not.
     fn kin<'b>(&'b self, others: &[&'b Self]) -> Vec<&'b Self> {
         let same = others.iter().copied().filter(|other| other.host.slug == self.host.slug);
@@ -132,10 +141,10 @@ pub fn page<'a>(own: &Material<'a>, others: &[&Material<'a>]) -> Page {
             parts.extend([load::section(&reports, &looks), ratios::matrix(report), ratios::twins(report)]);
             parts
         }
-        None => ranks::no_campaign(),
+        None => ranks::no_campaign(own),
     });
     sections.extend([tested::context_switch(&kin), tested::faults(&kin), tested::claims(&kin)]);
-    sections.extend([runs::section(own.report), machine::section(own, &kin), reading::section()]);
+    sections.extend([runs::section(own), machine::section(own, &kin), reading::section()]);
     let about = kin.iter().enumerate().map(|(number, one)| machine::origin(one, number == 0)).collect();
     Page { title: format!("What communication costs on {}", own.host.slug), about, sections }
 }

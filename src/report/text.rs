@@ -43,6 +43,24 @@ pub fn digits(value: f64) -> String {
     }
 }
 
+/// A count of things that are named in the singular.
+pub fn counted(count: usize, one: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        _ if one.ends_with("ch") || one.ends_with('s') => format!("{count} {one}es"),
+        _ => format!("{count} {one}s"),
+    }
+}
+
+/// Words as a sentence has them: with commas, and "and" before the last.
+pub fn enumerate(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => (*one).into(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
 /// The word for a status.
 pub fn status(status: Status) -> &'static str {
     match status {
@@ -190,10 +208,12 @@ pub fn heard(heard: &Heard) -> String {
         let rates = [bytes_per_s(rate * heard.size as f64), per_second(rate)];
         let _ = writeln!(text, "speed           {} over {}", rates.join("   "), nanos(heard.elapsed_ns as f64));
     }
-    let verdict = match &heard.trouble {
-        None => "every byte was right".into(),
-        Some(trouble) => format!("NOT right: {trouble}"),
+    let _ = match &heard.trouble {
+        Some(trouble) if !heard.right => writeln!(text, "verified        NOT right: {trouble}"),
+        trouble => {
+            let _ = writeln!(text, "verified        every byte was right");
+            trouble.iter().try_for_each(|trouble| writeln!(text, "ended           NOT whole: {trouble}"))
+        }
     };
-    let _ = writeln!(text, "verified        {verdict}");
     text
 }

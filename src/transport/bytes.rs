@@ -198,8 +198,8 @@ pub(super) fn hear_end(filled: usize, size: usize) -> io::Error {
 }
 
 /// What a separately started producer says first, so that the consumer knows what will come: a tag, a version and the
-/// message size, 16 bytes, little-endian.
-const HELLO: [u8; 8] = *b"ipcost\x00\x01";
+/// message size, 16 bytes, little-endian. Since version 2 a producer that ends in order also says that (`src/role.rs`).
+const HELLO: [u8; 8] = *b"ipcost\x00\x02";
 
 /// Sends the hello.
 ///

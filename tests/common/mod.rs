@@ -6,6 +6,7 @@
 pub mod cells;
 pub mod claims;
 pub mod journal;
+pub mod pages;
 pub mod program;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

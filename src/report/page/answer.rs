@@ -4,7 +4,7 @@
 //! that are beyond the noise. Ties are named; where nothing can be told apart the sentence says that and names no winner.
 
 use super::blocks::{Block, Item, Section};
-use super::{Material, bracket, percent};
+use super::{Material, bracket, carried, lacks, percent};
 use crate::claim::Verdict;
 use crate::measure::stats::Estimate;
 use crate::plan::{Parties, Placement, Touch, Wait, Workload, show_size};
@@ -12,7 +12,7 @@ use crate::report::Report;
 use crate::report::flags::counts;
 use crate::report::rows::Row;
 use crate::report::summary::{Group, apart, ratio};
-use crate::report::text::{digits, nanos};
+use crate::report::text::{counted, digits, nanos};
 
 /// What this machine says, in three sentences for each kind of data.
 pub fn section(kin: &[&Material]) -> Section {
@@ -42,26 +42,29 @@ pub fn section(kin: &[&Material]) -> Section {
         ];
         let all: Vec<String> = parts.into_iter().flatten().collect();
         let text = format!(
-            "Of {} sentences that textbooks have on processes and threads: {}.",
-            claims.judged.len(),
+            "Of {} that textbooks have on processes and threads: {}.",
+            counted(claims.judged.len(), "sentence"),
             all.join("; ")
         );
         Item { lead: "Claims.", text }
     }));
     items.extend(kin.iter().find_map(|one| one.faults.as_ref()).map(|faults| {
         let stated = faults.iter().filter(|one| one.as_stated).count();
-        let text = format!("When a peer died, {stated} of {} cells behaved as their mechanism states.", faults.len());
+        let text = format!(
+            "When a peer died, {stated} of {} behaved as their mechanism states.",
+            counted(faults.len(), "cell")
+        );
         Item { lead: "Faults.", text }
     }));
     let blocks = vec![Block::List { items, numbered: true }];
     Section { id: "answer", title: "The answer, for this machine", blocks, ..Section::default() }
 }
 
-/// The classes that answer the plainest question: one small message there and back.
-fn plainest(report: &Report) -> Vec<&Group> {
+/// The classes that answer the plainest question to a workload: its smallest messages, and nothing special.
+fn plainest(report: &Report, workload: Workload) -> Vec<&Group> {
     let plain = |group: &&Group| {
         let class = &group.class;
-        class.workload == Workload::PingPong
+        class.workload == workload
             && class.several == Default::default()
             && class.touch == Touch::Whole
             && !class.nagle
@@ -74,7 +77,7 @@ fn plainest(report: &Report) -> Vec<&Group> {
 }
 
 /// How the parties of a class wait and where they run, in words.
-fn manner(group: &Group) -> String {
+pub fn manner(group: &Group) -> String {
     let wait = if group.class.wait == Wait::Block { "blocking" } else { "spinning" };
     let place = match group.class.placement {
         Placement::SameCpu => "on one CPU".into(),
@@ -88,7 +91,8 @@ fn manner(group: &Group) -> String {
 /// Most names in one clause.
 const MOST_NAMES: usize = 4;
 
-fn listed(names: &[&str]) -> String {
+/// The first few of these, and how many more there are.
+pub fn listed(names: &[&str]) -> String {
     let shown = names.iter().take(MOST_NAMES).copied().collect::<Vec<_>>().join(", ");
     if names.len() > MOST_NAMES { format!("{shown} and {} more", names.len() - MOST_NAMES) } else { shown }
 }
@@ -128,15 +132,20 @@ fn clause(group: &Group) -> Option<String> {
 }
 
 fn fastest(report: &Report) -> String {
-    let groups = plainest(report);
-    let clauses: Vec<String> = groups.iter().filter_map(|group| clause(group)).collect();
-    match groups.first() {
-        Some(group) if !clauses.is_empty() => {
-            let size = show_size(group.class.size);
-            format!("Round trip of {size} between processes: {}.", clauses.join("; "))
-        }
-        _ => "No round trip between processes was measured while both blocked or both spun.".into(),
-    }
+    let said = |workload, what: fn(String) -> String| {
+        let groups = plainest(report, workload);
+        let clauses: Vec<String> = groups.iter().filter_map(|group| clause(group)).collect();
+        let size = show_size(groups.first()?.class.size);
+        (!clauses.is_empty()).then(|| format!("{} between processes: {}.", what(size), clauses.join("; ")))
+    };
+    said(Workload::PingPong, |size| format!("Round trip of {size}"))
+        .or_else(|| said(Workload::Stream, |size| format!("Time per message of a stream of {size}")))
+        .or_else(|| carried::sentence(&plainest(report, Workload::OfferedLoad)))
+        .unwrap_or_else(|| {
+            "Neither a round trip nor a stream nor an offered load between processes was measured while both blocked or both \
+             spun; the ranks below have what was."
+                .into()
+        })
 }
 
 /// The twins of a class: process, thread, and the paired ratio of their times.
@@ -158,7 +167,10 @@ fn process_or_thread(report: &Report) -> String {
         known.into_iter().partition(|(group, _, ratio)| apart(Some(*ratio), group.noise));
     let (dearer, cheaper): (Vec<_>, Vec<_>) = different.into_iter().partition(|(_, _, ratio)| ratio.median > 1.0);
     if all.is_empty() {
-        return "No mechanism ran between both, so nothing can be said.".into();
+        return match report.all.groups.iter().any(|group| group.class.is_timed()) {
+            true => "No mechanism ran both between processes and between threads, so nothing can be said.".into(),
+            false => lacks::without(report, "round trips or streams whose times could be compared"),
+        };
     }
     let extreme = |list: &[(&Group, &Row, Estimate)], word: &str| {
         let far = |ratio: &Estimate| ratio.median.max(1.0 / ratio.median);
@@ -177,8 +189,8 @@ fn process_or_thread(report: &Report) -> String {
     let parts: Vec<String> =
         [extreme(&dearer, "slower"), extreme(&cheaper, "faster"), none, untold].into_iter().flatten().collect();
     format!(
-        "The same mechanism between processes instead of threads, in {} comparisons: {}.",
-        all.len(),
+        "The same mechanism between processes instead of threads, in {}: {}.",
+        counted(all.len(), "comparison"),
         parts.join("; ")
     )
 }
@@ -193,11 +205,12 @@ fn misleading(report: &Report) -> String {
             .iter()
             .max_by_key(|(_, count)| **count)
             .map_or(String::new(), |(flag, count)| format!(", {count} of them {flag}"));
-        parts.push(format!("{flagged} of {} launches carry a reason for doubt{most}", report.launches));
+        let all = counted(report.launches, "launch");
+        parts.push(format!("{flagged} of {all} carry a reason for doubt{most}"));
     }
     let bad: usize = summary.all_rows().map(|row| row.bad.len()).sum();
     if bad > 0 {
-        parts.push(format!("{bad} launches have no result"));
+        parts.push(format!("without a result: {}", counted(bad, "launch")));
     }
     let noisiest = summary.groups.iter().filter(|group| group.null.is_some() && group.noise.is_finite());
     if let Some(group) = noisiest.max_by(|a, b| a.noise.total_cmp(&b.noise)) {
@@ -206,11 +219,11 @@ fn misleading(report: &Report) -> String {
     }
     let unknown = summary.groups.iter().filter(|group| !group.noise.is_finite()).count();
     if unknown > 0 {
-        parts.push(format!("in {unknown} classes the noise is unknown and nothing is told apart"));
+        parts.push(format!("in {} the noise is unknown and nothing is told apart", counted(unknown, "class")));
     }
     let moving = summary.drift.moving.len();
     if moving > 0 {
-        parts.push(format!("{moving} of {} rows drift with time", summary.drift.tested));
+        parts.push(format!("{moving} of {} drift with time", counted(summary.drift.tested, "row")));
     }
     let hypervisor = &report.saved.host.hypervisor;
     if !matches!(hypervisor.as_str(), "" | "none") {

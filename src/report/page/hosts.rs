@@ -65,7 +65,8 @@ fn multiples(campaigns: &[&Material]) -> Section {
     classes.retain(|_, rows| common(rows));
     const TITLE: &str = "Multiples of the floor";
     if classes.is_empty() {
-        let what = "No class with a floor was measured in two of these campaigns.";
+        let what =
+            "No class of round trips or streams, which are what has a floor, was measured in two of these campaigns.";
         return Section::absent("multiples", TITLE, what, "ipcost compare");
     }
     let fold = |(number, (class, rows)): (usize, (&Class, &Rows))| Block::Fold {

@@ -7,11 +7,12 @@
 use super::axis::{Axis, Unit};
 use super::blocks::{Block, Cell, Figure, Head, Line, Panel, Section, Table};
 use super::chart::{Chart, Point, Series};
+use super::ranks::NO_P99;
 use super::{Looks, chosen, class_name, doubts, of_all, short_name};
 use crate::plan::{Offered, Workload};
 use crate::report::Report;
 use crate::report::rows::{Class, Row};
-use crate::report::text::{nanos, per_second};
+use crate::report::text::{counted, nanos, per_second};
 use std::collections::BTreeMap;
 
 /// Heading.
@@ -21,6 +22,12 @@ pub const COMMAND: &str = "ipcost compare --workload offered-load --rate 10k,30k
 
 fn rate(row: &Row) -> Option<f64> {
     row.class.rate().map(|rate| rate as f64)
+}
+
+/// Where a row stands in the figure: rate and p99, if it reached the one and has the other.
+fn on_line(row: &Row) -> Option<(f64, f64)> {
+    row.reached().then_some(())?;
+    Some((rate(row)?, row.samples.intended.quantile(0.99)? as f64))
 }
 
 /// The rates of these campaigns.
@@ -44,14 +51,33 @@ pub fn section(reports: &[&Report], looks: &Looks) -> Section {
         };
         return Section::absent("load", TITLE, what, COMMAND);
     }
-    let panels = kept.iter().enumerate().map(|(number, (class, rows))| panel(class, rows, looks, number)).collect();
-    let notes = vec![
+    let table = table(kept.iter().flat_map(|(_, rows)| rows.iter().copied()));
+    let drawn: Vec<_> = kept.iter().filter(|(_, rows)| rows.iter().any(|row| on_line(row).is_some())).collect();
+    if drawn.is_empty() {
+        let why = match kept.iter().any(|(_, rows)| rows.iter().any(|row| row.reached())) {
+            true => format!("There is no line: {NO_P99} at a rate that it reached. Let runs last longer."),
+            false => {
+                "There is no line: no mechanism reached any of the rates in most of its launches, and a latency then \
+                      says only how long the window was. Offer less."
+                    .into()
+            }
+        };
+        return Section { id: "load", title: TITLE, lead: vec![why], blocks: vec![Block::Table(table)], absent: None };
+    }
+    let panels = drawn.iter().enumerate().map(|(number, (class, rows))| panel(class, rows, looks, number)).collect();
+    let mut notes = vec![
         "p99 of the latency from the time at which a message was due, all launches of a rate together, hence without an \
          interval. Rates may come from several campaigns. Rates that most launches did not reach end a line: beyond, a \
          latency says only how long the window was."
-            .into(),
+            .to_string(),
     ];
-    let table = table(kept.iter().flat_map(|(_, rows)| rows.iter().copied()));
+    if drawn.len() < kept.len() {
+        notes.push(format!(
+            "{} of {} classes are drawn; in the others no rate was reached with enough samples for a p99.",
+            drawn.len(),
+            kept.len()
+        ));
+    }
     let figure = Figure { name: "load".into(), notes, panels, table };
     Section { id: "load", title: TITLE, blocks: vec![Block::Figure(figure)], ..Section::default() }
 }
@@ -67,21 +93,22 @@ fn panel(class: &Class, rows: &[&Row], looks: &Looks, number: usize) -> Panel {
     let series = drawn.iter().map(|first| {
         let own = || rows.iter().filter(|row| row.mechanism == first.mechanism && row.parties == first.parties);
         let point = |row: &&Row| {
-            let (x, y) = (rate(row)?, row.samples.intended.quantile(0.99)? as f64);
+            let (x, y) = on_line(row)?;
             let words = format!("{} at {}: p99 {}, {}", short_name(row), per_second(x), nanos(y), doubts(row));
             Some(Point { x, y, words, ..Point::default() })
         };
         let flagged: usize = own().map(|row| row.flagged()).sum();
         let all: usize = own().map(|row| row.runs.len()).sum();
         let most = own().filter(|row| row.reached()).filter_map(|row| rate(row)).fold(0.0, f64::max);
-        let most = if most > 0.0 { format!("; reached {}", per_second(most)) } else { "; reached none".into() };
+        let few = if own().any(|row| row.reached() && on_line(row).is_none()) { ", too few samples" } else { "" };
+        let most = if most > 0.0 { format!("; reached {}{few}", per_second(most)) } else { "; reached none".into() };
         Series {
             name: short_name(first),
-            note: format!("{all} launches, {flagged} flagged{most}"),
+            note: format!("{}, {flagged} flagged{most}", counted(all, "launch")),
             style: looks.style(first),
             joined: true,
             small: false,
-            points: own().filter(|row| row.reached()).filter_map(point).collect(),
+            points: own().filter_map(point).collect(),
         }
     });
     let arrivals = class.offered.map_or(String::new(), |offered| format!(", {} arrivals", offered.arrivals));

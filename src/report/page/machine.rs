@@ -6,21 +6,22 @@ use crate::host::Host;
 use crate::measure::limits::{Limits, Unit};
 use crate::plan::Span;
 use crate::report::Report;
-use crate::report::text::{bytes_per_s, nanos};
+use crate::report::text::{bytes_per_s, counted, nanos};
 
 /// What a folder is, and when it was made; of the page's own one also where.
 pub fn origin(one: &Material, own: bool) -> String {
     let Host { cpu, cpus, hypervisor, kernel, taken, build, .. } = &one.host;
     let what = match (one.report, &one.claims, &one.faults) {
         (Some(report), ..) => {
-            let (launches, rounds, seed) = (report.launches, report.rounds, report.saved.campaign.seed);
-            format!("Campaign of {launches} launches in {rounds} rounds, seed {seed}")
+            let (launches, rounds) = (counted(report.launches, "launch"), counted(report.rounds as usize, "round"));
+            let seed = report.saved.campaign.seed;
+            format!("Campaign of {launches} in {rounds}, seed {seed}")
         }
         (_, Some(claims), _) => {
             let launches = claims.judged.iter().map(|judged| judged.launches);
-            format!("Claims from {} launches", launches.sum::<usize>())
+            format!("Claims from {}", counted(launches.sum(), "launch"))
         }
-        (_, _, faults) => format!("Faults in {} cells", faults.as_ref().map_or(0, Vec::len)),
+        (_, _, faults) => format!("Faults in {}", counted(faults.as_ref().map_or(0, Vec::len), "cell")),
     };
     let version = |key: &str| build.get(key).map_or("unknown", String::as_str);
     let taken = if taken.is_empty() { "an unknown time" } else { taken };

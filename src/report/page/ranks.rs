@@ -5,7 +5,7 @@
 //! zero and therefore no bar.
 
 use super::blocks::{Bar, Block, Cell, Head, Line, Section, Table};
-use super::class_name;
+use super::{Material, class_name};
 use crate::measure::stats::Estimate;
 use crate::plan::Workload;
 use crate::report::Report;
@@ -16,6 +16,8 @@ use crate::report::table::{heading, remarks};
 use crate::report::text::{bytes_per_s, nanos};
 
 const TITLE: &str = "Ranks, class by class";
+/// Why a row of an offered load has no p99.
+pub const NO_P99: &str = "p99 needs ten samples beyond it, and no row has as many";
 /// Classes whose tables are open from the start.
 const OPEN: usize = 8;
 
@@ -25,14 +27,18 @@ pub fn section(report: &Report) -> Section {
     if groups.is_empty() {
         return Section::absent("ranks", TITLE, "The campaign has no run yet.", "ipcost compare --resume DIR");
     }
-    let lead = vec![
+    let mut lead = vec![
         "Rows are comparable within a class only. Rows that cannot be told from the first of their rank share it; \
          controls have no rank. n counts fresh launches; the interval is that of the median over launches."
             .into(),
-        "The bars of a class show the median, its interval as a thin line, and as a grey mark the floor that was measured \
-         beside the row: the bare hand-over of a round trip, one memcpy of a stream's bytes."
-            .into(),
     ];
+    if report.all.rows().any(|row| floor(row).is_some()) {
+        lead.push(
+            "The bars of a class show the median, its interval as a thin line, and as a grey mark the floor that was measured \
+             beside the row: the bare hand-over of a round trip, one memcpy of a stream's bytes."
+                .into(),
+        );
+    }
     let fold = |(number, (index, group)): (usize, (usize, &Group))| Block::Fold {
         title: class_name(&group.class),
         open: number < OPEN,
@@ -43,8 +49,8 @@ pub fn section(report: &Report) -> Section {
 }
 
 /// The sections that a campaign would fill.
-pub fn no_campaign() -> Vec<Section> {
-    let of = |(id, title, command)| Section::absent(id, title, "This folder holds no campaign.", command);
+pub fn no_campaign(own: &Material) -> Vec<Section> {
+    let of = |(id, title, command)| Section::absent(id, title, own.no_campaign(), command);
     [
         ("ranks", TITLE, "ipcost compare"),
         ("latency-size", super::sizes::LATENCY, super::sizes::LATENCY_COMMAND),
@@ -52,8 +58,8 @@ pub fn no_campaign() -> Vec<Section> {
         ("percentiles", super::tails::PERCENTILES, "ipcost compare --workload ping-pong"),
         ("cpu", super::tails::CPU, "ipcost compare --workload ping-pong --wait block,spin"),
         ("load", super::load::TITLE, super::load::COMMAND),
-        ("ratios", super::ratios::MATRIX, "ipcost compare"),
-        ("twins", super::ratios::TWINS, "ipcost compare --parties process,thread"),
+        ("ratios", super::ratios::MATRIX, super::ratios::MATRIX_COMMAND),
+        ("twins", super::ratios::TWINS, super::ratios::TWINS_COMMAND),
     ]
     .map(of)
     .into()
@@ -188,11 +194,17 @@ fn table(group: &Group, index: usize) -> Table {
         Line { class: if row.is_control() { "control" } else { "" }, cells }
     });
     let floors = if group.rows.iter().any(|row| floor(row).is_some()) { ", the grey mark the floor" } else { "" };
-    let interval = match workload {
-        Workload::OfferedLoad => "of all launches together, hence without an interval",
-        _ => "the thin line is the 95 % interval",
-    };
-    let mut notes = vec![format!("Bars: {what}, {scale}; {interval}{floors}.")];
+    let mut notes = vec![match (width.is_some(), workload) {
+        (false, Workload::OfferedLoad) => format!("No bars: {NO_P99}."),
+        (false, _) => "No bars: no row has a result.".into(),
+        (true, Workload::OfferedLoad) => {
+            format!("Bars: {what}, {scale}; of all launches together, hence without an interval.")
+        }
+        (true, _) if group.rows.iter().filter_map(drawn).all(|of| of.interval.is_none()) => {
+            format!("Bars: {what}, {scale}; below six launches there is no interval{floors}.")
+        }
+        (true, _) => format!("Bars: {what}, {scale}; the thin line is the 95 % interval{floors}."),
+    }];
     notes.extend(remarks(group, &group.rows.iter().collect::<Vec<_>>()));
     Table { name: format!("class-{}", index + 1), caption: heading(&group.class), notes, heads, rows: rows.collect() }
 }

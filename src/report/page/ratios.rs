@@ -6,7 +6,7 @@
 use super::answer::twins as pairs;
 use super::blocks::{Block, Cell, Head, Line, Section, Table};
 use super::ranks::Width;
-use super::{bracket, class_name, doubts, percent, short_name};
+use super::{bracket, class_name, doubts, lacks, percent, short_name};
 use crate::measure::stats::Estimate;
 use crate::plan::Parties;
 use crate::report::Report;
@@ -18,6 +18,10 @@ use crate::report::text::digits;
 pub const MATRIX: &str = "How many times as long: row against column";
 /// Heading of the twins.
 pub const TWINS: &str = "Processes against threads, same mechanism";
+/// What fills the matrix.
+pub const MATRIX_COMMAND: &str = "ipcost compare --mechanism pipe,unix-stream,shm-ring --workload ping-pong,stream";
+/// What fills the table of twins.
+pub const TWINS_COMMAND: &str = "ipcost compare --parties process,thread --workload ping-pong,stream";
 /// Most rows of a matrix, and most matrices: beyond, nobody finds anything.
 const MOST_ROWS: usize = 13;
 const MOST_CLASSES: usize = 12;
@@ -26,6 +30,15 @@ const OPEN: usize = 3;
 
 fn comparable(report: &Report) -> impl Iterator<Item = &Group> {
     report.all.groups.iter().filter(|group| group.class.is_timed())
+}
+
+/// Why there is no ratio: nothing was timed, or no class has both sides of one.
+fn why_none(report: &Report, sides: &str) -> String {
+    if comparable(report).next().is_none() {
+        let why = "Times per message are compared, and at an offered rate it is the rate that decides them.";
+        return format!("{} {why}", lacks::without(report, "round trips or streams"));
+    }
+    format!("No class whose times are compared has {sides} with a result.")
 }
 
 fn noise_note(group: &Group) -> String {
@@ -39,7 +52,8 @@ fn noise_note(group: &Group) -> String {
 pub fn matrix(report: &Report) -> Section {
     let all: Vec<&Group> = comparable(report).filter(|group| fastest_first(group).len() > 1).collect();
     if all.is_empty() {
-        return Section::absent("ratios", MATRIX, "No class has two rows with a result.", "ipcost compare");
+        let what = why_none(report, "two mechanisms, or one between processes and between threads,");
+        return Section::absent("ratios", MATRIX, what, MATRIX_COMMAND);
     }
     let fold = |(number, group): (usize, &&Group)| Block::Fold {
         title: class_name(&group.class),
@@ -112,8 +126,8 @@ pub fn twins(report: &Report) -> Section {
     };
     let Some(width) = Width::of_ratios(all.iter().flat_map(|(_, _, ratio)| ends(ratio))).filter(|_| !all.is_empty())
     else {
-        let what = "No mechanism ran between processes and between threads.";
-        return Section::absent("twins", TWINS, what, "ipcost compare --parties process,thread");
+        let what = why_none(report, "one mechanism both between processes and between threads");
+        return Section::absent("twins", TWINS, what, TWINS_COMMAND);
     };
     let line = |(group, row, ratio): &(&Group, &Row, Estimate)| {
         let different = apart(Some(*ratio), group.noise);

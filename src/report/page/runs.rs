@@ -6,12 +6,11 @@
 use super::axis::{Axis, Unit};
 use super::blocks::{Block, Cell, Figure, Head, Line, Panel, Section, Table};
 use super::chart::{Chart, Point, Reference, Series, Style};
-use super::{class_name, short_name};
+use super::{Material, class_name, short_name};
 use crate::measure::stats::Estimate;
-use crate::report::Report;
 use crate::report::rows::{Row, Run};
 use crate::report::summary::Group;
-use crate::report::text::{digits, nanos};
+use crate::report::text::{counted, digits, nanos};
 use std::rc::Rc;
 
 const TITLE: &str = "Raw runs, in order";
@@ -39,9 +38,9 @@ fn all<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<Beside<'a>> {
 }
 
 /// The runs of each class.
-pub fn section(report: Option<&Report>) -> Section {
-    let Some(report) = report else {
-        return Section::absent("runs", TITLE, "This folder holds no campaign.", "ipcost compare");
+pub fn section(own: &Material) -> Section {
+    let Some(report) = own.report else {
+        return Section::absent("runs", TITLE, own.no_campaign(), "ipcost compare");
     };
     let runs = all(report.all.rows());
     if runs.is_empty() {
@@ -53,6 +52,10 @@ pub fn section(report: Option<&Report>) -> Section {
          The line joins the medians of ten equal parts of the campaign, all rows of the class together: a slope is drift."
             .to_string(),
     ];
+    notes.extend(report.all.groups.iter().any(|group| !group.class.is_timed()).then(|| {
+        "At an offered rate that was reached the time per message is the rate's: such runs lie on 1 whatever they were like."
+            .to_string()
+    }));
     notes.extend((every > 1).then(|| format!("One in {every} of {} launches is drawn and listed.", runs.len())));
     let drift = &report.all.drift;
     if let (Some(whole), Some(pace)) = (drift.whole, drift.last_to_first) {
@@ -94,7 +97,7 @@ fn panel(group: &Group, number: usize, every: usize) -> Panel {
         };
         let points = runs.iter().step_by(every).filter(is).map(point).collect();
         let count = runs.iter().filter(is).count();
-        Series { name: name.into(), note: format!("{count} launches"), style, joined: false, small: true, points }
+        Series { name: name.into(), note: counted(count, "launch"), style, joined: false, small: true, points }
     };
     let parts = runs.chunks(runs.len().div_ceil(PARTS).max(1)).filter_map(|part| {
         let middle = part[part.len() / 2].run.order;
@@ -114,7 +117,7 @@ fn panel(group: &Group, number: usize, every: usize) -> Panel {
     };
     let (drawing, key) = (chart.draw(), chart.key());
     let bad: usize = group.rows.iter().map(|row| row.bad.len()).sum();
-    let note = if bad > 0 { format!("{bad} launches without a result are not drawn.") } else { String::new() };
+    let note = if bad > 0 { format!("Not drawn: {} without a result.", counted(bad, "launch")) } else { String::new() };
     Panel { title, name: format!("runs-{}", number + 1), drawing, key, note }
 }
 

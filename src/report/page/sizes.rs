@@ -7,7 +7,7 @@
 use super::axis::{Axis, Unit};
 use super::blocks::{Block, Cell, Figure, Head, Line, Panel, Section, Table};
 use super::chart::{Chart, Point, Reference, Series};
-use super::{Looks, bracket, chosen, class_name, doubts, of_all, short_name, typical};
+use super::{Looks, bracket, chosen, class_name, doubts, lacks, of_all, short_name, typical};
 use crate::measure::stats::Estimate;
 use crate::plan::{Workload, show_size};
 use crate::report::Report;
@@ -45,9 +45,7 @@ fn sizes(rows: &[&Row]) -> Vec<usize> {
 
 /// Both figures.
 pub fn sections(report: &Report, looks: &Looks) -> [Section; 2] {
-    let latency = |class: &Class| class.workload == Workload::PingPong && class.several.outstanding.is_none();
-    let throughput = |class: &Class| class.workload == Workload::Stream;
-    [section(report, looks, &LATENCY_FIGURE, latency), section(report, looks, &THROUGHPUT_FIGURE, throughput)]
+    [section(report, looks, &LATENCY_FIGURE), section(report, looks, &THROUGHPUT_FIGURE)]
 }
 
 /// What the two figures differ in.
@@ -56,6 +54,8 @@ struct Kind {
     title: &'static str,
     command: &'static str,
     what: &'static str,
+    is: fn(&Class) -> bool,
+    runs: &'static str,
     axis: &'static str,
     unit: Unit,
     show: fn(f64) -> String,
@@ -69,6 +69,8 @@ static LATENCY_FIGURE: Kind = Kind {
     title: LATENCY,
     command: LATENCY_COMMAND,
     what: "round trip",
+    is: |class| class.workload == Workload::PingPong && class.several.outstanding.is_none(),
+    runs: "plain round trips",
     axis: "round trip (logarithmic)",
     unit: Unit::Nanos,
     show: nanos,
@@ -91,6 +93,8 @@ static THROUGHPUT_FIGURE: Kind = Kind {
     title: THROUGHPUT,
     command: THROUGHPUT_COMMAND,
     what: "throughput",
+    is: |class| class.workload == Workload::Stream,
+    runs: "streams",
     axis: "payload per second (logarithmic)",
     unit: Unit::BytesPerS,
     show: bytes_per_s,
@@ -120,11 +124,10 @@ fn copied(rows: &[&Row], of: impl Fn(f64, f64) -> f64) -> Vec<(f64, f64)> {
     at.into_iter().map(|(size, rate)| (size as f64, of(size as f64, rate))).collect()
 }
 
-fn section(report: &Report, looks: &Looks, kind: &Kind, is: impl Fn(&Class) -> bool) -> Section {
-    let families = families(report, is);
+fn section(report: &Report, looks: &Looks, kind: &Kind) -> Section {
+    let families = families(report, kind.is);
     if families.is_empty() {
-        let what = format!("No class of this folder has the {} at two sizes or more.", kind.what);
-        return Section::absent(kind.id, kind.title, what, kind.command);
+        return Section::absent(kind.id, kind.title, why_none(report, kind), kind.command);
     }
     let panels = families.iter().enumerate().map(|(number, (class, rows))| panel(class, rows, looks, kind, number));
     let panels = panels.collect();
@@ -135,6 +138,21 @@ fn section(report: &Report, looks: &Looks, kind: &Kind, is: impl Fn(&Class) -> b
         table: table(families.iter().flat_map(|(_, rows)| rows), kind),
     };
     Section { id: kind.id, title: kind.title, blocks: vec![Block::Figure(figure)], ..Section::default() }
+}
+
+/// Why there is no line: a line needs two sizes.
+fn why_none(report: &Report, kind: &Kind) -> String {
+    let Kind { runs, what, .. } = kind;
+    if !report.all.groups.iter().any(|group| (kind.is)(&group.class)) {
+        return lacks::without(report, runs);
+    }
+    match sizes(&lacks::rows(report, kind.is))[..] {
+        [] => format!("No mechanism of this campaign has a {what} as result."),
+        [one] => {
+            format!("This campaign has {runs}, all of {}; a line against the size needs two sizes.", show_size(one))
+        }
+        _ => format!("This campaign has {runs} of several sizes, but no two with the same wait and placement."),
+    }
 }
 
 fn common(class: &Class) -> String {

@@ -8,7 +8,7 @@
 use super::axis::{Axis, Unit};
 use super::blocks::{Block, Cell, Figure, Head, Line, Panel, Section, Table};
 use super::chart::{Chart, Point, Reference, Series};
-use super::{Looks, bracket, chosen, class_name, doubts, of_all, short_name, typical};
+use super::{Looks, bracket, chosen, class_name, doubts, lacks, of_all, short_name, typical};
 use crate::measure::stats::Estimate;
 use crate::plan::Workload;
 use crate::report::Report;
@@ -36,6 +36,14 @@ fn round_trips<'a>(report: &'a Report, has: impl Fn(&Row) -> bool) -> Vec<(&'a G
     groups.map(|group| (group, rows(group))).filter(|(_, rows)| !rows.is_empty()).collect()
 }
 
+/// Why neither figure has anything: there are no round trips, or they lack something.
+fn why_none(report: &Report, lack: &str) -> String {
+    match report.all.groups.iter().any(|group| group.class.workload == Workload::PingPong) {
+        true => format!("No round trip of this campaign {lack}."),
+        false => lacks::without(report, "round trips"),
+    }
+}
+
 fn too_many(panels: usize) -> Option<String> {
     (panels > MOST_PANELS).then(|| format!("{MOST_PANELS} of {panels} classes are drawn; the table has all of them."))
 }
@@ -44,7 +52,7 @@ fn too_many(panels: usize) -> Option<String> {
 pub fn percentiles(report: &Report, looks: &Looks) -> Section {
     let classes = round_trips(report, |row| row.samples.rtt.quantile(0.5).is_some());
     if classes.is_empty() {
-        let what = "No round trip of this folder was stamped.";
+        let what = why_none(report, "was stamped");
         return Section::absent("percentiles", PERCENTILES, what, "ipcost compare --workload ping-pong");
     }
     let mut notes = vec![
@@ -122,7 +130,7 @@ fn cpu_of(row: &Row) -> Option<Estimate> {
 pub fn cpu(report: &Report, looks: &Looks) -> Section {
     let classes = round_trips(report, |row| row.time.is_some() && cpu_of(row).is_some());
     if classes.is_empty() {
-        let what = "No round trip of this folder has CPU times.";
+        let what = why_none(report, "has CPU times");
         return Section::absent("cpu", CPU, what, "ipcost compare --workload ping-pong --wait block,spin");
     }
     let mut notes = vec![

@@ -8,7 +8,7 @@ use crate::claim::page::{Judged, shown};
 use crate::claim::{CLAIMS, Verdict, context_switch};
 use crate::faults::matrix;
 use crate::report::picture::{self, Picture};
-use crate::report::text::digits;
+use crate::report::text::{counted, digits};
 
 const SWITCH: &str = "Context switch against working set";
 const FAULTS: &str = "When a peer dies";
@@ -34,8 +34,8 @@ pub fn context_switch(kin: &[&Material]) -> Section {
     };
     let notes = vec![
         format!(
-            "{} launches, {} flagged. Medians over launches with their 95 % intervals.",
-            record.lines().len(),
+            "{}, {} flagged. Medians over launches with their 95 % intervals.",
+            counted(record.lines().len(), "launch"),
             record.flagged()
         ),
         context_switch::CLAIM.misleads.to_string(),
@@ -180,8 +180,11 @@ fn behind(one: &Judged, claims: &Claims) -> Vec<Block> {
     let picture = claim.and_then(|claim| Some((claim.picture?)(claims.records.get(claim.name)?)));
     blocks.extend(picture.filter(Picture::shows_something).map(|picture| {
         let name = format!("points-{}", one.claim);
-        let notes =
-            vec![format!("{} launches, {} flagged. Medians with their 95 % intervals.", one.launches, one.flagged)];
+        let notes = vec![format!(
+            "{}, {} flagged. Medians with their 95 % intervals.",
+            counted(one.launches, "launch"),
+            one.flagged
+        )];
         let (panels, table) = (vec![panel(&picture, one.claim)], table(&picture, &name));
         Block::Figure(Figure { name, notes, panels, table })
     }));
