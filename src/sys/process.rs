@@ -163,7 +163,7 @@ pub fn peer_is_gone(pid: u32, mine: u32) -> bool {
 pub fn peer_is_ending(pid: u32, mine: u32) -> bool {
     let without_memory =
         || std::fs::read_to_string(format!("/proc/{pid}/statm")).is_ok_and(|pages| pages.starts_with("0 "));
-    pid != 0 && pid != mine && (is_gone(pid) || without_memory())
+    pid != 0 && pid != mine && (is_gone(pid) || (stat::has_our_numbers() && without_memory()))
 }
 
 /// Waits until process `pid` has ended, at most for `limit`; true when it has.
