@@ -223,7 +223,9 @@ fn any_value_anywhere_in_a_description_lets_a_campaign_go_on_or_says_why_not() {
                 let change = (0, place as u16, value as u8);
                 folder.write(file, altered(&whole, &[change]));
                 let said = resume(&folder.path).map_or_else(|error| error.to_string(), |_| String::new());
-                assert!(said.is_empty() || said.contains(".json"), "{file}, {change:?}: {said}");
+                // A value that an older version left out.
+                let older = said.contains("an older version made it");
+                assert!(said.is_empty() || said.contains(".json") || older, "{file}, {change:?}: {said}");
                 // What it mended, or kept beside it.
                 let _ = fs::remove_file(folder.path.join("resumed.jsonl"));
             }
