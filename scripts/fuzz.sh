@@ -10,6 +10,8 @@
 # Writes: target/fuzz/ (build, with debug assertions and overflow checks), fuzz/corpus/TARGET/ (inputs that reached new code,
 #         from which the next run goes on) and fuzz/artifacts/TARGET/ (an input for each finding). None is kept in git: what
 #         a fuzzer finds becomes a named test.
+# Reads:  fuzz/TARGET.dict, where there is one: words that the target's readers know, and whole texts that they take.
+# Begins: `folder` with every value in the place of every one of a run, one at a time, which chance alone did not try in minutes.
 #
 # Inputs have up to 256 bytes from the start on: libFuzzer's own way is to lengthen them slowly, by the number of inputs, and
 # targets that write files get so few in minutes that theirs stayed at 4 bytes.
@@ -48,13 +50,32 @@ for target in "${targets[@]}"; do
   cargo +nightly fuzz build "${build[@]}" "$target" || lacking "the target $target does not build"
 done
 
+# Inputs as fuzz/fuzz_targets/folder.rs reads them: file, one change, line, place (two bytes), value.
+seeds_of_folder() {
+  local place value
+  for place in {0..95}; do
+    for value in {0..13}; do
+      printf -v bytes '\\x00\\x01\\x00\\x%02x\\x00\\x%02x' "$place" "$value"
+      printf "$bytes" >"$1/$place-$value"
+    done
+  done
+}
+
+seeds=$(mktemp -d)
+trap 'rm -rf "$seeds"' EXIT
+seeds_of_folder "$seeds"
+
 failed=()
 for target in "${targets[@]}"; do
   echo "== $target, $seconds s"
   log=$(mktemp)
   mkdir -p "fuzz/corpus/$target"
-  cargo +nightly fuzz run "${build[@]}" "$target" -- \
-    -max_total_time="$seconds" -timeout=30 -rss_limit_mb=1024 -len_control=0 -max_len=256 -print_final_stats=1 2>&1 | tee "$log" |
+  words=()
+  if [ -e "fuzz/$target.dict" ]; then words=("-dict=fuzz/$target.dict"); fi
+  corpus=("fuzz/corpus/$target")
+  if [ "$target" = folder ]; then corpus+=("$seeds"); fi
+  cargo +nightly fuzz run "${build[@]}" "$target" "${corpus[@]}" -- \
+    -max_total_time="$seconds" -timeout=30 -rss_limit_mb=1024 -len_control=0 -max_len=256 -print_final_stats=1 "${words[@]}" 2>&1 | tee "$log" |
     grep -v "^#[0-9]*\s*\(NEW\|REDUCE\|pulse\)"
   status=${PIPESTATUS[0]}
   # Edges (cov) and features (ft) of the first line that has them, and at the end.

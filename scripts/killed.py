@@ -5,8 +5,8 @@ Needs: Linux, python3 (3.9 or newer, standard library only), unshare(1) and moun
 or user name spaces), and built programs (cargo build; --bin names their folder, otherwise $CARGO_TARGET_DIR/debug or
 target/debug).
 
-What happens: the script enters a mount and an IPC name space of its own, with an empty /dev/shm, no System V object and no
-message queue, so that nothing it finds or lets `ipcost clean` remove is anybody else's. Each moment starts one command
+What happens: the script enters a mount and an IPC name space of its own, with an empty /dev/shm and /tmp, no System V object
+and no message queue, so that nothing it finds or lets `ipcost clean` remove is anybody else's. Each moment starts one command
 with folders of its own (TMPDIR, XDG_RUNTIME_DIR), waits for a random time, and ends it in one of these manners:
 
   ctrl-c        SIGINT to its process group, as a terminal sends it

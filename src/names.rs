@@ -15,7 +15,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
@@ -213,6 +213,23 @@ pub fn folder_in(dir: &Path) -> io::Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix(&invent()).rand_bytes(0).permissions(private).tempdir_in(dir)
 }
 
+/// A file in `dir` that has no name, for its owner alone: one that was opened through /proc would have its mode. Where the file
+/// system has none without a name, it has one for a moment. Source: open(2), O_TMPFILE.
+///
+/// # Errors
+/// What open(2) says.
+pub fn nameless_in(dir: &Path) -> io::Result<fs::File> {
+    let flags = libc::O_TMPFILE | libc::O_EXCL;
+    let file = fs::OpenOptions::new().read(true).write(true).custom_flags(flags).mode(0o600).open(dir);
+    match file.as_ref().map_err(io::Error::raw_os_error) {
+        // What kernels and file systems without it say.
+        Err(Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)) => {
+            Ok(tempfile::Builder::new().prefix(&invent()).rand_bytes(0).tempfile_in(dir)?.into_file())
+        }
+        _ => file,
+    }
+}
+
 /// Gives what `make` makes the name `path`, which a person chose, if nothing has it; from its first moment under that name it
 /// is complete, and written down as this process's.
 ///
@@ -303,6 +320,16 @@ pub fn remove_all() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_without_a_name_is_its_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = nameless_in(dir.path()).unwrap();
+        let meta = file.metadata().unwrap();
+        assert_eq!((meta.nlink(), meta.mode() & 0o177), (0, 0));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(nameless_in(&dir.path().join("none")).is_err());
+    }
 
     #[test]
     fn a_dropped_name_is_gone() {

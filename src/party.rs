@@ -81,8 +81,8 @@ pub type EachAlive<'a> = &'a dyn Fn(usize) -> bool;
 /// the same object open. Processes are therefore watched by one more, which sleeps until any of them has ended, asks
 /// `lost` with the number of that peer, and if the answer is yes ends the others: then every end of every object closes. Of a
 /// datagram socket, a queue or a semaphore the kernel tells even that to nobody, so `here` is [roused](rouse), too, until it
-/// returns. A framework that takes up its wait again by itself (the runtime under zeromq) does not hear that, and comes back
-/// at the run's deadline.
+/// returns; a framework that takes up its wait again by itself (the runtime under zeromq) waits for the
+/// [bell](crate::sys::rouse::bell), too.
 ///
 /// # Errors
 /// When a party cannot be started.

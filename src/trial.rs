@@ -17,6 +17,7 @@ use crate::report::page::{Material, page as whole_page, render};
 use crate::report::rows::Which;
 use crate::report::{Report, csv, table};
 use crate::transport::{find, ring, sysv_shm, tcp};
+use serde_json::{Value, json};
 use std::fmt::{Debug, Display};
 use std::path::Path;
 use std::str::FromStr;
@@ -145,6 +146,45 @@ pub fn folder(dir: &Path, runs: &[Outcome]) {
     let campaign = Campaign { seed: 7, rounds: 6, terms: Some(terms), cells: cells.collect(), unsupported: vec![] };
     let mut journal = Journal::create(dir, &Host::default(), &campaign).expect("a new folder");
     runs.iter().for_each(|run| journal.append(run).expect("it can be written"));
+}
+
+/// The places of all values in it, as JSON pointers (RFC 6901).
+pub fn places(value: &Value) -> Vec<String> {
+    let children: Vec<(String, &Value)> = match value {
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), value)).collect(),
+        Value::Array(items) => items.iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect(),
+        _ => vec![],
+    };
+    let below = |(name, value): (String, &Value)| {
+        std::iter::once(format!("/{name}")).chain(places(value).into_iter().map(move |rest| format!("/{name}{rest}")))
+    };
+    children.into_iter().flat_map(below).collect()
+}
+
+/// What a person, or another program, may write where a value was.
+pub fn values() -> Vec<Value> {
+    let extreme = [json!(0), json!(1), json!(u64::MAX), json!(i64::MIN), json!(1e308), json!(-1e308), json!(1e-308)];
+    let other = [json!(null), json!(true), json!(""), json!("nan"), json!([]), json!({}), json!([[0, 0]])];
+    extreme.into_iter().chain(other).collect()
+}
+
+/// A text of JSON lines, or of one JSON value, in which values are others: each change says which line, which of the
+/// [`places`] in it and which of the [`values`], all counted around. Lines that cannot be read stay as they are.
+pub fn altered(text: &str, changes: &[(u8, u16, u8)]) -> String {
+    let one = serde_json::from_str::<Value>(text).is_ok();
+    let mut lines: Vec<String> = if one { vec![text.into()] } else { text.lines().map(Into::into).collect() };
+    for (line, place, value) in changes {
+        let Some(count) = std::num::NonZero::new(lines.len()) else { break };
+        let line = &mut lines[usize::from(*line) % count];
+        let Ok(mut whole) = serde_json::from_str::<Value>(line) else { continue };
+        let (places, values) = (places(&whole), values());
+        let at = places.get(usize::from(*place) % places.len().max(1)).and_then(|at| whole.pointer_mut(at));
+        if let Some(at) = at {
+            *at = values[usize::from(*value) % values.len()].clone();
+            *line = whole.to_string();
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 /// Makes all tables of a results folder in which somebody may have written anything: the pages, the CSV file and the page for

@@ -5,6 +5,7 @@ mod common;
 mod sandbox;
 
 use ipcost::sys::{mqueue, sysv};
+use ipcost::transport::{self, Meeting};
 use sandbox::{STRANGER, as_stranger, is_root, isolate, sysv_queue, with_umask};
 use std::fs;
 use std::os::fd::AsFd;
@@ -34,16 +35,23 @@ enum Place {
 }
 
 /// Mechanism, program, who makes the name, and what it is.
-const MAKERS: [(&str, &str, &str, Place); 12] = [
+const MAKERS: &[(&str, &str, &str, Place)] = &[
     ("fifo", env!("CARGO_BIN_EXE_ipc-fifo"), "consumer", Place::Path),
     ("unix-stream", env!("CARGO_BIN_EXE_ipc-unix-stream"), "consumer", Place::Path),
     ("unix-seqpacket", env!("CARGO_BIN_EXE_ipc-unix-seqpacket"), "consumer", Place::Path),
+    ("unix-dgram", env!("CARGO_BIN_EXE_ipc-unix-dgram"), "consumer", Place::Path),
     ("local-socket", env!("CARGO_BIN_EXE_ipc-local-socket"), "consumer", Place::Path),
+    ("io-uring", env!("CARGO_BIN_EXE_ipc-io-uring"), "consumer", Place::Path),
+    ("io-uring-sqpoll", env!("CARGO_BIN_EXE_ipc-io-uring-sqpoll"), "consumer", Place::Path),
+    #[cfg(feature = "tokio-unix")]
+    ("tokio-unix", env!("CARGO_BIN_EXE_ipc-tokio-unix"), "consumer", Place::Path),
     ("file", env!("CARGO_BIN_EXE_ipc-file"), "producer", Place::Path),
     ("mmap-file", env!("CARGO_BIN_EXE_ipc-mmap-file"), "producer", Place::Path),
     ("shm-ring", env!("CARGO_BIN_EXE_ipc-shm-ring"), "producer", Place::Shm),
     ("posix-shm", env!("CARGO_BIN_EXE_ipc-posix-shm"), "producer", Place::Shm),
     ("shm-sem", env!("CARGO_BIN_EXE_ipc-shm-sem"), "producer", Place::Shm),
+    ("shm-mutex", env!("CARGO_BIN_EXE_ipc-shm-mutex"), "producer", Place::Shm),
+    ("process-vm", env!("CARGO_BIN_EXE_ipc-process-vm"), "producer", Place::Shm),
     ("posix-mq", env!("CARGO_BIN_EXE_ipc-posix-mq"), "producer", Place::Queue),
     ("sysv-mq", env!("CARGO_BIN_EXE_ipc-sysv-mq"), "producer", Place::Key),
     ("sysv-shm", env!("CARGO_BIN_EXE_ipc-sysv-shm"), "producer", Place::Key),
@@ -108,13 +116,41 @@ fn private(path: &Path) {
     assert_eq!(mode & 0o7777, own, "{}", path.display());
 }
 
+/// The mechanisms that can be had here; io_uring is switched off on some machines, or for all but root.
+fn makers() -> impl Iterator<Item = (&'static str, &'static str, &'static str, Place)> {
+    let usable = |name: &str| transport::find(name).unwrap().usable();
+    MAKERS.iter().copied().filter(move |(name, ..)| match usable(name) {
+        Ok(()) => true,
+        Err(error) => {
+            println!("{name} left out: {error}");
+            false
+        }
+    })
+}
+
+#[test]
+fn every_mechanism_with_a_name_that_others_see_is_among_the_tested() {
+    for spec in transport::ALL.iter().map(|runner| runner.spec()) {
+        let due = match spec.meeting {
+            Meeting::Path => Some(Place::Path),
+            Meeting::ShmName => Some(Place::Shm),
+            Meeting::QueueName => Some(Place::Queue),
+            Meeting::Key => Some(Place::Key),
+            // A port has a test of its own; a stream that both inherit has no name.
+            Meeting::Address | Meeting::Stdio | Meeting::Never => None,
+        };
+        let tested = MAKERS.iter().find(|(name, ..)| *name == spec.name).map(|(.., place)| *place);
+        assert_eq!(tested, due, "{}", spec.name);
+    }
+}
+
 #[test]
 fn whatever_the_umask_only_the_owner_may_open_what_is_made() {
     common::watched(LIMIT, || {
         if !isolate("1g") {
             return;
         }
-        for (name, program, role, place) in MAKERS {
+        for (name, program, role, place) in makers() {
             let home = Home::new();
             let (at, path) = home.place(place);
             let mut command = home.command(program, role, Some(&at));
@@ -200,7 +236,7 @@ fn a_symbolic_link_in_the_place_of_a_name_is_neither_followed_nor_removed() {
         if !isolate("1g") {
             return;
         }
-        for (name, program, maker, place) in MAKERS.into_iter().filter(|(.., place)| *place != Place::Key) {
+        for (name, program, maker, place) in makers().filter(|(.., place)| *place != Place::Key) {
             let home = Home::new();
             let (at, path) = home.place(place);
             let victim = home.path().join("victim");
@@ -240,14 +276,16 @@ fn what_others_may_open_or_own_is_refused_by_whoever_finds_it() {
         if !isolate("1g") {
             return;
         }
-        for one @ (name, _, _, place) in MAKERS {
+        for one @ (name, _, _, place) in makers() {
             let home = Home::new();
             let (_, path) = home.place(place);
             match (place, name) {
                 (Place::Key, "sysv-mq") => drop(sysv_queue(KEY, 0o666)),
                 (Place::Key, _) => continue,
                 (_, "fifo") => ipcost::sys::fd::make_fifo(&path).unwrap(),
-                (_, "unix-stream" | "unix-seqpacket" | "local-socket") => drop(UnixListener::bind(&path).unwrap()),
+                (Place::Path, name) if !matches!(name, "file" | "mmap-file") => {
+                    drop(UnixListener::bind(&path).unwrap());
+                }
                 (_, "file") => fs::write(home.path().join("meet.tail"), vec![0; 10_000]).unwrap(),
                 _ => fs::write(&path, vec![0; 10_000]).unwrap(),
             }
@@ -284,7 +322,7 @@ fn another_user_can_neither_connect_nor_be_connected_to() {
         if !isolate("1g") {
             return;
         }
-        for (name, program, maker, place) in MAKERS {
+        for (name, program, maker, place) in makers() {
             for stranger_makes in [false, true] {
                 let home = Home::new();
                 let (at, path) = home.place(place);

@@ -241,6 +241,52 @@ fn a_run_of_another_user_or_of_somewhere_else_is_left_alone() {
     });
 }
 
+/// Runs `clean` by way of other programs, which put it elsewhere; all that it said.
+fn clean_by_way_of(home: &Home, programs: &[&str]) -> String {
+    let mut command = home.command(programs[0]);
+    let output = command.args(&programs[1..]).args([env!("CARGO_BIN_EXE_ipcost"), "clean"]).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{programs:?}: {output:?}");
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+#[test]
+fn a_living_run_is_spared_by_who_has_another_clock_or_another_proc() {
+    common::watched(LIMIT, || {
+        if !isolate("1g") {
+            return;
+        }
+        let can = |arguments: &[&str]| {
+            Command::new("unshare").args(arguments).arg("true").status().is_ok_and(|s| s.success())
+        };
+        if !can(&["--time", "--boottime", "9999"]) || !can(&["--pid", "--fork", "--mount-proc"]) {
+            println!("skipped: no name spaces of clocks or processes here");
+            return;
+        }
+        let home = Home::new();
+        // By another clock every process started at another time.
+        let mine = home.tmp.join(names::invent());
+        fs::write(&mine, "x").unwrap();
+        let text = clean_by_way_of(&home, &["unshare", "--time", "--boottime", "9999"]);
+        assert!(mine.exists() && text.contains("left alone: 1 of an owner that cannot be seen"), "{text}");
+        // A run whose number is 1 among its like, but to which /proc shows the machine's processes.
+        let mut run = home.command("unshare");
+        let (program, word, at) = ROLES[0];
+        run.args(["--pid", "--fork", "--kill-child", program, word, "--at", at.unwrap()]);
+        let run = run.spawn().unwrap();
+        until("its name appears", || Path::new("/dev/shm/ring").exists());
+        let theirs = home.tmp.join(&registers(&home)[0]);
+        fs::write(&theirs, "x").unwrap();
+        let inside = format!("--target={}", child_of(run.id()));
+        for enter in [&["nsenter", &inside, "--pid", "unshare", "--mount-proc"][..], &["nsenter", &inside, "--pid"]] {
+            let text = clean_by_way_of(&home, enter);
+            assert!(theirs.exists() && text.contains("in use by a living run"), "{enter:?}: {text}");
+        }
+        kill(run);
+        fs::remove_file(mine).unwrap();
+    });
+}
+
 /// The names of the registers.
 fn registers(home: &Home) -> Vec<String> {
     let entries = fs::read_dir(home.run().join("ipcost/runs")).unwrap().flatten();

@@ -4,6 +4,8 @@
 //! limit on times is tested with rows whose times are known.
 
 mod common;
+#[path = "common/sandbox.rs"]
+mod sandbox;
 
 use common::watched;
 use ipcost::claim::record::Status;
@@ -15,6 +17,7 @@ use ipcost::plan::Parties;
 use ipcost::transport::{ALL, PeerDeath, Role, Sign, Spec, find};
 use serde_json::Value;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,9 +33,14 @@ fn cell(mechanism: &str, victim: Role, harm: Harm, moment: Moment) -> Cell {
 
 /// Makes one injection of a cell in a launched process of its own.
 fn inject(cell: &Cell, plant: Option<Plant>) -> Row {
+    inject_by(&mut ipcost(), cell, plant)
+}
+
+/// The same with a command that has a user or limits already.
+fn inject_by(command: &mut Command, cell: &Cell, plant: Option<Plant>) -> Row {
     let death = &find(&cell.mechanism).unwrap().spec().peer_death;
     let order = Order { plant, ..cell.order(death, Depth::Full, Some(1), 7) };
-    let mut child = ipcost().arg("fault-cell").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command.arg("fault-cell").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     writeln!(child.stdin.take().unwrap(), "{}", serde_json::to_string(&order).unwrap()).unwrap();
     let output = child.wait_with_output().unwrap();
     // Nothing is known of the machine: whether others use it is taken as given, so that no time is judged.
@@ -49,6 +57,33 @@ fn as_stated(victim: Role) {
             let row = inject(&cell(spec.name, victim, Harm::Kill, Moment::Message), None);
             assert_eq!(mismatches(&row, &spec.peer_death), [""; 0], "{}: {row:?}", spec.name);
             assert!(row.status == Status::Unsupported || row.n == 1, "{row:?}");
+        }
+    });
+}
+
+#[test]
+fn a_refusal_while_a_party_attaches_is_the_machines_and_says_what_lifts_it() {
+    watched(LIMIT, || {
+        let cell = cell("file", Role::Producer, Harm::Kill, Moment::Idle);
+        let row = inject_by(sandbox::refusing(&mut ipcost(), &[libc::SYS_inotify_init1], libc::EPERM), &cell, None);
+        let reason = row.reason.clone().unwrap_or_default();
+        assert!(row.status == Status::Unsupported && reason.contains("seccomp"), "{row:?}");
+    });
+}
+
+/// Root may read and trace everybody, and nothing that root is shown says what others are.
+#[test]
+fn a_user_who_is_not_root_sees_what_is_stated_too() {
+    watched(LIMIT, || {
+        if !nix::unistd::geteuid().is_root() {
+            println!("skipped: the other tests are not root's either");
+            return;
+        }
+        for spec in between_processes() {
+            let stranger = 54_321;
+            let cell = cell(spec.name, Role::Producer, Harm::Kill, Moment::Idle);
+            let row = inject_by(ipcost().uid(stranger).gid(stranger), &cell, None);
+            assert_eq!(mismatches(&row, &spec.peer_death), [""; 0], "{}: {row:?}", spec.name);
         }
     });
 }

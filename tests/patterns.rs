@@ -297,7 +297,8 @@ fn names_the_killed(output: &Output, who: &str, label: &str) {
 fn a_hub_that_waits_for_a_killed_peer_in_vain_is_told_of_it() {
     common::watched(LIMIT, || {
         std::thread::scope(|scope| {
-            for name in ["udp", "unix-dgram", "posix-mq", "sysv-mq", "eventfd", "shm-sem", "unix-seqpacket", "file"] {
+            let told = ["udp", "unix-dgram", "posix-mq", "sysv-mq", "eventfd", "shm-sem", "unix-seqpacket", "file"];
+            for name in told.into_iter().chain(["zeromq", "zeromq-tcp", "ipc-channel"]) {
                 let Some(spec) = specs().find(|spec| spec.name == name) else { continue };
                 let waits = spec.waits.iter().map(|wait| wait.word()).filter(|wait| *wait != "spin");
                 let waits: Vec<&str> = waits.collect();

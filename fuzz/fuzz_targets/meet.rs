@@ -1,7 +1,8 @@
 //! Any bytes where a consumer expects a ring: it is ready to receive, or says why not.
 //!
 //! Most of what can be said of a header is looked at only behind a tag, the id of a living process, and a length that fits the
-//! size, none of which a fuzzer guesses. So the input says which of these are right, and has the rest.
+//! size, none of which a fuzzer guesses. So the input says which of these are right, and has the rest; a length that is wrong is
+//! mostly near the right one, where a check may be off by a page.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -17,8 +18,17 @@ struct Input<'a> {
     file: bool,
     alive: bool,
     slots: bool,
-    length: bool,
+    length: Length,
     bytes: &'a [u8],
+}
+
+/// How long the memory is.
+#[derive(Debug, Arbitrary)]
+enum Length {
+    Right,
+    /// Pages more than that, or fewer.
+    Pages(i8),
+    Bytes(u32),
 }
 
 fuzz_target!(|input: Input| {
@@ -41,8 +51,12 @@ fuzz_target!(|input: Input| {
     put(input.alive, 16, &u64::from(pid).to_le_bytes());
     put(input.file, 24, &0x6970_6366_696c_6501_u64.to_le_bytes());
     put(input.slots, 32, &(size as u64).to_le_bytes());
-    let len = if input.length { shape.region_len() } else { header.len() };
-    for met in meet(&header, len as u64).expect("a temporary folder") {
+    let len = match input.length {
+        Length::Right => shape.region_len() as u64,
+        Length::Pages(more) => (shape.region_len() as u64).saturating_add_signed(4096 * i64::from(more)),
+        Length::Bytes(len) => u64::from(len) % (1 << 26),
+    };
+    for met in meet(&header, len).expect("a temporary folder") {
         assert!(met.is_err() || met.is_ok_and(|size| size <= 1 << 30));
     }
 });

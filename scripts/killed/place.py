@@ -4,13 +4,15 @@ Source: namespaces(7), mq_overview(7), proc_pid_environ(5), sysvipc(7).
 """
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+SCRIPTS = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(SCRIPTS))
 import family  # noqa: E402
 
 # Set in the environment of the script once it is in its own name spaces.
@@ -40,10 +42,18 @@ def alone(command, seed, binaries):
     tried = subprocess.run([*enter, "mount", "-t", "tmpfs", "none", "/dev/shm"], capture_output=True, text=True)
     if tried.returncode != 0:
         missing(f"no name spaces of its own here: {tried.stderr.strip()}")
-    # Registers are looked for in the usual places too. Programs that lie in /tmp would be hidden.
-    hidden = ["/dev/shm", f"/run/user/{os.geteuid()}"] + ([] if binaries.is_relative_to("/tmp") else ["/tmp"])
-    mounts = [f"mount -t tmpfs -o mode={mode(place)} none {place}" for place in hidden if os.path.isdir(place)]
-    script = " && ".join([*mounts, 'exec "$@"'])
+    # Everything that `ipcost clean` looks through is hidden, /tmp too: else it finds, and names, what other runs on the machine
+    # have there. The programs, and this script, may lie there themselves: they are kept under their names.
+    hidden = [place for place in ("/dev/shm", f"/run/user/{os.geteuid()}", "/tmp") if os.path.isdir(place)]
+    needed = [path for path in (binaries, SCRIPTS) if any(path.is_relative_to(place) for place in hidden)]
+    steps = [f"mount -t tmpfs -o mode={mode(place)} none {place}" for place in hidden[:1]]
+    keep = {path: f"{hidden[0]}/kept-{number}" for number, path in enumerate(needed)}
+    for path, kept in keep.items():
+        steps.append(f"mkdir {kept} && mount --bind {shlex.quote(str(path))} {kept}")
+    steps += [f"mount -t tmpfs -o mode={mode(place)} none {place}" for place in hidden[1:]]
+    for path, kept in keep.items():
+        steps.append(f"mkdir -p {shlex.quote(str(path))} && mount --move {kept} {shlex.quote(str(path))} && rmdir {kept}")
+    script = " && ".join([*steps, 'exec "$@"'])
     if "--seed" not in command:
         command = [*command, "--seed", str(seed)]
     environment = {**os.environ, INSIDE: "1"}

@@ -47,14 +47,15 @@ pub fn interrupt() {
 /// machines.
 pub fn deadline_for(plan: &Plan) -> Duration {
     match plan.span {
-        Span::Millis(ms) => Duration::from_millis(10 * ms) + Duration::from_secs(10),
+        // A campaign that somebody edited may hold any number.
+        Span::Millis(ms) => Duration::from_millis(ms.saturating_mul(10)) + Duration::from_secs(10),
         Span::Messages(n) => {
             // A slow mechanism takes about 100 us a message, and large ones about 1 ns a byte and copy.
-            let each = 400_000 + 20 * plan.size as u64;
+            let each = (plan.size as u64).saturating_mul(20).saturating_add(400_000);
             let each = match (plan.workload, plan.offered.and_then(|offered| offered.rate)) {
-                (Workload::OfferedLoad, Some(rate)) => each + 2_000_000_000 / rate,
+                (Workload::OfferedLoad, Some(rate)) => each.saturating_add(2_000_000_000 / rate.max(1)),
                 // The points of a sweep take 30 times as long as a stream together: the sum of 1 / 10 %, 1 / 20 % ...
-                (Workload::OfferedLoad, None) => 32 * each,
+                (Workload::OfferedLoad, None) => each.saturating_mul(32),
                 _ => each,
             };
             Duration::from_nanos(n.saturating_mul(each)) + Duration::from_secs(10)

@@ -311,5 +311,5 @@ pub fn writable_dir(dir: &std::path::Path) -> Result<()> {
             .because(why)
             .hint("choose a folder that exists and is yours")
     };
-    tempfile::tempfile_in(dir).map(drop).map_err(|error| bad(&error))
+    crate::names::nameless_in(dir).map(drop).map_err(|error| bad(&error))
 }

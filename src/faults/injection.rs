@@ -149,7 +149,12 @@ impl Stage {
         let (scene, cell) = (&self.scene, &self.cell);
         let late = |what: &str| Error::timeout(Phase::Start, format!("{what} within {} s", SOON.as_secs()));
         let there = |role: Role| scene.get(What::Attached(role)) != 0;
-        if !until(SOON, || [Role::Producer, Role::Consumer].into_iter().all(there)) {
+        let attached = || [Role::Producer, Role::Consumer].into_iter().all(there);
+        let waited = until(SOON, || attached() || scene.error().is_some());
+        if let Some(error) = scene.error() {
+            return Err(Error::failed(Phase::Start, "a party cannot attach").because(&error).if_refused(&error));
+        }
+        if !waited {
             return Err(late("a party did not attach").because(scene.complaint()));
         }
         scene.set(What::Go, 1);
@@ -269,6 +274,9 @@ fn produce(scene: &Scene, mut tx: Box<dyn AnyTx>) -> u8 {
         let sent = if scene.loses(seq) { Ok(()) } else { send(&mut tx, seq) };
         if let Err(error) = sent {
             scene.tell(Sign::of(&error));
+            if error.raw_os_error().is_some() {
+                scene.complain(&error);
+            }
             return 0;
         }
         seq += 1;
@@ -311,6 +319,9 @@ fn consume(scene: &Scene, mut rx: Box<dyn AnyRx>) -> u8 {
         });
         if let Err(error) = received {
             scene.tell(Sign::of(&error));
+            if error.raw_os_error().is_some() {
+                scene.complain(&error);
+            }
             return 0;
         }
         match checked {

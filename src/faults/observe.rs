@@ -181,18 +181,26 @@ impl Scene {
         }
     }
 
-    /// Says why a party cannot start; its exit code.
+    /// Says why a party cannot start or go on; its exit code.
     pub(super) fn complain(&self, error: &std::io::Error) -> u8 {
         self.set(What::Errno, error.raw_os_error().unwrap_or(libc::EIO) as u64);
         1
     }
 
-    /// What kept a party from starting, if something did.
+    /// What kept a party from starting, or from going on before the moment, if something did.
     pub(super) fn complaint(&self) -> String {
-        match self.get(What::Errno) {
-            0 => "no party said why".into(),
-            errno => std::io::Error::from_raw_os_error(errno as i32).to_string(),
+        match (self.error(), self.told()) {
+            (None, None) => "no party said why".into(),
+            (None, Some(sign)) => format!("a party was told: {}", sign.word()),
+            (Some(error), _) => error.to_string(),
         }
+    }
+
+    /// The error that a party complained of.
+    pub(super) fn error(&self) -> Option<std::io::Error> {
+        Some(self.get(What::Errno))
+            .filter(|errno| *errno != 0)
+            .map(|errno| std::io::Error::from_raw_os_error(errno as i32))
     }
 }
 

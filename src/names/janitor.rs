@@ -77,7 +77,7 @@ pub fn sweep(dirs: &[PathBuf], really: bool) -> Found {
             _ => None,
         }));
         found.leftovers.extend(bury(dead, &registers, really));
-        let there = |intent: &&Intent| !registers.claims(&intent.name) && mqueue::identity(&intent.name).is_ok();
+        let there = |intent: &&Intent| mqueue::identity(&intent.name).is_ok() && !registers.claims(&intent.name);
         let doubtful = dead.unfulfilled().filter(there).filter(|intent| really || intent.fulfilled().is_none());
         found.left_alone.extend(doubtful.map(|intent| (Reason::Unknown, Thing::Queue(intent.name.clone()).words())));
     }
@@ -126,10 +126,10 @@ pub(super) fn bury(dead: &Dead, all: &Registers, really: bool) -> Vec<Leftover> 
     let owner = dead.owner.to_string();
     let mut buried = Vec::new();
     let mut missing = false;
-    let intended = dead.unfulfilled().filter(|intent| !all.claims(&intent.name));
-    let fulfilled = intended.filter_map(|intent| {
+    let fulfilled = dead.unfulfilled().filter_map(|intent| {
         let (dev, ino) = intent.fulfilled()?;
-        Some((Thing::Queue(intent.name.clone()), Identity { dev, ino, born: 0 }))
+        let this = (Thing::Queue(intent.name.clone()), Identity { dev, ino, born: 0 });
+        (!all.claims(&intent.name)).then_some(this)
     });
     let made = dead.lines.iter().filter_map(|line| match line {
         Line::Thing(thing, identity) => Some((thing.clone(), *identity)),

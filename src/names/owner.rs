@@ -2,11 +2,11 @@
 //!
 //! Key decision: a name that this tool invents carries process id, start time, the space in which these two mean something,
 //! and a check sum. With the start time a process that was given the same number later is not taken for the owner. The space
-//! is the name space of process ids and the boot of the machine: a name from another one (a container that shares /dev/shm,
-//! a host that shares a file system, the same host before it was started again) is known to be one of which nothing can be
-//! said from here. The check sum keeps a name that merely looks similar from being taken for one of ours. Rejected: the
+//! is the name space of process ids, that of clocks, by which the kernel tells a start time to whoever asks, and the boot of the
+//! machine: a name from another one (a container that shares /dev/shm, a host that shares a file system, the same host before
+//! it was started again) is known to be one of which nothing can be said from here. The check sum keeps a name that merely looks similar from being taken for one of ours. Rejected: the
 //! process id alone, which the system uses again; a prefix alone, which anybody may choose. Source: proc_pid_stat(5) field
-//! 22, pid_namespaces(7), random(4).
+//! 22, pid_namespaces(7), time_namespaces(7), random(4).
 
 use crate::sys::process;
 use crate::sys::stat::Stat;
@@ -48,8 +48,9 @@ fn started(pid: u32) -> Option<u64> {
 fn space() -> u64 {
     static SPACE: OnceLock<u64> = OnceLock::new();
     *SPACE.get_or_init(|| {
-        let link = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-        space_of(&fs::read_to_string(BOOT).unwrap_or_default(), &link.to_string_lossy())
+        let link = |kind: &str| fs::read_link(format!("/proc/self/ns/{kind}")).unwrap_or_default();
+        let links = link("pid").display().to_string() + &link("time").display().to_string();
+        space_of(&fs::read_to_string(BOOT).unwrap_or_default(), &links)
     })
 }
 
@@ -57,8 +58,8 @@ fn space() -> u64 {
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 /// 40 bits of both: the first name spaces of all machines have one inode number.
-fn space_of(boot: &str, link: &str) -> u64 {
-    let hash = fnv(boot.trim().bytes().chain([0]).chain(link.bytes()));
+fn space_of(boot: &str, links: &str) -> u64 {
+    let hash = fnv(boot.trim().bytes().chain([0]).chain(links.bytes()));
     (hash >> 40 ^ hash) & ((1 << 40) - 1)
 }
 

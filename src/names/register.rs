@@ -18,9 +18,8 @@
 
 use super::{Identity, Owner, State, Thing, private};
 use crate::error::{Context, Phase, Result};
-use crate::sys::lock::try_exclusive;
+use crate::sys::lock::{exclusive, try_exclusive};
 use crate::sys::mqueue::Intent;
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -61,7 +60,7 @@ pub(super) fn enter(line: &Line) -> Result<()> {
         let path = private::subfolder(RUNS)?.join(super::invent());
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
         let file = file.context(Phase::Start, format!("cannot keep the register {}", path.display()))?;
-        flock(&file, FlockOperation::LockExclusive).context(Phase::Start, "cannot lock the register")?;
+        exclusive(&file).context(Phase::Start, format!("cannot lock the register {}", path.display()))?;
         if file.metadata().is_ok_and(|meta| meta.nlink() == 0) {
             // A program of another name space, to which this process is nobody, had the lock first and took it for a dead one's.
             drop(mine);
@@ -136,30 +135,37 @@ impl Registers {
         })
     }
 
-    /// Whether a living process has made a queue of that name, or is about to.
+    /// Whether a living process has made a queue of that name, or is about to, as the registers say by now: to be asked after the
+    /// queue was seen, because the living write first and make then.
     pub(super) fn claims(&self, name: &str) -> bool {
-        self.living.iter().any(|line| match line {
+        let mut others = paths().filter(|(path, _)| self.dead.iter().all(|dead| dead.path != *path));
+        let claims = |line: &Line| match line {
             Line::Intent(intent) => intent.name == name,
             Line::Thing(Thing::Queue(there), _) => there == name,
             _ => false,
-        })
+        };
+        others.any(|(path, owner)| matches!(examine(&path, owner), Some(Err(lines)) if lines.iter().any(claims)))
     }
 }
 
 /// Reads every register of this user, and locks those of the dead.
 pub(super) fn read() -> Registers {
     let mut found = Registers::default();
-    for folder in private::existing() {
-        for entry in fs::read_dir(folder.join(RUNS)).into_iter().flatten().flatten() {
-            let Some(owner) = entry.file_name().to_str().and_then(Owner::of_name) else { continue };
-            match examine(&entry.path(), owner) {
-                Some(Ok(dead)) => found.dead.push(dead),
-                Some(Err(lines)) => found.living.extend(lines),
-                None => {}
-            }
+    for (path, owner) in paths() {
+        match examine(&path, owner) {
+            Some(Ok(dead)) => found.dead.push(dead),
+            Some(Err(lines)) => found.living.extend(lines),
+            None => {}
         }
     }
     found
+}
+
+/// Where the registers of this user are, and whose.
+fn paths() -> impl Iterator<Item = (PathBuf, Owner)> {
+    let entries = |folder: PathBuf| fs::read_dir(folder.join(RUNS)).into_iter().flatten().flatten();
+    let register = |entry: fs::DirEntry| Some((entry.path(), Owner::of_name(entry.file_name().to_str()?)?));
+    private::existing().into_iter().flat_map(entries).filter_map(register)
 }
 
 /// A register: of the dead, or what the living has written; `None` when it is not there any more.
@@ -167,11 +173,12 @@ fn examine(path: &Path, owner: Owner) -> Option<Result<Dead, Vec<Line>>> {
     let options = || OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path);
     let mut file = options().ok()?;
     crate::sys::trust::own(&file, crate::sys::trust::Kind::File).ok()?;
+    let free = try_exclusive(&file);
+    // After it is locked: until then its owner may write, and be killed.
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
     // The last line of a killed process may be cut.
     let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let free = try_exclusive(&file);
     // Between its making and its locking a register is free and its owner alive.
     if !free || owner.state() == State::Alive {
         return Some(Err(lines));

@@ -47,10 +47,13 @@ impl Fault {
     }
 }
 
-/// No core dump of this process and of those that it forks: neither a file nor, where the kernel feeds a program, that.
+/// No core dump of this process and of those that it forks: neither a file nor, where the kernel feeds a program, that. Others
+/// of the same user cannot read the process's memory then, unless it [lets them](super::process::let_read). Source: core(5),
+/// ptrace(2) on access modes.
 pub fn leave_no_core() {
-    // A limit of zero forbids the file only; a process that must not be dumped is not fed to a program either.
-    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    // A limit forbids the file only, and no file is as short as a byte; that of one byte, and no other, keeps the kernel from
+    // feeding a program, too (its fs/coredump.c). A process that must not be dumped is fed to nobody anyway.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 1, 1);
     let _ = nix::sys::prctl::set_dumpable(false);
 }
 

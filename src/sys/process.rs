@@ -163,7 +163,7 @@ pub fn peer_is_gone(pid: u32, mine: u32) -> bool {
 pub fn peer_is_ending(pid: u32, mine: u32) -> bool {
     let without_memory =
         || std::fs::read_to_string(format!("/proc/{pid}/statm")).is_ok_and(|pages| pages.starts_with("0 "));
-    pid != 0 && pid != mine && (is_gone(pid) || without_memory())
+    pid != 0 && pid != mine && (is_gone(pid) || (stat::has_our_numbers() && without_memory()))
 }
 
 /// Waits until process `pid` has ended, at most for `limit`; true when it has.
@@ -228,8 +228,12 @@ pub fn may_trace() -> bool {
 }
 
 /// Lets process `reader` and its descendants read the calling process's memory, where Yama would keep everybody but its
-/// ancestors from it. Source: prctl(2) PR_SET_PTRACER.
+/// ancestors from it, and who is not root from one that must not be dumped. Source: prctl(2) PR_SET_PTRACER, PR_SET_DUMPABLE;
+/// ptrace(2) on access modes.
 pub fn let_read(reader: u32) {
+    if nix::sys::prctl::get_dumpable().is_ok_and(|dumpable| !dumpable) {
+        let _ = nix::sys::prctl::set_dumpable(true);
+    }
     if let Some(pid) = RawPid::from_raw(reader as i32) {
         // A kernel without Yama does not know the call, and does not need it.
         let _ = rustix::process::set_ptracer(rustix::process::PTracer::ProcessID(pid));

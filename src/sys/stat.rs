@@ -1,7 +1,11 @@
 //! What the kernel says of a process in one line. Source: proc_pid_stat(5).
 //!
 //! Key decision: one reading of `/proc/PID/stat` for everybody who asks it, because its second field, the name of the
-//! program, may hold spaces and parentheses: the fields are counted from the last one.
+//! program, may hold spaces and parentheses: the fields are counted from the last one. Where /proc was mounted for another
+//! name space of process ids (unshare(1) --pid without --mount-proc) its numbers are those of other processes: there
+//! nothing is known of anybody, rather than something of a stranger. Source: pid_namespaces(7).
+
+use std::sync::OnceLock;
 
 /// The fields that are of use here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,26 +14,42 @@ pub struct Stat {
     pub state: char,
     /// The process group.
     pub group: u32,
-    /// When it started, clock ticks since the system did.
+    /// When it started, clock ticks since the system did, by the clock of the name space that asks: time_namespaces(7).
     pub start: u64,
+    /// Its threads that have not ended, and its first one even then.
+    threads: u32,
+}
+
+/// Whether the numbers in /proc are those by which this process knows others.
+pub fn has_our_numbers() -> bool {
+    static OURS: OnceLock<bool> = OnceLock::new();
+    let ask = || {
+        let me = std::fs::read_link("/proc/self");
+        me.is_ok_and(|me| me.to_str() == Some(std::process::id().to_string().as_str()))
+    };
+    *OURS.get_or_init(ask)
 }
 
 impl Stat {
-    /// That of process `pid`; `None` when there is no such process, or it is hidden.
+    /// That of process `pid`; `None` when there is no such process, or it cannot be seen.
     pub fn of(pid: u32) -> Option<Self> {
+        if !has_our_numbers() {
+            return None;
+        }
         Self::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
     fn parse(line: &str) -> Option<Self> {
-        // State, parent, group; the start is field 22 of the line.
+        // State, parent, group; the threads are field 20 of the line, the start is field 22.
         let fields: Vec<&str> = line[line.rfind(')')? + 1..].split_whitespace().collect();
         let state = fields.first()?.chars().next()?;
-        Some(Self { state, group: fields.get(2)?.parse().ok()?, start: fields.get(19)?.parse().ok()? })
+        let group = fields.get(2)?.parse().ok()?;
+        Some(Self { state, group, start: fields.get(19)?.parse().ok()?, threads: fields.get(17)?.parse().ok()? })
     }
 
-    /// Whether it has ended; a zombie has.
+    /// Whether it has ended; a zombie has, unless only its first thread ended and others go on.
     pub fn has_ended(&self) -> bool {
-        matches!(self.state, 'Z' | 'X')
+        matches!(self.state, 'Z' | 'X') && self.threads <= 1
     }
 
     /// Whether it waits for something.
@@ -52,9 +72,16 @@ mod tests {
     fn the_name_of_a_program_may_hold_anything() {
         let line = "12 (a) Z 9 (b) S 1 34 34 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 9 9";
         let stat = Stat::parse(line).unwrap();
-        assert_eq!(stat, Stat { state: 'S', group: 34, start: 4711 });
+        assert_eq!(stat, Stat { state: 'S', group: 34, start: 4711, threads: 1 });
         assert!(stat.is_asleep() && !stat.has_ended());
         assert_eq!(Stat::parse("12 (cut"), None);
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_ended_before_the_others_has_not_ended() {
+        let line = |threads| format!("12 (a) Z 1 34 34 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 {threads} 0 4711 9 9");
+        assert!(Stat::parse(&line(1)).unwrap().has_ended());
+        assert!(!Stat::parse(&line(2)).unwrap().has_ended());
     }
 
     #[test]

@@ -229,6 +229,9 @@ pub struct Found {
     pub users: [u32; 2],
     /// When it was made, or its properties were changed: seconds since 1970.
     changed: u64,
+    /// Whether somebody used it who cannot be seen from here: whose number reads as 0, as nobody's does, but whose time is
+    /// there.
+    unseen: bool,
     /// How many have a segment attached.
     pub attached: u32,
     /// The user that it belongs to.
@@ -237,11 +240,11 @@ pub struct Found {
 
 impl Found {
     /// Whether it is as this tool makes them and nobody who ever used it is left: every user is a process, and each of them
-    /// has ended. Process ids are used again: then it is not. A process that cannot be seen from here reads as 0, as nobody
-    /// does: a segment always has a maker, and one without is left alone.
+    /// has ended. Process ids are used again: then it is not. One that a process of another name space used, which may live,
+    /// is left alone.
     pub fn is_abandoned(&self) -> bool {
-        let unseen = self.sort == Sort::Segment && self.users[0] == 0;
-        self.mode & 0o777 == MODE as u32 && self.attached == 0 && self.users != [0, 0] && !unseen && !self.is_used()
+        let private = self.mode & 0o777 == MODE as u32;
+        private && self.attached == 0 && self.users != [0, 0] && !self.unseen && !self.is_used()
     }
 
     /// Whether a process that used it still runs.
@@ -323,6 +326,13 @@ fn found(line: &str, sort: Sort) -> Option<Found> {
         Sort::Queue => ([number(5)? as u32, number(6)? as u32], 0),
         Sort::Segment => ([number(4)? as u32, number(5)? as u32], number(6)? as u32),
     };
+    let (first, second) = (number(11)? != 0, number(12)? != 0);
+    let unseen = match sort {
+        // The times of the last sending and receiving.
+        Sort::Queue => (users[0] == 0 && first) || (users[1] == 0 && second),
+        // Those of the last attaching and detaching; a segment always has a maker.
+        Sort::Segment => users[0] == 0 || (users[1] == 0 && (first || second)),
+    };
     Some(Found {
         sort,
         // A key may be negative.
@@ -331,6 +341,7 @@ fn found(line: &str, sort: Sort) -> Option<Found> {
         mode: u32::from_str_radix(words.get(2)?, 8).ok()?,
         bytes: number(3)?,
         users,
+        unseen,
         attached,
         user: number(7)? as u32,
         changed: number(13)?,
@@ -442,6 +453,21 @@ mod tests {
         assert_eq!((segment.key, segment.id, segment.users), (-465_567_745, 3, [4242, 4243]));
         assert_eq!((segment.mode, segment.attached, segment.user), (0o1600, 2, 7));
         assert_eq!(found("key msqid", Sort::Queue), None);
+    }
+
+    #[test]
+    fn what_a_process_of_another_name_space_used_is_not_abandoned() {
+        let (key, dead) = (KEYS.start, u32::MAX >> 1);
+        let queue = |times: &str| found(&format!("{key} 1 600 0 0 0 {dead} 0 0 0 0 {times} 9"), Sort::Queue).unwrap();
+        assert!(queue("0 8").is_abandoned(), "nobody ever sent");
+        assert!(!queue("8 8").is_abandoned(), "somebody did, who cannot be seen");
+        let segment = |users: &str, times: &str| {
+            found(&format!("{key} 1 600 4096 {users} 0 0 0 0 0 {times} 9 0 0"), Sort::Segment).unwrap()
+        };
+        assert!(segment(&format!("{dead} 0"), "0 0").is_abandoned(), "nobody attached it");
+        assert!(!segment(&format!("{dead} 0"), "8 0").is_abandoned());
+        assert!(!segment(&format!("{dead} 0"), "8 8").is_abandoned());
+        assert!(!segment(&format!("0 {dead}"), "8 8").is_abandoned());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::WaitKind;
+use crate::sys::rouse::heed;
 use ::ipc_channel::IpcError;
 use ::ipc_channel::ipc::{self, IpcBytesReceiver, IpcBytesSender};
 use std::io::{self, ErrorKind};
@@ -73,7 +74,11 @@ impl Sender for Tx {
     #[inline(always)]
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
         fill(&mut self.1);
-        self.0.send(&self.1)
+        // The crate cannot go on with a message of several fragments; only who is roused is interrupted.
+        self.0.send(&self.1).map_err(|error| match error.kind() {
+            ErrorKind::Interrupted => heed().err().unwrap_or(error),
+            _ => error,
+        })
     }
 }
 
@@ -84,7 +89,7 @@ impl Receiver for Rx {
             match self.0.recv() {
                 Ok(message) => return Ok(read(&message)),
                 Err(IpcError::Disconnected) => return Err(ErrorKind::UnexpectedEof.into()),
-                Err(IpcError::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
+                Err(IpcError::Io(error)) if error.kind() == ErrorKind::Interrupted => heed()?,
                 Err(IpcError::Io(error)) => return Err(error),
                 Err(error) => return Err(io::Error::other(error)),
             }

@@ -595,7 +595,7 @@ impl Backing for MappedFile {
     fn region(cfg: &Config, len: usize) -> Result<Region> {
         let cannot = || format!("cannot create a file in {}", cfg.dir.display());
         // `tempfile` removes the name before it returns, where the file system can; else right away.
-        let file = tempfile::tempfile_in(&cfg.dir).map_err(|e| no_file(cannot(), &e))?;
+        let file = names::nameless_in(&cfg.dir).map_err(|e| no_file(cannot(), &e))?;
         cfg.note("file system", super::file::file_system(&file));
         map::allocate(&file, len).map_err(|e| no_file(cannot(), &e))?;
         map::map_file(&file).context(Phase::Setup, "cannot map a file")

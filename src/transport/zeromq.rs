@@ -20,17 +20,22 @@ use super::{
 use crate::error::{Context, Error, Phase, Result};
 use crate::names;
 use crate::plan::WaitKind;
+use crate::sys::rouse;
 use ::zeromq::{
     DealerRecvHalf, DealerSendHalf, DealerSocket, Socket, SocketEvent, SocketRecv, SocketSend, SubSocket, ZmqError,
     ZmqMessage, ZmqResult,
 };
+use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::net::unix::pipe;
 use tokio::runtime::{Builder, Runtime};
 
 /// An address to bind, and the private folder of the file that binding makes.
@@ -143,7 +148,35 @@ enum Berth {
     /// Will hear where, subscribe, and say so.
     Subscribes { hear: PipeReader, tell: PipeWriter },
     /// Has; each half until its end takes it.
-    Open { tx: Option<Output>, rx: Option<Input>, runtime: Arc<Runtime> },
+    Open { tx: Option<Output>, rx: Option<Input>, drive: Drive },
+}
+
+/// What moves a party's futures: its runtime and, where the party can be roused out of a wait, what rings then.
+#[derive(Clone)]
+struct Drive {
+    runtime: Arc<Runtime>,
+    bell: Option<Arc<pipe::Receiver>>,
+}
+
+impl Drive {
+    fn new() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let entered = runtime.enter();
+        let bell = rouse::bell()?.map(|ear| pipe::Receiver::from_owned_fd(ear).map(Arc::new)).transpose()?;
+        drop(entered);
+        Ok(Self { runtime: Arc::new(runtime), bell })
+    }
+
+    /// Waits for `what`, or until the process is roused. The bell is looked at only where `what` is not ready.
+    #[inline(always)]
+    fn block_on<T>(&self, what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let Some(bell) = &self.bell else { return self.runtime.block_on(what) };
+        let mut what = pin!(what);
+        self.runtime.block_on(poll_fn(|context| match what.as_mut().poll(context) {
+            Poll::Pending => bell.poll_read_ready(context).map(|rung| Err(rung.err().unwrap_or_else(rouse::lost))),
+            ready => ready,
+        }))
+    }
 }
 
 /// What an end sends through.
@@ -199,23 +232,23 @@ pub(super) fn other(error: ZmqError) -> io::Error {
 
 /// Makes the connection.
 fn open(berth: &mut Berth) -> io::Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let drive = Drive::new()?;
     let socket = match berth {
         Berth::Publishes(announcement) => {
-            let publisher = runtime.block_on(Publisher::begin(announcement))?;
-            *berth = Berth::Open { tx: Some(Output::Publisher(publisher)), rx: None, runtime: Arc::new(runtime) };
+            let publisher = drive.block_on(Publisher::begin(announcement))?;
+            *berth = Berth::Open { tx: Some(Output::Publisher(publisher)), rx: None, drive };
             return Ok(());
         }
         Berth::Subscribes { hear, tell } => {
             let address = hear_address(hear)?;
-            let socket = runtime.block_on(subscribe(&address, tell))?;
-            *berth = Berth::Open { tx: None, rx: Some(Input::Subscriber(socket)), runtime: Arc::new(runtime) };
+            let socket = drive.block_on(subscribe(&address, tell))?;
+            *berth = Berth::Open { tx: None, rx: Some(Input::Subscriber(socket)), drive };
             return Ok(());
         }
-        Berth::Binds { place, say } => runtime.block_on(bind(place, say))?,
+        Berth::Binds { place, say } => drive.block_on(bind(place, say))?,
         Berth::Connects { hear } => {
             let address = hear_address(hear)?;
-            runtime.block_on(async {
+            drive.block_on(async {
                 let mut socket = DealerSocket::new();
                 socket.connect(&address).await.map_err(other)?;
                 Ok::<_, io::Error>(socket)
@@ -225,7 +258,7 @@ fn open(berth: &mut Berth) -> io::Result<()> {
     };
     let (tx, rx) = socket.split();
     let (tx, rx) = (Some(Output::Dealer(tx)), Some(Input::Dealer(rx)));
-    *berth = Berth::Open { tx, rx, runtime: Arc::new(runtime) };
+    *berth = Berth::Open { tx, rx, drive };
     Ok(())
 }
 
@@ -266,14 +299,14 @@ fn locked(shared: &Shared) -> std::sync::MutexGuard<'_, Berth> {
 
 /// The sending end.
 pub struct Tx {
-    open: Option<(Output, Arc<Runtime>)>,
+    open: Option<(Output, Drive)>,
     shared: Shared,
     size: usize,
 }
 
 /// The receiving end.
 pub struct Rx {
-    open: Option<(Input, Arc<Runtime>)>,
+    open: Option<(Input, Drive)>,
     shared: Shared,
     ended: bool,
 }
@@ -354,10 +387,10 @@ impl Sender for Tx {
     fn attach(&mut self) -> io::Result<()> {
         let mut berth = locked(&self.shared);
         open(&mut berth)?;
-        if let Berth::Open { tx, runtime, .. } = &mut *berth
+        if let Berth::Open { tx, drive, .. } = &mut *berth
             && let Some(half) = tx.take()
         {
-            self.open = Some((half, Arc::clone(runtime)));
+            self.open = Some((half, drive.clone()));
         }
         Ok(())
     }
@@ -368,11 +401,11 @@ impl Sender for Tx {
 
     #[inline(always)]
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
-        let (half, runtime) = self.open.as_mut().ok_or(ErrorKind::NotConnected)?;
+        let (half, drive) = self.open.as_mut().ok_or(ErrorKind::NotConnected)?;
         // A fresh one for every message: the crate takes it and does not give it back.
         let mut message = vec![0; self.size];
         fill(&mut message);
-        runtime.block_on(half.send(message.into()))
+        drive.block_on(half.send(message.into()))
     }
 }
 
@@ -381,9 +414,9 @@ const FAREWELL: Duration = Duration::from_millis(100);
 
 impl Drop for Tx {
     fn drop(&mut self) {
-        if let Some((half, runtime)) = &mut self.open {
+        if let Some((half, drive)) = &mut self.open {
             let farewell = half.take_leave();
-            let _ = runtime.block_on(async { tokio::time::timeout(FAREWELL, farewell).await });
+            let _ = drive.runtime.block_on(async { tokio::time::timeout(FAREWELL, farewell).await });
         }
     }
 }
@@ -392,23 +425,25 @@ impl Receiver for Rx {
     fn attach(&mut self) -> io::Result<()> {
         let mut berth = locked(&self.shared);
         open(&mut berth)?;
-        if let Berth::Open { rx, runtime, .. } = &mut *berth
+        if let Berth::Open { rx, drive, .. } = &mut *berth
             && let Some(half) = rx.take()
         {
-            self.open = Some((half, Arc::clone(runtime)));
+            self.open = Some((half, drive.clone()));
         }
         Ok(())
     }
 
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let (half, runtime) = self.open.as_mut().ok_or(ErrorKind::NotConnected)?;
+        let (half, drive) = self.open.as_mut().ok_or(ErrorKind::NotConnected)?;
         if self.ended {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        let message = runtime.block_on(half.recv()).map_err(|error| match error {
-            ZmqError::Codec(error) => io::Error::new(ErrorKind::ConnectionAborted, error),
-            error => other(error),
+        let message = drive.block_on(async {
+            half.recv().await.map_err(|error| match error {
+                ZmqError::Codec(error) => io::Error::new(ErrorKind::ConnectionAborted, error),
+                error => other(error),
+            })
         })?;
         match message.get(0) {
             Some(frame) if !frame.is_empty() => Ok(read(frame)),
