@@ -16,7 +16,7 @@ use super::region::{INDICES, Occupants, PAGE, Region, RingShape, Slots, View, oc
 use super::ring::Stop;
 use super::scribble::Word;
 use super::vigil::Vigil;
-use super::wait::{NAP, Wait};
+use super::wait::{NAP, Rouser, Wait};
 use crate::sys::rouse::roused;
 use crate::sys::sync::{Condition, Locked, Mutex, Semaphore};
 use std::io;
@@ -379,7 +379,8 @@ impl Turns for ByMutex {
         let (shared, occupants, me) = (self.shared.clone(), self.occupants.clone(), self.me);
         // Acquire: as in `Occupants::peer_gone`.
         let peer = move || occupants.pids[1 - me].load(Ordering::Acquire);
-        self.vigil = Vigil::over(peer, move || shared.news[me].signal()).ok();
+        let wake = Box::new(move || shared.news[me].signal());
+        self.vigil = Vigil::over(peer, Rouser { wake, fd: None }).ok();
     }
 
     #[inline(always)]

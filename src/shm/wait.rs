@@ -14,6 +14,8 @@ use super::region::View;
 #[cfg(not(loom))]
 use super::sync::relax;
 use super::sync::{Ordering, fence};
+#[cfg(not(loom))]
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 /// How a party waits for the other one. A part of every row's label: rows that wait differently are not comparable.
@@ -87,9 +89,21 @@ pub trait Berth {
     fn rouser(&self, flag: View<Futex>) -> Rouser;
 }
 
-/// Wakes a sleeper from another thread, as often as it is called.
+/// What wakes a sleeper from another thread.
 #[cfg(not(loom))]
-pub type Rouser = Box<dyn Fn() + Send>;
+pub struct Rouser {
+    /// To be called as often as one likes.
+    pub wake: Box<dyn Fn() + Send + Sync>,
+    /// The descriptor that it needs, which it keeps open.
+    pub fd: Option<RawFd>,
+}
+
+#[cfg(not(loom))]
+impl std::fmt::Debug for Rouser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rouser").field("fd", &self.fd).finish_non_exhaustive()
+    }
+}
 
 impl Berth for Scope {
     fn sleep(&self, flag: &Futex, limit: Option<Duration>) {
@@ -103,7 +117,7 @@ impl Berth for Scope {
     #[cfg(not(loom))]
     fn rouser(&self, flag: View<Futex>) -> Rouser {
         let scope = *self;
-        Box::new(move || flag.wake(scope))
+        Rouser { wake: Box::new(move || flag.wake(scope)), fd: None }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::shm::wait::{Berth, Rouser};
 use crate::sys::process::wait_for;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,8 +48,8 @@ impl Berth for Events {
     }
 
     fn rouser(&self, _: View<Futex>) -> Rouser {
-        let mine = Arc::clone(&self.mine);
+        let (mine, fd) = (Arc::clone(&self.mine), self.mine.as_fd().as_raw_fd());
         // As above; a sleeper that was roused reads the count.
-        Box::new(move || _ = mine.write(1))
+        Rouser { wake: Box::new(move || _ = mine.write(1)), fd: Some(fd) }
     }
 }
