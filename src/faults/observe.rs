@@ -209,9 +209,9 @@ fn folders() -> BTreeSet<PathBuf> {
     ["/dev/shm", "/dev/mqueue", "/tmp"].map(PathBuf::from).into_iter().chain([std::env::temp_dir()]).collect()
 }
 
-/// Whether one of these processes invented a name.
-fn is_ours(name: &str, pids: &[u32]) -> bool {
-    Owner::of_name(name).is_some_and(|owner| pids.contains(&owner.pid))
+/// Who invented the name of this file, if a program of this kind did.
+fn owner_of(path: &Path) -> Option<Owner> {
+    Owner::of_name(path.file_name()?.to_str()?)
 }
 
 /// What exists outside the launched process, and its descriptors.
@@ -225,12 +225,11 @@ pub(super) struct Inventory {
 }
 
 impl Inventory {
-    /// Every queue, and what else these processes have made, the calling one among them.
+    /// Every name and queue, and what else these processes have made, the calling one among them.
     pub(super) fn take(pids: &[u32]) -> Self {
         let named = |folder: &Path| {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-            let ours = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| is_ours(name, pids)));
-            ours.map(|entry| entry.path()).collect::<Vec<_>>()
+            entries.map(|entry| entry.path()).filter(|path| owner_of(path).is_some()).collect::<Vec<_>>()
         };
         Self {
             names: folders().iter().flat_map(|folder| named(folder)).collect(),
@@ -241,11 +240,12 @@ impl Inventory {
         }
     }
 
-    /// Removes what these processes made and was not there before, and says what that was. A queue that was there is nobody's
-    /// of them, though process ids come round.
+    /// Removes what these processes made and was not there before, and says what that was. A name or a queue that was there is
+    /// nobody's of them, though process ids come round.
     pub(super) fn clear_since(&self, before: &Self, pids: &[u32]) -> Vec<String> {
         let mut left = Vec::new();
-        for path in self.names.difference(&before.names) {
+        let new = self.names.difference(&before.names);
+        for path in new.filter(|path| owner_of(path).is_some_and(|owner| pids.contains(&owner.pid))) {
             left.push(format!("the name {}", path.parent().map_or_else(String::new, |p| p.display().to_string())));
             remove(path);
         }
@@ -287,20 +287,21 @@ mod tests {
     use crate::names::invent;
 
     #[test]
-    fn a_name_is_ours_if_one_of_the_processes_invented_it() {
-        let (me, name) = (std::process::id(), invent());
-        assert!(is_ours(&name, &[7, me]) && is_ours(&format!("{name}_x"), &[me]));
-        assert!(!is_ours(&name, &[me + 1]) && !is_ours(&format!("ipcost-{me}-0"), &[me]));
-    }
-
-    #[test]
-    fn what_stays_is_named_and_removed() {
+    fn what_stays_is_named_and_removed_and_what_others_made_or_was_there_is_neither() {
+        let me = std::process::id();
         let before = Inventory { children: false, ..Inventory::take(&[u32::MAX]) };
         let file = std::env::temp_dir().join(invent());
         std::fs::write(&file, "").unwrap();
-        let names = BTreeSet::from([file.clone()]);
-        let after = Inventory { names, children: false, descriptors: 0, ..Inventory::take(&[u32::MAX]) };
-        assert_eq!(after.clear_since(&before, &[]).len(), 1);
+        let taken = |names: &[&PathBuf]| {
+            let names = names.iter().map(|path| (*path).clone()).collect();
+            Inventory { names, children: false, descriptors: 0, ..Inventory::take(&[u32::MAX]) }
+        };
+        let foreign = std::env::temp_dir().join(format!("ipcost-{me}-0"));
+        let after = taken(&[&file, &foreign]);
+        assert!(Inventory::take(&[me]).names.contains(&file));
+        assert!(after.clear_since(&before, &[me + 1]).is_empty());
+        assert!(after.clear_since(&taken(&[&file]), &[me]).is_empty() && file.exists());
+        assert_eq!(after.clear_since(&before, &[7, me]), [format!("the name {}", std::env::temp_dir().display())]);
         assert!(!file.exists());
     }
 }

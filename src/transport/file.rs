@@ -262,7 +262,11 @@ impl Transport for FileRing {
         waits: ALL_WAITS,
         copies: 2,
         max_size: UNLIMITED,
-        peer_death: PeerDeath::WATCHED,
+        peer_death: PeerDeath {
+            text: "end-of-file or EPIPE; a killed peer is noticed within 50 ms of waiting for it",
+            within_ms: 50,
+            ..PeerDeath::WATCHED
+        },
         patterns: PATTERNS,
         meeting: Meeting::Path,
         sources: &["pread(2)", "pwrite(2)", "inotify(7)"],
