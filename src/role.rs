@@ -81,25 +81,36 @@ pub fn produce(mut tx: impl Sender, speech: &Speech) -> Result<u64> {
         if sent.is_multiple_of(64) && until.is_some_and(|until| clock::now() >= until) {
             break;
         }
-        tx.send_with(|message| payload.fill(Way::Out, sent, message)).map_err(|error| unsent(sent, error))?;
+        match tx.send_with(|message| payload.fill(Way::Out, sent, message)) {
+            Err(error) if heard_enough(&error) => return Ok(sent),
+            done => done.map_err(|error| unsent(sent, error))?,
+        }
         sent += 1;
     }
     match tx.send_with(|message| last_word(payload, sent, message)) {
-        // Ctrl-C reaches both: a consumer that has left by then has heard enough.
-        Err(error) if !STOP.load(Ordering::Relaxed) => Err(unsent(sent, error)),
+        Err(error) if !heard_enough(&error) => Err(unsent(sent, error)),
         _ => Ok(sent),
     }
+}
+
+/// Whether a failed call only says that the consumer has left.
+fn is_farewell(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+}
+
+/// Whether the consumer has left because a signal asked it to, as it asked us: Ctrl-C reaches both.
+#[cold]
+fn heard_enough(error: &io::Error) -> bool {
+    is_farewell(error) && STOP.load(Ordering::Relaxed)
 }
 
 /// Why no more than so many messages could be sent.
 #[cold]
 fn unsent(sent: u64, error: io::Error) -> Error {
-    match error.kind() {
-        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {
-            Error::failed(Phase::Measure, format!("the consumer left after {sent} messages were sent"))
-        }
-        _ => Error::failed(Phase::Measure, "cannot send").because(error),
+    if is_farewell(&error) {
+        return Error::failed(Phase::Measure, format!("the consumer left after {sent} messages were sent"));
     }
+    Error::failed(Phase::Measure, "cannot send").because(error)
 }
 
 /// Receives and verifies until the producer has said its last word and left, until it is gone without one, or until a signal
@@ -137,10 +148,14 @@ pub fn consume(mut rx: impl Receiver, size: usize) -> Result<Heard> {
                 heard.bytes += len as u64;
             }
             Ok(None) => {
-                // What it has said is over; how it then leaves, or dies, is of no concern.
-                heard.whole = rx.recv_with(|_| ()).is_err();
+                // What it has said is over; how it then leaves, or dies, is of no concern, but that nothing more comes is.
+                heard.trouble = match rx.recv_with(|_| ()) {
+                    Ok(()) => Some(format!("a message came after the producer's last word, {seq}")),
+                    Err(error) if error.kind() == ErrorKind::InvalidData => Some(error.to_string()),
+                    Err(_) => None,
+                };
+                heard.whole = heard.trouble.is_none();
                 heard.right = heard.whole;
-                heard.trouble = (!heard.whole).then(|| format!("a message came after the producer's last word, {seq}"));
                 break;
             }
             Err(mismatch) => {

@@ -143,7 +143,7 @@ fn sizes_that_differ_in_more_than_the_size_make_no_line() {
         other.wait = ipcost::plan::Wait::Spin;
     }
     let what = absent(&runs.page(), "latency-size").0.to_string();
-    assert!(what.contains("of several sizes, but no two with the same wait and placement"), "{what}");
+    assert!(what.contains("of several sizes, but no two in classes that differ in nothing else"), "{what}");
 }
 
 #[test]
@@ -158,5 +158,5 @@ fn requests_under_way_and_patterns_are_named_as_what_they_are() {
     })
     .page();
     assert!(absent(&page, "throughput-size").0.contains("This campaign has fan-ins, and no streams."));
-    assert!(sentences(&page)[0].starts_with("Neither a round trip nor a stream nor an offered load"));
+    assert!(sentences(&page)[0].starts_with("No plain round trip, stream or offered load"));
 }

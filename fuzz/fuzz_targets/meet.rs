@@ -43,13 +43,13 @@ fuzz_target!(|input: Input| {
     };
     let pid = std::process::id();
     // A mapped ring: tag, size, slots, the producer.
-    put(input.mapped, 0, &0x6970_6301_u32.to_le_bytes());
+    put(input.mapped, 0, &0x6970_6302_u32.to_le_bytes());
     put(input.slots, 4, &(size as u32).to_le_bytes());
     put(input.slots, 8, &(shape.slots as u32).to_le_bytes());
     put(input.alive, 12, &pid.to_le_bytes());
     // An index file: the producer, tag, size.
     put(input.alive, 16, &u64::from(pid).to_le_bytes());
-    put(input.file, 24, &0x6970_6366_696c_6501_u64.to_le_bytes());
+    put(input.file, 24, &0x6970_6366_696c_6502_u64.to_le_bytes());
     put(input.slots, 32, &(size as u64).to_le_bytes());
     let len = match input.length {
         Length::Right => shape.region_len() as u64,

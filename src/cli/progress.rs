@@ -23,7 +23,9 @@ const PACE: u8 = 20;
 /// A bar of this template. No line may be longer than the terminal: of one that is folded a part would stay behind. The last
 /// one has to be [`cut`].
 pub fn bar(length: Option<u64>, template: &str) -> ProgressBar {
-    let target = match io::stderr().is_terminal() {
+    // One without a cursor to move gets nothing. Source: terminfo(5).
+    let has_cursor = std::env::var("TERM").is_ok_and(|term| !term.is_empty() && term != "dumb");
+    let target = match io::stderr().is_terminal() && has_cursor {
         true => ProgressDrawTarget::term_like_with_hz(Box::new(Terminal::new(io::stderr())), PACE),
         false => ProgressDrawTarget::hidden(),
     };

@@ -9,7 +9,7 @@ use super::cannot_write_into;
 use crate::error::{Context, Error, Phase, Result};
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// An open journal.
@@ -65,10 +65,21 @@ pub fn append(file: &mut File, path: &Path, line: &impl Serialize, then: &str) -
 /// # Errors
 /// As [`append`], also when it cannot be opened.
 pub fn append_to(path: &Path, line: &impl Serialize, then: &str) -> Result<()> {
-    let file = OpenOptions::new().create(true).append(true).open(path);
+    let file = OpenOptions::new().create(true).read(true).append(true).open(path);
     let file = file.context(Phase::Report, format!("cannot write {}", path.display()));
     let advice = || format!("see that the folder is yours, then {then}");
-    append(&mut file.map_err(|error| error.hint(advice()))?, path, line, then)
+    let mut file = file.map_err(|error| error.hint(advice()))?;
+    if is_cut(&mut file) {
+        // What was cut when there was no room stays a line of its own.
+        let _ = file.write_all(b"\n");
+    }
+    append(&mut file, path, line, then)
+}
+
+/// Whether the last line of a file has no end.
+fn is_cut(file: &mut File) -> bool {
+    let mut last = [b'\n'];
+    file.seek(SeekFrom::End(-1)).and_then(|_| file.read(&mut last)).is_ok() && last != *b"\n"
 }
 
 #[cfg(test)]
@@ -94,6 +105,16 @@ mod tests {
         }
         let again = append_to(&dir.path().join("y.jsonl"), &1, "begin again").unwrap_err();
         assert_eq!(again.to_string(), said);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_stays_by_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.jsonl");
+        append_to(&path, &1, "again").unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"a").unwrap();
+        (2..4).for_each(|line| append_to(&path, &line, "again").unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n{\"a\n2\n3\n");
     }
 
     #[test]

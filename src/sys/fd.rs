@@ -210,3 +210,24 @@ pub fn readable<const N: usize>(fds: [BorrowedFd<'_>; N], limit: Duration) -> io
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_thread_with_a_table_of_its_own_has_what_it_keeps_and_the_others_have_all() {
+        let (kept, other) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+        let fd = kept.0.as_raw_fd();
+        let open = |fd: RawFd| move || std::fs::read_link(format!("/proc/thread-self/fd/{fd}")).is_ok();
+        let theirs = other.0.as_raw_fd();
+        let seen = std::thread::spawn(move || have_only([fd]).map(|()| (open(fd)(), open(theirs)()))).join().unwrap();
+        match seen {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => println!("skipped: {error}"),
+            seen => assert_eq!(seen.unwrap(), (true, false)),
+        }
+        assert!(open(fd)() && open(theirs)());
+        drop(other);
+    }
+}

@@ -22,9 +22,15 @@ pub struct Child {
     reaped: bool,
 }
 
-/// Whether the calling process has exactly one thread, so that a fork cannot leave a lock held for ever.
+/// Whether the calling process has exactly one thread, so that a fork cannot leave a lock held for ever. A thread that was
+/// joined is listed for a moment longer, so several are looked at again for some milliseconds.
 pub fn single_threaded() -> bool {
-    std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
+    let alone = || std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);
+    let again = || {
+        std::thread::sleep(Duration::from_millis(1));
+        alone()
+    };
+    alone() || (0..20).any(|_| again())
 }
 
 /// Runs `body` in a forked child, which dies with the calling thread and exits with what `body` returns (101 after a
@@ -322,8 +328,14 @@ pub fn first_gone(pids: &[u32]) -> Option<usize> {
 /// Waits until one of these descriptors is readable, at most for `limit`; the first such one's place in the list.
 pub fn wait_for(descriptors: &[BorrowedFd<'_>], limit: Duration) -> Option<usize> {
     let mut watched: Vec<_> = descriptors.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-    let limit = rustix::time::Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
-    let _ = poll(&mut watched, Some(&limit));
+    let timeout = rustix::time::Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
+    if let Err(error) = poll(&mut watched, Some(&timeout))
+        && error != rustix::io::Errno::INTR
+    {
+        // Nobody may spin because the kernel has no memory.
+        std::thread::sleep(limit);
+        return None;
+    }
     watched.iter().position(|fd| !fd.revents().is_empty())
 }
 

@@ -39,7 +39,7 @@ pub trait Guard: 'static {
 pub struct Semaphores;
 
 impl Guard for Semaphores {
-    const MAGIC: u32 = 0x6970_6382;
+    const MAGIC: u32 = 0x6970_6392;
     const SPEC: &'static Spec = &Spec {
         name: "shm-sem",
         summary: "bounded buffer in a sealed memfd, two POSIX semaphores; messages are built and read in place",
@@ -65,7 +65,7 @@ impl Guard for Semaphores {
 pub struct RobustMutex;
 
 impl Guard for RobustMutex {
-    const MAGIC: u32 = 0x6970_6383;
+    const MAGIC: u32 = 0x6970_6393;
     const SPEC: &'static Spec = &Spec {
         name: "shm-mutex",
         summary: "bounded buffer in a sealed memfd, robust mutex and condition variables; the lock covers the counts only",

@@ -32,7 +32,7 @@ use std::sync::atomic::{Ordering, fence};
 pub struct FileRing;
 
 /// "ipcfile" and a version.
-const MAGIC: u64 = 0x6970_6366_696c_6501;
+const MAGIC: u64 = 0x6970_6366_696c_6502;
 /// Looks between two checks whether the peer still lives, while not sleeping.
 const LOOKS_PER_CHECK: u32 = 1 << 12;
 

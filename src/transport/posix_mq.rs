@@ -64,7 +64,7 @@ pub struct Rx {
 }
 
 /// Tag of the page beside a queue.
-const MAGIC: u32 = 0x6970_6384;
+const MAGIC: u32 = 0x6970_6394;
 
 const SENDER: usize = Role::Producer as usize;
 const RECEIVER: usize = Role::Consumer as usize;

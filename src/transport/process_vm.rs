@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 pub struct ProcessVm;
 
 /// "ipc" and the version of this layout.
-const MAGIC: u32 = 0x6970_6381;
+const MAGIC: u32 = 0x6970_6391;
 /// Address and length of a message, in words of eight bytes.
 const NOTICE: usize = 16;
 /// How long a sender that lets go waits for its last messages to be fetched.

@@ -32,7 +32,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// "ipc" and a version: what the first word of a laid-out region says.
-const MAGIC: u32 = 0x6970_6301;
+const MAGIC: u32 = 0x6970_6302;
 
 /// The memory under a ring.
 pub trait Backing: Sized + 'static {
@@ -109,6 +109,8 @@ pub(super) struct Post {
     /// The peer's process id, once it was seen: what is written over it afterwards is not looked at.
     peer: Cell<u32>,
     vigil: Option<Vigil>,
+    /// The peer is another program, which chose its own wait.
+    met: bool,
 }
 
 /// The party at the other end of a [`Post`].
@@ -139,6 +141,7 @@ impl Post {
             ready: false,
             peer: Cell::new(0),
             vigil: None,
+            met: false,
         }
     }
 
@@ -170,12 +173,20 @@ impl Post {
         Watched(self)
     }
 
+    /// Says that the peer is another program.
+    fn met(mut self) -> Self {
+        self.met = true;
+        self
+    }
+
     /// Has the peer watched from now on, for an end that `rouser` wakes. An end that never sleeps has none, and needs no watch; nor
-    /// does one without a thread for it, whose sleeps keep their limit.
+    /// does one without a thread for it, whose sleeps keep their limit. Nor is another program watched: one that never sleeps
+    /// never rings either, and its peer, which may, has to look for itself.
     pub(super) fn keep_vigil(&mut self, rouser: Option<Rouser>) {
         let (occupants, other) = (self.occupants.clone(), 1 - self.me);
         // Acquire: as for every look at an id.
         let peer = move || occupants.pids[other].load(Ordering::Acquire);
+        let rouser = rouser.filter(|_| !self.met);
         self.vigil = rouser.and_then(|rouser| Vigil::over(peer, rouser).ok());
     }
 
@@ -345,7 +356,7 @@ pub(super) fn host_as<B: Backing>(
     let (region, name) = B::create(at, len)?;
     let region = Arc::new(region);
     lay(&region)?;
-    let mut post = Post::new(&region, 0);
+    let mut post = Post::new(&region, 0).met();
     post.take_up();
     post.occupants.size.store(shape.size as u32, Ordering::Relaxed);
     post.occupants.slots.store(shape.slots as u32, Ordering::Relaxed);
@@ -403,7 +414,7 @@ pub(super) fn join(region: &Arc<Region>, seen: &Seen) -> Result<Post> {
 
 /// As [`join`], where there are more names than one: they are removed in this order.
 pub(super) fn join_all(region: &Arc<Region>, seen: &[Seen]) -> Result<Post> {
-    let mut post = Post::new(region, 1);
+    let mut post = Post::new(region, 1).met();
     post.prepare();
     // Acquire and Release as for every store of an id.
     let seat = &post.occupants.pids[1];

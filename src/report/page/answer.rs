@@ -142,8 +142,8 @@ fn fastest(report: &Report) -> String {
         .or_else(|| said(Workload::Stream, |size| format!("Time per message of a stream of {size}")))
         .or_else(|| carried::sentence(&plainest(report, Workload::OfferedLoad)))
         .unwrap_or_else(|| {
-            "Neither a round trip nor a stream nor an offered load between processes was measured while both blocked or both \
-             spun; the ranks below have what was."
+            "No plain round trip, stream or offered load between processes was measured while both blocked or both spun; the \
+             ranks below have what was."
                 .into()
         })
 }

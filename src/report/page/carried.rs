@@ -22,7 +22,8 @@ struct Manner<'a> {
 pub fn sentence(groups: &[&Group]) -> Option<String> {
     let mut manners: Vec<(String, Manner)> = vec![];
     for group in groups {
-        let (words, rate) = (manner(group), group.class.rate()?);
+        let Some(rate) = group.class.rate() else { continue };
+        let words = manner(group);
         let index = manners.iter().position(|(other, _)| *other == words).unwrap_or_else(|| {
             manners.push((words, Manner::default()));
             manners.len() - 1

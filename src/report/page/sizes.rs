@@ -151,7 +151,7 @@ fn why_none(report: &Report, kind: &Kind) -> String {
         [one] => {
             format!("This campaign has {runs}, all of {}; a line against the size needs two sizes.", show_size(one))
         }
-        _ => format!("This campaign has {runs} of several sizes, but no two with the same wait and placement."),
+        _ => format!("This campaign has {runs} of several sizes, but no two in classes that differ in nothing else."),
     }
 }
 
