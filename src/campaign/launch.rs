@@ -203,7 +203,7 @@ fn read_until(stream: &mut (impl Read + AsFd), deadline: Duration) -> io::Result
     let mut chunk = [0; 16384];
     loop {
         let left = Duration::from_nanos(end.saturating_sub(clock::now()));
-        let left = rustix::time::Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        let left = clock::timespec(left);
         let ready = poll(&mut [PollFd::new(&*stream, PollFlags::IN)], Some(&left));
         match ready {
             Ok(0) => return Err(ErrorKind::TimedOut.into()),

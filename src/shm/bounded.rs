@@ -16,7 +16,7 @@ use super::region::{INDICES, Occupants, PAGE, Region, RingShape, Slots, View, oc
 use super::ring::Stop;
 use super::scribble::Word;
 use super::vigil::Vigil;
-use super::wait::{NAP, Rouser, Wait};
+use super::wait::{Rouser, Wait};
 use crate::sys::rouse::roused;
 use crate::sys::sync::{Condition, Locked, Mutex, Semaphore};
 use std::io;
@@ -336,11 +336,8 @@ impl ByMutex {
             }
             // A condition variable is not robust: a peer that is killed, in the middle of a signal or before it, wakes nobody.
             let news = &self.shared.news[self.me];
-            let (late, over) = match &self.vigil {
-                Some(vigil) => (vigil.sleep(|limit| news.wait(&mut locked, limit)), vigil.is_over()),
-                None => (news.wait(&mut locked, Some(NAP)), false),
-            };
-            let alone = late.map_err(broken)? || over;
+            let late = Vigil::guard(self.vigil.as_ref(), |limit| news.wait(&mut locked, limit)).map_err(broken)?;
+            let alone = late || self.vigil.as_ref().is_some_and(Vigil::is_over);
             self.shared.remember(&locked);
             gone = alone && self.occupants.peer_gone(self.me);
         }
@@ -376,11 +373,9 @@ impl Turns for ByMutex {
     }
 
     fn keep_vigil(&mut self) {
-        let (shared, occupants, me) = (self.shared.clone(), self.occupants.clone(), self.me);
-        // Acquire: as in `Occupants::peer_gone`.
-        let peer = move || occupants.pids[1 - me].load(Ordering::Acquire);
+        let (shared, me) = (self.shared.clone(), self.me);
         let wake = Box::new(move || shared.news[me].signal());
-        self.vigil = Vigil::over(peer, Rouser { wake, fd: None }).ok();
+        self.vigil = Vigil::over(self.occupants.peer_of(me), Rouser { wake, fd: None }).ok();
     }
 
     #[inline(always)]

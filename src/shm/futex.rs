@@ -48,11 +48,9 @@ impl Futex {
     /// looks at its own condition again.
     #[cfg(not(loom))]
     pub fn wait(&self, expected: u32, scope: Scope, limit: Option<Duration>) {
-        use rustix::thread::{Timespec, futex};
-        let spec =
-            |limit: Duration| Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
+        use rustix::thread::futex;
         // EAGAIN (word changed), EINTR and ETIMEDOUT all mean "look again", so the result carries no information.
-        let _ = futex::wait(&self.word, flags(scope), expected, limit.map(spec).as_ref());
+        let _ = futex::wait(&self.word, flags(scope), expected, limit.map(crate::sys::clock::timespec).as_ref());
     }
 
     /// Wakes one sleeper, if there is one.

@@ -234,6 +234,15 @@ impl Occupants {
     }
 }
 
+impl View<Occupants> {
+    /// What names the process at the other end from `me` to a [watcher](super::vigil); 0 while nobody took up that post.
+    pub fn peer_of(&self, me: usize) -> impl Fn() -> u32 + Send + Sync + 'static {
+        let occupants = self.clone();
+        // Acquire: as in `peer_gone`.
+        move || occupants.pids[1 - me].load(Ordering::Acquire)
+    }
+}
+
 /// Which of the two parties said that it left: for mechanisms whose kernel objects do not tell. All zero is nobody.
 #[derive(Debug, Default)]
 #[repr(C, align(128))]

@@ -76,10 +76,10 @@ pub use keeper::Vigil;
 
 #[cfg(not(loom))]
 mod keeper {
-    use super::Watch;
+    use super::{NAP, Watch};
     use crate::shm::wait::Rouser;
-    use crate::sys::fd::have_only;
-    use crate::sys::process::{HeldSignals, descriptor, wait_for};
+    use crate::sys::fd::{doze, have_only};
+    use crate::sys::process::{HeldSignals, descriptor};
     use rustix::event::EventfdFlags;
     use std::io;
     use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -142,9 +142,12 @@ mod keeper {
             Ok(Self { watch, held, keeper: Some(keeper), of: mine })
         }
 
-        /// As [`Watch::sleep`].
-        pub fn sleep<R>(&self, sleep: impl FnOnce(Option<Duration>) -> R) -> R {
-            self.watch.sleep(sleep)
+        /// As [`Watch::sleep`] where there is a watch; else the sleep has a limit.
+        pub fn guard<R>(vigil: Option<&Self>, sleep: impl FnOnce(Option<Duration>) -> R) -> R {
+            match vigil {
+                Some(vigil) => vigil.watch.sleep(sleep),
+                None => sleep(Some(NAP)),
+            }
         }
 
         /// As [`Watch::is_over`].
@@ -155,7 +158,7 @@ mod keeper {
 
     /// The watcher's work, until `stopped` is readable (`None`), the peer has died, or it cannot be watched.
     fn keep(watch: &Watch, stopped: BorrowedFd<'_>, mine: u32, peer: impl Fn() -> u32, rouse: impl Fn()) -> Option<()> {
-        let unless_stopped = |limit| wait_for(&[stopped], limit).is_none().then_some(());
+        let unless_stopped = |limit| (doze([stopped], limit) == [false]).then_some(());
         // A peer comes soon, or long after.
         let mut pause = AGAIN;
         while peer() == 0 {
@@ -167,10 +170,10 @@ mod keeper {
         watch.begin();
         loop {
             match &peer {
-                Some(peer) => match wait_for(&[stopped, peer.as_fd()], ROUND) {
-                    Some(0) => return None,
-                    Some(_) => break,
-                    None => {}
+                Some(peer) => match doze([stopped, peer.as_fd()], ROUND) {
+                    [true, _] => return None,
+                    [_, true] => break,
+                    _ => {}
                 },
                 None => unless_stopped(ROUND)?,
             }
@@ -229,7 +232,7 @@ mod tests {
 
     /// Naps until the watch has begun.
     fn begun(vigil: &Vigil) {
-        until(|| vigil.sleep(|limit| limit.is_none()));
+        until(|| vigil.watch.sleep(|limit| limit.is_none()));
     }
 
     fn until(what: impl Fn() -> bool) {
@@ -249,13 +252,13 @@ mod tests {
         let sleeper = std::thread::spawn(move || {
             let mut limits = Vec::new();
             while !vigil.is_over() {
-                vigil.sleep(|limit| {
+                Vigil::guard(Some(&vigil), |limit| {
                     limits.push(limit);
                     let _ = told.send(());
                     word.wait(0, Scope::Private, limit);
                 });
             }
-            vigil.sleep(|limit| limits.push(limit));
+            Vigil::guard(Some(&vigil), |limit| limits.push(limit));
             limits
         });
         heard.recv_timeout(PATIENCE).expect("it sleeps");
@@ -272,7 +275,7 @@ mod tests {
         for peer in [std::process::id(), std::os::unix::process::parent_id()] {
             let (vigil, roused) = over(peer, &word);
             begun(&vigil);
-            (0..2).for_each(|_| vigil.sleep(|limit| word.wait(0, Scope::Private, limit)));
+            (0..2).for_each(|_| vigil.watch.sleep(|limit| word.wait(0, Scope::Private, limit)));
             let before = roused.load(Ordering::Relaxed);
             assert!(before >= 2 && !vigil.is_over());
             // Rounds pass in which nobody sleeps.
@@ -292,10 +295,11 @@ mod tests {
         let waiting = Vigil::over(move || named.load(Ordering::Relaxed), nothing).unwrap();
         for vigil in [&waiting, &over(dead.id(), &word).0, &over(u32::MAX, &word).0] {
             for _ in 0..20 {
-                assert_eq!(vigil.sleep(|limit| limit), Some(NAP));
+                assert_eq!(Vigil::guard(Some(vigil), |limit| limit), Some(NAP));
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
+        assert_eq!(Vigil::guard(None, |limit| limit), Some(NAP));
         late.store(std::process::id(), Ordering::Relaxed);
         begun(&waiting);
     }

@@ -4,7 +4,8 @@
 //! uptime, a wall clock steps, the time-stamp counter needs a calibration that virtual machines may change under us.
 //! Source: clock_gettime(2), vdso(7).
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, Timespec, clock_gettime};
+use std::time::Duration;
 
 /// Nanoseconds since an arbitrary start, the same for every process of this boot.
 #[inline(always)]
@@ -13,6 +14,12 @@ pub fn now() -> u64 {
     READINGS.with(|count| count.set(count.get() + 1));
     let time = clock_gettime(ClockId::Monotonic);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// A length of time as the kernel takes it.
+#[inline(always)]
+pub fn timespec(length: Duration) -> Timespec {
+    Timespec { tv_sec: length.as_secs() as i64, tv_nsec: i64::from(length.subsec_nanos()) }
 }
 
 /// CPU time of the whole process so far, ns.

@@ -3,7 +3,7 @@
 use crate::shm::futex::Futex;
 use crate::shm::region::View;
 use crate::shm::wait::{Berth, Rouser};
-use crate::sys::process::wait_for;
+use crate::sys::fd::doze;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -35,7 +35,7 @@ impl Events {
 impl Berth for Events {
     /// Sleeps in read(2), which has no limit: where there is one, a poll(2) before it keeps it.
     fn sleep(&self, _: &Futex, limit: Option<Duration>) {
-        if limit.is_some_and(|limit| wait_for(&[self.mine.as_fd()], limit).is_none()) {
+        if limit.is_some_and(|limit| doze([self.mine.as_fd()], limit) == [false]) {
             return;
         }
         // EINTR means "look again", as a wake-up does.

@@ -2,6 +2,7 @@
 //! Source: fcntl(2), pipe(7), fifo(7), poll(2),
 //! epoll(7).
 
+use super::clock::timespec;
 use super::rouse::heed;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -141,7 +142,7 @@ pub fn wait_ready(fd: BorrowedFd<'_>, what: Ready, limit: Option<Duration>) -> i
         Ready::Read => PollFlags::IN,
         Ready::Write => PollFlags::OUT,
     };
-    let limit = limit.map(|limit| Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() });
+    let limit = limit.map(timespec);
     loop {
         let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
         match poll(&mut fds, limit.as_ref()) {
@@ -203,12 +204,19 @@ impl Watch {
 /// What poll(2) says, except EINTR, which counts as "none".
 pub fn readable<const N: usize>(fds: [BorrowedFd<'_>; N], limit: Duration) -> io::Result<[bool; N]> {
     let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-    let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
-    match poll(&mut polled, Some(&limit)) {
+    match poll(&mut polled, Some(&timespec(limit))) {
         Ok(_) => Ok(polled.map(|fd| !fd.revents().is_empty())),
         Err(rustix::io::Errno::INTR) => Ok([false; N]),
         Err(error) => Err(error.into()),
     }
+}
+
+/// As [`readable`], for whoever looks again in any case: where poll(2) fails, none is, after the limit, so that nobody spins.
+pub fn doze<const N: usize>(fds: [BorrowedFd<'_>; N], limit: Duration) -> [bool; N] {
+    readable(fds, limit).unwrap_or_else(|_| {
+        std::thread::sleep(limit);
+        [false; N]
+    })
 }
 
 #[cfg(test)]

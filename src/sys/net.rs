@@ -3,6 +3,7 @@
 //! Key decision: a connection is a [`File`], because reading and writing are the same for both kinds of socket. Unix
 //! sockets have abstract names, which vanish with the last descriptor; nothing stays on disk.
 
+use super::clock::timespec;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, UnixAddr, bind, listen, setsockopt, socket, sockopt,
@@ -187,7 +188,7 @@ impl Crowd {
 /// # Errors
 /// What ppoll(2) says, except EINTR, which counts as nobody.
 pub fn readable(files: &[File], limit: Duration) -> io::Result<Vec<usize>> {
-    let limit = rustix::time::Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
+    let limit = timespec(limit);
     let mut fds: Vec<PollFd<'_>> = files.iter().map(|file| PollFd::new(file, PollFlags::IN)).collect();
     match poll(&mut fds, Some(&limit)) {
         Err(rustix::io::Errno::INTR) => return Ok(vec![]),

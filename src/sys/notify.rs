@@ -1,9 +1,10 @@
 //! Sleeping until a file changes. Source: inotify(7).
 
+use super::fd::readable;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 /// Watches one file for writes.
@@ -34,16 +35,7 @@ impl Watch {
     /// # Errors
     /// What poll(2) or read(2) say, except EINTR.
     pub fn wait(&mut self, limit: Duration) -> io::Result<bool> {
-        use rustix::event::{PollFd, PollFlags, poll};
-        let limit = rustix::time::Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
-        let mut fds = [PollFd::new(&self.events, PollFlags::IN)];
-        match poll(&mut fds, Some(&limit)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => Ok(false),
-            Ok(_) => {
-                let mut queue = [0_u8; 1024];
-                self.events.read(&mut queue).map(|_| true)
-            }
-            Err(error) => Err(error.into()),
-        }
+        let [written] = readable([self.events.as_fd()], limit)?;
+        if written { self.events.read(&mut [0_u8; 1024]).map(|_| true) } else { Ok(false) }
     }
 }

@@ -1,5 +1,6 @@
 //! Making, watching and ending processes. Source: fork(2), pidfd_open(2), wait(2), prctl(2) PR_SET_PDEATHSIG.
 
+use super::fd::readable;
 use super::stat::{self, Stat};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -22,15 +23,18 @@ pub struct Child {
     reaped: bool,
 }
 
-/// Whether the calling process has exactly one thread, so that a fork cannot leave a lock held for ever. A thread that was
-/// joined is listed for a moment longer, so several are looked at again for some milliseconds.
+/// Whether the calling process has exactly one thread, so that a fork cannot leave a lock held for ever.
 pub fn single_threaded() -> bool {
-    let alone = || std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);
+    std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
+}
+
+/// As [`single_threaded`], with some milliseconds of patience: a thread that was joined is listed for a moment longer.
+fn soon_single_threaded() -> bool {
     let again = || {
         std::thread::sleep(Duration::from_millis(1));
-        alone()
+        single_threaded()
     };
-    alone() || (0..20).any(|_| again())
+    single_threaded() || (0..20).any(|_| again())
 }
 
 /// Runs `body` in a forked child, which dies with the calling thread and exits with what `body` returns (101 after a
@@ -39,7 +43,7 @@ pub fn single_threaded() -> bool {
 /// # Errors
 /// What fork(2) says, or [`io::ErrorKind::Other`] when the process has more than one thread.
 pub fn fork_child(body: impl FnOnce() -> u8) -> io::Result<Child> {
-    if !single_threaded() {
+    if !soon_single_threaded() {
         return Err(io::Error::other("refusing to fork a process that has several threads"));
     }
     let parent = Pid::this();
@@ -181,13 +185,11 @@ pub fn wait_gone(pid: u32, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
     match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(fd) => loop {
-            let rest = deadline.saturating_duration_since(Instant::now());
-            let rest =
-                rustix::time::Timespec { tv_sec: rest.as_secs() as i64, tv_nsec: i64::from(rest.subsec_nanos()) };
             // A process descriptor becomes readable when the process ends.
-            match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&rest)) {
-                Err(rustix::io::Errno::INTR) => {}
-                other => return other.is_ok_and(|ready| ready > 0),
+            match readable([fd.as_fd()], deadline.saturating_duration_since(Instant::now())) {
+                Ok([true]) => return true,
+                Ok(_) if Instant::now() < deadline => {}
+                _ => return false,
             }
         },
         Err(rustix::io::Errno::SRCH) => true,
@@ -323,20 +325,6 @@ pub fn first_gone(pids: &[u32]) -> Option<usize> {
             Ok(_) => return watched.iter().position(|fd| !fd.revents().is_empty()),
         }
     }
-}
-
-/// Waits until one of these descriptors is readable, at most for `limit`; the first such one's place in the list.
-pub fn wait_for(descriptors: &[BorrowedFd<'_>], limit: Duration) -> Option<usize> {
-    let mut watched: Vec<_> = descriptors.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-    let timeout = rustix::time::Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
-    if let Err(error) = poll(&mut watched, Some(&timeout))
-        && error != rustix::io::Errno::INTR
-    {
-        // Nobody may spin because the kernel has no memory.
-        std::thread::sleep(limit);
-        return None;
-    }
-    watched.iter().position(|fd| !fd.revents().is_empty())
 }
 
 /// Whether the calling process has a child that it has not collected. Source: waitid(2).

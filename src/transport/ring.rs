@@ -18,7 +18,7 @@ use crate::shm::region::{Occupants, PAGE, Region, RingRx, RingShape, RingTx, Vie
 use crate::shm::ring::{Manner, Stop};
 use crate::shm::scribble::Header;
 use crate::shm::vigil::Vigil;
-use crate::shm::wait::{Berth, NAP, Peer, Rouser};
+use crate::shm::wait::{Berth, Peer, Rouser};
 use crate::sys::trust::{self, Kind};
 use crate::sys::{map, process};
 use std::cell::Cell;
@@ -124,10 +124,7 @@ impl Peer for Watched<'_> {
     }
 
     fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) {
-        match &self.0.vigil {
-            Some(vigil) => vigil.sleep(|limit| berth.sleep(flag, limit)),
-            None => berth.sleep(flag, Some(NAP)),
-        }
+        Vigil::guard(self.0.vigil.as_ref(), |limit| berth.sleep(flag, limit));
     }
 }
 
@@ -183,11 +180,8 @@ impl Post {
     /// does one without a thread for it, whose sleeps keep their limit. Nor is another program watched: one that never sleeps
     /// never rings either, and its peer, which may, has to look for itself.
     pub(super) fn keep_vigil(&mut self, rouser: Option<Rouser>) {
-        let (occupants, other) = (self.occupants.clone(), 1 - self.me);
-        // Acquire: as for every look at an id.
-        let peer = move || occupants.pids[other].load(Ordering::Acquire);
         let rouser = rouser.filter(|_| !self.met);
-        self.vigil = rouser.and_then(|rouser| Vigil::over(peer, rouser).ok());
+        self.vigil = rouser.and_then(|rouser| Vigil::over(self.occupants.peer_of(self.me), rouser).ok());
     }
 
     /// Whether the process at the other end has ended. Slow: it asks the kernel. A peer that has not taken up its post

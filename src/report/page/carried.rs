@@ -4,8 +4,7 @@
 //! have no interval, so none of them may win.
 
 use super::answer::{listed, manner};
-use crate::plan::Parties;
-use crate::plan::show_size;
+use crate::plan::{Parties, show_size};
 use crate::report::rows::Row;
 use crate::report::summary::Group;
 use crate::report::text::per_second;
