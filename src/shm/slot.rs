@@ -180,10 +180,7 @@ where
     /// Says that the calling thread uses a half from now on. Before the half is used.
     #[cfg(not(loom))]
     pub fn used_here(&self) {
-        thread_local! {
-            static MARK: u8 = const { 0 };
-        }
-        let me = MARK.with(|mark| std::ptr::from_ref(mark) as u64);
+        let me = crate::sys::thread::mark() as u64;
         let before = self.thread.compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst);
         if before.is_err_and(|other| other != me) {
             self.thread.store(SEVERAL, Ordering::SeqCst);

@@ -27,6 +27,7 @@ pub mod splice;
 pub mod stat;
 pub mod sync;
 pub mod sysv;
+pub mod thread;
 pub mod trace;
 pub mod trust;
 pub mod uring;
