@@ -263,8 +263,8 @@ mod tests {
 
     #[test]
     fn whoever_is_stopped_is_never_noticed_and_whoever_leaves_is() {
-        let death = &find("shm-sem").unwrap().spec().peer_death;
-        for cell in of("shm-sem", Depth::Full) {
+        let death = &find("sysv-mq").unwrap().spec().peer_death;
+        for cell in of("sysv-mq", Depth::Full) {
             let stated = cell.stated(death);
             assert_eq!(stated == [Sign::Nothing], cell.harm != Harm::Leave, "{cell:?}");
         }

@@ -46,8 +46,8 @@ pub trait Turns: Sized + Send {
         None
     }
 
-    /// Has the peer watched from now on, where that is how a sleeper hears that it died.
-    fn keep_vigil(&mut self) {}
+    /// Has the peer watched from now on, so that a sleeper hears that it died.
+    fn keep_vigil(&mut self);
 
     /// Which word made [`Stop::Corrupt`] of the last call.
     fn nonsense(&self) -> Option<Nonsense>;
@@ -61,8 +61,8 @@ pub trait Turns: Sized + Send {
         false
     }
 
-    /// Says that side `who` left, and wakes the other one: to be said by the one that leaves, or for one that was killed.
-    fn leave(&self, who: usize);
+    /// Says that this side left, and wakes the other one.
+    fn leave(&self);
 }
 
 const PRODUCER: usize = 0;
@@ -84,6 +84,14 @@ impl Tokens {
         let [producer, consumer] = &self.left.0;
         vec![Word::full("sent", &self.sent.0), Word::half("left", producer), Word::half("left", consumer)]
     }
+
+    /// Says that side `who` left, and wakes the other one: said by the one that leaves, or for one that was killed. To say it
+    /// twice does no harm, because nobody counts tokens any more after it.
+    fn farewell(&self, who: usize) {
+        // Release: all that was counted is visible to whoever sees the flag.
+        self.left.0[who].store(1, Ordering::Release);
+        self.tokens[who].0.post();
+    }
 }
 
 /// One side of a buffer with two semaphores: one counts messages, the other free slots.
@@ -100,6 +108,8 @@ pub struct BySemaphores {
     slots: u64,
     peer_left: bool,
     nonsense: Option<Nonsense>,
+    occupants: View<Occupants>,
+    vigil: Option<Vigil>,
 }
 
 impl BySemaphores {
@@ -147,8 +157,23 @@ impl Turns for BySemaphores {
     }
 
     fn side(region: &Arc<Region>, slots: usize, me: usize, wait: Wait) -> Self {
-        let (budget, slots) = (Budget::default(), slots as u64);
-        Self { shared: tokens(region), me, wait, budget, count: 0, slots, peer_left: false, nonsense: None }
+        Self {
+            shared: tokens(region),
+            me,
+            wait,
+            budget: Budget::default(),
+            count: 0,
+            slots: slots as u64,
+            peer_left: false,
+            nonsense: None,
+            occupants: occupants(region),
+            vigil: None,
+        }
+    }
+
+    fn keep_vigil(&mut self) {
+        let (shared, peer) = (self.shared.clone(), 1 - self.me);
+        self.vigil = Vigil::until_death(self.occupants.peer_of(self.me), move || shared.farewell(peer)).ok();
     }
 
     #[inline(always)]
@@ -181,10 +206,8 @@ impl Turns for BySemaphores {
         self.shared.tokens[self.me].0.post();
     }
 
-    fn leave(&self, who: usize) {
-        // Release: all that was counted is visible to whoever sees the flag.
-        self.shared.left.0[who].store(1, Ordering::Release);
-        self.shared.tokens[who].0.post();
+    fn leave(&self) {
+        self.shared.farewell(self.me);
     }
 
     fn nonsense(&self) -> Option<Nonsense> {
@@ -423,11 +446,11 @@ impl Turns for ByMutex {
         locked.is_ok()
     }
 
-    fn leave(&self, who: usize) {
+    fn leave(&self) {
         if let Ok(locked) = self.shared.lock() {
-            self.shared.left[who].store(1, Ordering::Relaxed);
+            self.shared.left[self.me].store(1, Ordering::Relaxed);
             drop(locked);
-            self.shared.news[1 - who].signal();
+            self.shared.news[1 - self.me].signal();
         }
     }
 
@@ -441,21 +464,20 @@ impl Turns for ByMutex {
 struct End<T: Turns> {
     turns: T,
     slots: Slots,
-    me: usize,
     attached: bool,
 }
 
 impl<T: Turns> End<T> {
     fn new(region: &Arc<Region>, shape: RingShape, me: usize, wait: Wait) -> Self {
         let turns = T::side(region, shape.slots, me, wait);
-        Self { turns, slots: Slots::new(region, shape), me, attached: false }
+        Self { turns, slots: Slots::new(region, shape), attached: false }
     }
 }
 
 impl<T: Turns> Drop for End<T> {
     fn drop(&mut self) {
         if self.attached {
-            self.turns.leave(self.me);
+            self.turns.leave();
         }
     }
 }

@@ -6,7 +6,8 @@
 //! socket pays that. The watcher wakes again and again until the sleeper is up, because a wake-up that comes just before the
 //! sleep is lost; whoever sleeps later sees that the watch is over ([`Watch`]) and takes a limit again, as it did before the
 //! watch began. The watcher also wakes a sleeper ten times a second for nothing: one whose flag was wiped by a peer that
-//! scribbles looks again then.
+//! scribbles looks again then. A wake-up that stays until it is taken, as a semaphore's does, is given once, after the death
+//! ([`Vigil::until_death`]), and needs no help from the sleeper.
 //!
 //! Rejected: a limit for every sleep, as above; a signal, which the C library's condition variables do not return for; the
 //! kernel's own word for a dead owner (robust futexes), which comes only to a mutex that was held. Where no thread or
@@ -79,7 +80,7 @@ mod keeper {
     use super::{NAP, Watch};
     use crate::shm::wait::Rouser;
     use crate::sys::fd::{doze, have_only};
-    use crate::sys::process::{HeldSignals, descriptor};
+    use crate::sys::process::{HeldSignals, descriptor, peer_is_gone};
     use rustix::event::EventfdFlags;
     use std::io;
     use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -89,10 +90,20 @@ mod keeper {
 
     /// Between two wake-ups of a sleeper that has nothing to do.
     const ROUND: Duration = Duration::from_millis(100);
+    const HOUR: Duration = Duration::from_secs(3600);
     /// Between two wake-ups of a sleeper whose peer has died.
     const AGAIN: Duration = Duration::from_millis(1);
     /// The watcher calls little.
     const STACK: usize = 64 * 1024;
+
+    /// When the keeper wakes.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Call {
+        /// While somebody sleeps who has to look again: such a wake-up is lost on whoever does not sleep yet.
+        Sleepers,
+        /// Once, when the peer has died: the wake-up stays.
+        Once,
+    }
 
     /// What the keeper uses. It has a table of descriptors of its own, so what closes one must be let go of last by the others:
     /// the keeper borrows it, and [`Vigil`] outlives the keeper.
@@ -125,6 +136,22 @@ mod keeper {
         /// # Errors
         /// Where no thread is to be had for the watcher.
         pub fn over(peer: impl Fn() -> u32 + Send + Sync + 'static, rouser: Rouser) -> io::Result<Self> {
+            Self::kept(peer, rouser, Call::Sleepers)
+        }
+
+        /// Calls `then` once when the process that `peer` names has ended, as in [`over`](Self::over); sleeps need not be
+        /// [guarded](Self::guard).
+        ///
+        /// # Errors
+        /// As [`over`](Self::over).
+        pub fn until_death(
+            peer: impl Fn() -> u32 + Send + Sync + 'static,
+            then: impl Fn() + Send + Sync + 'static,
+        ) -> io::Result<Self> {
+            Self::kept(peer, Rouser { wake: Box::new(then), fd: None }, Call::Once)
+        }
+
+        fn kept(peer: impl Fn() -> u32 + Send + Sync + 'static, rouser: Rouser, call: Call) -> io::Result<Self> {
             let (watch, mine) = (Arc::new(Watch::default()), std::process::id());
             let stop = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
             let held = Arc::new(Held { stop, rouser, peer: Box::new(peer) });
@@ -133,7 +160,7 @@ mod keeper {
                 // A table of descriptors that two threads share makes each call on one take and drop a count, 4 % of a
                 // round trip through an eventfd. Without a table of our own it works as well, and is slower.
                 let _ = have_only(std::iter::once(lent.stop.as_raw_fd()).chain(lent.rouser.fd));
-                keep(&shared, lent.stop.as_fd(), mine, &lent.peer, &lent.rouser.wake);
+                keep(&shared, lent.stop.as_fd(), (mine, &lent.peer), call, &lent.rouser.wake);
             };
             // Signals are for the threads that were there before.
             let signals = HeldSignals::all();
@@ -157,7 +184,13 @@ mod keeper {
     }
 
     /// The watcher's work, until `stopped` is readable (`None`), the peer has died, or it cannot be watched.
-    fn keep(watch: &Watch, stopped: BorrowedFd<'_>, mine: u32, peer: impl Fn() -> u32, rouse: impl Fn()) -> Option<()> {
+    fn keep(
+        watch: &Watch,
+        stopped: BorrowedFd<'_>,
+        (mine, peer): (u32, impl Fn() -> u32),
+        call: Call,
+        rouse: impl Fn(),
+    ) -> Option<()> {
         let unless_stopped = |limit| (doze([stopped], limit) == [false]).then_some(());
         // A peer comes soon, or long after.
         let mut pause = AGAIN;
@@ -165,23 +198,35 @@ mod keeper {
             unless_stopped(pause)?;
             pause = ROUND.min(pause * 2);
         }
-        // Who has ended before it could be watched is found by whoever waits with a limit.
-        let peer = Some(peer()).filter(|peer| *peer != mine).map(descriptor).transpose().ok()?;
+        let peer = peer();
+        let process = Some(peer).filter(|peer| *peer != mine).map(descriptor).transpose();
+        let process = match call {
+            // Who has ended before it could be watched is found by whoever waits with a limit.
+            Call::Sleepers => process.ok()?,
+            // Nobody else looks.
+            Call::Once => process.unwrap_or(None),
+        };
+        // Without sleepers to look after nothing is to be done before the end.
+        let round = if call == Call::Once { HOUR } else { ROUND };
         watch.begin();
         loop {
-            match &peer {
-                Some(peer) => match doze([stopped, peer.as_fd()], ROUND) {
+            match &process {
+                Some(process) => match doze([stopped, process.as_fd()], round) {
                     [true, _] => return None,
                     [_, true] => break,
                     _ => {}
                 },
+                None if call == Call::Once && peer_is_gone(peer, mine) => break,
                 None => unless_stopped(ROUND)?,
             }
             if watch.is_asleep() {
                 rouse();
             }
         }
-        watch.end(rouse, || unless_stopped(AGAIN).is_none());
+        match call {
+            Call::Sleepers => watch.end(rouse, || unless_stopped(AGAIN).is_none()),
+            Call::Once => rouse(),
+        }
         Some(())
     }
 
@@ -330,5 +375,33 @@ mod tests {
         std::thread::spawn(move || told.send(std::io::Read::read(&mut reader, &mut [0]).unwrap()));
         assert_eq!(heard.recv_timeout(PATIENCE), Ok(0), "end-of-file, since nobody has the writing end");
         drop(vigil);
+    }
+
+    #[test]
+    fn what_stays_is_said_once_and_only_of_a_peer_that_died() {
+        let mut idler = idler();
+        let dead = {
+            let mut dead = Command::new("true").spawn().expect("true is there");
+            dead.wait().unwrap();
+            dead.id()
+        };
+        let told = |peer: u32| {
+            let count = Arc::new(AtomicU32::new(0));
+            let shared = Arc::clone(&count);
+            let tell = move || _ = shared.fetch_add(1, Ordering::Relaxed);
+            (Vigil::until_death(move || peer, tell).unwrap(), count)
+        };
+        let [(_own, own), (_living, living), (_late, late), (_odd, odd)] =
+            [std::process::id(), idler.id(), dead, u32::MAX].map(told);
+        let heard = |count: &Arc<AtomicU32>| count.load(Ordering::Relaxed);
+        // Of one that ended before it could be watched, and of a number that no process has, there is no descriptor.
+        until(|| heard(&late) == 1 && heard(&odd) == 1);
+        std::thread::sleep(Duration::from_millis(250));
+        assert_eq!((heard(&own), heard(&living)), (0, 0));
+        idler.kill().unwrap();
+        idler.wait().unwrap();
+        until(|| heard(&living) == 1);
+        std::thread::sleep(Duration::from_millis(250));
+        assert_eq!([&own, &living, &late, &odd].map(heard), [0, 1, 1, 1]);
     }
 }

@@ -17,7 +17,6 @@ use crate::plan::WaitKind;
 use crate::shm::bounded::{BoundedRx, BoundedTx, ByMutex, BySemaphores, Turns, ends};
 use crate::shm::region::{Region, RingShape};
 use crate::shm::scribble::Header;
-use crate::sys::process;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -48,7 +47,7 @@ impl Guard for Semaphores {
         waits: ALL_WAITS,
         copies: 0,
         max_size: UNLIMITED,
-        peer_death: PeerDeath::UNTOLD,
+        peer_death: PeerDeath::WATCHED,
         patterns: PATTERNS,
         meeting: Meeting::ShmName,
         sources: &["sem_overview(7)", "sem_init(3)", "sem_wait(3)", "sem_post(3)", "memfd_create(2)"],
@@ -153,7 +152,6 @@ impl<G: Guard> Transport for Bounded<G> {
                 let (post, name) =
                     host_as::<Memfd>(cfg, at, G::MAGIC, shape.region_len(), shape, |region| lay::<G>(region, shape))?;
                 let (buffer, _) = ends::<G::Turns>(&post.region, shape, cfg.wait);
-                watch_over::<G>(cfg, &post, shape, Role::Consumer);
                 Ok(Met::Tx(Tx { buffer, post, size: shape.size, _name: Some(name) }))
             }
             Role::Consumer => {
@@ -161,7 +159,6 @@ impl<G: Guard> Transport for Bounded<G> {
                 let shape = ring_shape(&region, at)?;
                 let (_, buffer) = ends::<G::Turns>(&region, shape, cfg.wait);
                 let post = join(&region, &thing)?;
-                watch_over::<G>(cfg, &post, shape, Role::Producer);
                 Ok(Met::Rx(Rx { buffer, post }, shape.size))
             }
         }
@@ -172,12 +169,6 @@ fn lay<G: Guard>(region: &Arc<Region>, shape: RingShape) -> Result<()> {
     G::Turns::lay(region, shape.slots).map_err(|error| {
         Error::unsupported(format!("{} needs what this C library or kernel lacks", G::SPEC.name)).because(error)
     })
-}
-
-/// Says for a `peer` that is killed what it can no longer say.
-fn watch_over<G: Guard>(cfg: &Config, post: &Post, shape: RingShape, peer: Role) {
-    let theirs = G::Turns::side(&post.region, shape.slots, peer as usize, cfg.wait);
-    process::when_gone(post.peer(), move || theirs.leave(peer as usize));
 }
 
 impl<T: Turns> Sender for Tx<T> {
