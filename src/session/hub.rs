@@ -6,8 +6,9 @@
 //! window ([`cast`](super::cast)). Rejected: the two-party session with a list of followers (its
 //! start and its clock are those of a leader that sends).
 
+use super::books::{Books, Clerk, Witness, collect, post};
 use super::cast::Part;
-use super::{Books, Clerk, Measured, TESTIMONY, WRONG, Windows, Witness, collect, complained, no_open_loop, post};
+use super::{Measured, WRONG, Windows, complained, no_open_loop};
 use crate::error::{Context, Error, Phase, Result};
 use crate::measure::load::LoadPoint;
 use crate::measure::{Histogram, floor};
@@ -38,7 +39,7 @@ fn take_part(
     if !muster.start(step, parties, alive) {
         return None;
     }
-    clerk.usage = Usage::now();
+    clerk.begin();
     let start_ns = clock::now();
     let result = part.carry(n, muster);
     let end_ns = clock::now();
@@ -103,7 +104,7 @@ impl<'a> Hub<'a> {
         witness: Witness,
         alive: EachAlive<'a>,
     ) -> Result<Self> {
-        witness.0.store(TESTIMONY, Ordering::Relaxed);
+        witness.testify();
         let attached =
             super::take_place(cpu).and_then(|()| part.work.attach().context(Phase::Start, "cannot attach the hub"));
         let hub = Self { papers: Presence(papers), part, plan, via, witness, alive, step: 0 };
