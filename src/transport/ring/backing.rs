@@ -19,7 +19,7 @@ pub trait Backing: Sized + 'static {
     /// What the mechanism over this memory is.
     const SPEC: &'static Spec;
 
-    /// As [`Transport::bound`].
+    /// As [`Transport::bound`](crate::transport::Transport::bound).
     fn bound() -> Bound {
         Bound { size: Self::SPEC.max_size, set_by: None }
     }

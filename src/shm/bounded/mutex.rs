@@ -1,0 +1,308 @@
+//! A bounded buffer under a robust mutex with two condition variables.
+
+use super::{PRODUCER, Turns, farewell};
+use crate::shm::nonsense::Nonsense;
+use crate::shm::region::{INDICES, Occupants, PAGE, Region, View, occupants};
+use crate::shm::ring::Stop;
+use crate::shm::scribble::Word;
+use crate::shm::vigil::Vigil;
+use crate::shm::wait::{Rouser, Wait};
+use crate::sys::sync::{Condition, Locked, Mutex};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// What the sides share under a mutex. The atomics are read and written under the lock only, hence all `Relaxed`.
+#[derive(Debug)]
+#[repr(C)]
+pub(in crate::shm) struct Books {
+    lock: Mutex,
+    /// Side `i` sleeps on `news[i]`.
+    news: [Condition; 2],
+    /// Messages ever sent, messages ever taken.
+    counts: [AtomicU64; 2],
+    left: [AtomicU32; 2],
+    /// Whether somebody died while it held the lock.
+    orphaned: AtomicU32,
+}
+
+const _: () = assert!(INDICES + size_of::<Books>() <= PAGE);
+
+impl Books {
+    pub(in crate::shm) fn words(&self) -> Vec<Word<'_>> {
+        let ([sent, taken], [producer, consumer]) = (&self.counts, &self.left);
+        vec![
+            Word::full("sent", sent),
+            Word::full("taken", taken),
+            Word::half("left", producer),
+            Word::half("left", consumer),
+            Word::half("orphaned", &self.orphaned),
+        ]
+    }
+}
+
+/// One side of a buffer with a robust mutex and two condition variables.
+///
+/// Each side remembers the peer's count from when it last held the lock, so that a message costs one locking, for the
+/// counts, and a second one only where the side has to wait.
+#[derive(Debug)]
+pub struct ByMutex {
+    shared: View<Books>,
+    me: usize,
+    slots: u64,
+    count: u64,
+    /// The peer's count.
+    seen: u64,
+    /// What the last look said about the peer.
+    stop: Option<Stop>,
+    nonsense: Option<Nonsense>,
+    occupants: View<Occupants>,
+    vigil: Option<Vigil>,
+}
+
+pub(in crate::shm) fn books(region: &Arc<Region>) -> View<Books> {
+    // SAFETY: `Books` is atomics, a mutex and condition variables.
+    unsafe { View::new(region, INDICES) }
+}
+
+impl Books {
+    /// Locks; a dead owner is remembered for both sides. What it may have left undone is one count, which is whole either
+    /// way. The error is what the C library says of a mutex that is none any more.
+    #[inline(always)]
+    fn lock(&self) -> Result<Locked<'_>, Nonsense> {
+        let locked = self.lock.lock().map_err(broken)?;
+        self.remember(&locked);
+        Ok(locked)
+    }
+
+    #[inline(always)]
+    fn remember(&self, locked: &Locked<'_>) {
+        if locked.orphaned {
+            self.orphaned.store(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The count of the peer of side `me`, and why there will be no more, if so. The lock must be held.
+    #[inline(always)]
+    fn look(&self, me: usize) -> (u64, Option<Stop>) {
+        let stop = if self.orphaned.load(Ordering::Relaxed) != 0 {
+            Some(Stop::Died)
+        } else {
+            (self.left[1 - me].load(Ordering::Relaxed) != 0).then_some(Stop::Gone)
+        };
+        (self.counts[1 - me].load(Ordering::Relaxed), stop)
+    }
+
+    /// What of the flags, and of the count of side `me`, which is `count`, is impossible. The lock must be held.
+    fn impossible(&self, me: usize, count: u64) -> Option<Nonsense> {
+        let left = |who: usize| self.left[who].load(Ordering::Relaxed);
+        let orphaned = u64::from(self.orphaned.load(Ordering::Relaxed));
+        Nonsense::unless_within("the mark of a dead owner", orphaned, 0, 1)
+            .or_else(|| farewell(left(1 - me)))
+            .or_else(|| Nonsense::unless("one's own farewell", u64::from(left(me)), 0))
+            .or_else(|| Nonsense::unless("one's own count", self.counts[me].load(Ordering::Relaxed), count))
+    }
+}
+
+/// The C library's number of the error with which it refused a lock.
+#[cold]
+fn broken(error: io::Error) -> Nonsense {
+    let value = error.raw_os_error().unwrap_or_default() as u64;
+    Nonsense { word: "the answer of the mutex (errno)", value, low: 0, high: 0 }
+}
+
+impl ByMutex {
+    /// Whether there is a slot for this side, as far as it knows.
+    #[inline(always)]
+    fn ready(&self) -> bool {
+        let ahead = self.count.wrapping_sub(self.seen);
+        if self.me == PRODUCER { ahead < self.slots } else { ahead != 0 }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait(&mut self) -> Result<(), Nonsense> {
+        let (mut locked, mut gone) = (self.shared.lock()?, false);
+        loop {
+            (self.seen, self.stop) = self.shared.look(self.me);
+            if gone {
+                // What it published before it died is there: its end was seen before this look.
+                self.stop = self.stop.or(Some(Stop::Gone));
+            }
+            self.nonsense = self.shared.impossible(self.me, self.count).or_else(|| self.impossible());
+            if self.ready() || self.stop.is_some() || self.nonsense.is_some() {
+                return Ok(());
+            }
+            // A condition variable is not robust: a peer that is killed, in the middle of a signal or before it, wakes nobody.
+            let news = &self.shared.news[self.me];
+            let late = Vigil::guard(self.vigil.as_ref(), |limit| news.wait(&mut locked, limit)).map_err(broken)?;
+            let alone = late || self.vigil.as_ref().is_some_and(Vigil::is_over);
+            self.shared.remember(&locked);
+            gone = alone && self.occupants.peer_gone(self.me);
+        }
+    }
+
+    /// What is impossible of the peer's count.
+    fn impossible(&self) -> Option<Nonsense> {
+        let (count, seen, slots) = (self.count, self.seen, self.slots);
+        match self.me {
+            PRODUCER => Nonsense::unless_within("the peer's count", seen, count.saturating_sub(slots), count),
+            _ => Nonsense::unless_within("the peer's count", seen, count, count + slots),
+        }
+    }
+
+    #[cold]
+    fn corrupt(&mut self, nonsense: Option<Nonsense>) -> Stop {
+        self.nonsense = nonsense;
+        self.stop = Some(Stop::Corrupt);
+        Stop::Corrupt
+    }
+}
+
+impl Turns for ByMutex {
+    fn lay(region: &Arc<Region>, _: usize) -> io::Result<()> {
+        let shared = books(region);
+        shared.lock.init()?;
+        shared.news.iter().try_for_each(Condition::init)
+    }
+
+    fn side(region: &Arc<Region>, slots: usize, me: usize, _: Wait) -> Self {
+        let (shared, occupants) = (books(region), occupants(region));
+        Self { shared, me, slots: slots as u64, count: 0, seen: 0, stop: None, nonsense: None, occupants, vigil: None }
+    }
+
+    fn keep_vigil(&mut self) {
+        let (shared, me) = (self.shared.clone(), self.me);
+        let wake = Box::new(move || shared.news[me].signal());
+        self.vigil = Vigil::over(self.occupants.peer_of(me), Rouser { wake, fd: None }).ok();
+    }
+
+    #[inline(always)]
+    fn reserve(&mut self) -> Result<u64, Stop> {
+        if !self.ready() && self.stop.is_none() {
+            self.nonsense = self.wait().err().or(self.nonsense);
+            if self.nonsense.is_some() {
+                return Err(self.corrupt(self.nonsense));
+            }
+        }
+        match self.stop {
+            // What a producer sent before it left is still to be received.
+            Some(Stop::Gone) if self.me != PRODUCER && self.ready() => {}
+            Some(stop) => return Err(stop),
+            None => {}
+        }
+        let (ahead, behind) = if self.me == PRODUCER { (self.count, self.seen) } else { (self.seen, self.count) };
+        if ahead.wrapping_sub(behind) > self.slots {
+            return Err(self.corrupt(self.impossible()));
+        }
+        Ok(self.count & (self.slots - 1))
+    }
+
+    #[inline(always)]
+    fn commit(&mut self) {
+        self.count += 1;
+        let (shared, me, count) = (&*self.shared, self.me, self.count);
+        let published = shared.lock().map(|locked| {
+            shared.counts[me].store(count, Ordering::Relaxed);
+            let seen = shared.look(me);
+            drop(locked);
+            shared.news[1 - me].signal();
+            seen
+        });
+        match published {
+            Ok(seen) => (self.seen, self.stop) = seen,
+            // The message was not published; the next call says so.
+            Err(nonsense) => _ = self.corrupt(Some(nonsense)),
+        }
+    }
+
+    fn holding(&self, then: &mut dyn FnMut()) -> bool {
+        let locked = self.shared.lock();
+        then();
+        locked.is_ok()
+    }
+
+    fn leave(&self) {
+        if let Ok(locked) = self.shared.lock() {
+            self.shared.left[self.me].store(1, Ordering::Relaxed);
+            drop(locked);
+            self.shared.news[1 - self.me].signal();
+        }
+    }
+
+    fn nonsense(&self) -> Option<Nonsense> {
+        self.nonsense
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shm::bounded::{BoundedRx, BoundedTx, ends};
+    use crate::shm::region::RingShape;
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+    use std::time::Duration;
+
+    /// A buffer of four messages of 8 bytes in memory that a forked child shares.
+    fn buffer() -> (Arc<Region>, BoundedTx<ByMutex>, BoundedRx<ByMutex>) {
+        let shape = RingShape::new(8, 32);
+        let region = Arc::new(crate::sys::map::anonymous_shared(shape.region_len()).unwrap());
+        ByMutex::lay(&region, shape.slots).unwrap();
+        let (mut tx, mut rx) = ends(&region, shape, Wait::Block);
+        tx.attach();
+        rx.attach();
+        (region, tx, rx)
+    }
+
+    /// A process that locks the mutex and is killed.
+    fn dies_inside_the_lock(region: &Arc<Region>) {
+        let shared = books(region);
+        let mut child = Command::new("true");
+        let die = move || {
+            std::mem::forget(shared.lock().unwrap());
+            nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL)?;
+            unreachable!("nothing survives SIGKILL")
+        };
+        // SAFETY: between fork and death the child calls only the lock of a free mutex and raise.
+        let status = unsafe { child.pre_exec(die) }.status().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGKILL));
+    }
+
+    #[test]
+    fn a_process_that_dies_inside_the_lock_is_reported_to_both_sides_for_good() {
+        let (region, mut tx, mut rx) = buffer();
+        tx.send_with(|place| place.fill(1)).unwrap();
+        dies_inside_the_lock(&region);
+        for _ in 0..2 {
+            assert_eq!(rx.recv_with(|_| ()), Err(Stop::Died));
+        }
+        // The producer had room and did not have to look before: it finds out when it publishes.
+        let sent: Vec<_> = (0..3).map(|_| tx.send_with(|place| place.fill(2))).collect();
+        assert_eq!(sent, [Ok(()), Err(Stop::Died), Err(Stop::Died)]);
+    }
+
+    #[test]
+    fn a_sleeper_finds_out_by_itself_that_its_peer_died_and_told_nobody() {
+        let (region, mut tx, mut rx) = buffer();
+        tx.send_with(|place| place.fill(1)).unwrap();
+        // The post of a process that has ended, of which nobody says that it left.
+        let mut child = Command::new("true").spawn().unwrap();
+        occupants(&region).pids[PRODUCER].store(child.id(), Ordering::Release);
+        child.wait().unwrap();
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send([rx.recv_with(|_| ()), rx.recv_with(|_| ()), rx.recv_with(|_| ())]));
+        let heard = ended.recv_timeout(Duration::from_secs(60)).expect("the sleeper wakes");
+        assert_eq!(heard, [Ok(()), Err(Stop::Gone), Err(Stop::Gone)]);
+        drop(tx);
+    }
+
+    #[test]
+    fn a_sleeper_hears_of_the_death_from_whoever_locks_next() {
+        let (region, tx, mut rx) = buffer();
+        let sleeper = std::thread::spawn(move || rx.recv_with(|_| ()));
+        dies_inside_the_lock(&region);
+        drop(tx);
+        assert_eq!(sleeper.join().unwrap(), Err(Stop::Died));
+    }
+}

@@ -1,0 +1,196 @@
+//! A pair of mailboxes in a region: where the places lie, and the halves of each side with the places as slices.
+
+use super::{PAGE, Region, View, futex};
+use crate::shm::nonsense::Nonsense;
+use crate::shm::ring::{Manner, Stop};
+use crate::shm::slot::{Lobby, Place, Side, Stamp, Words};
+use crate::shm::wait::{Berth, Peer, Rouser};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// Offsets of a mailbox pair in its region: the shared slot, then the two lanes.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneShape {
+    /// Bytes of a message.
+    pub size: usize,
+}
+
+/// Bytes before the payload of the shared slot and of a lane.
+const SHARED_HEADER: usize = size_of::<Stamp>();
+const LANE_HEADER: usize = size_of::<Words>();
+const _: () = assert!(SHARED_HEADER == 8 && LANE_HEADER == 16);
+
+impl LaneShape {
+    const LOBBY: usize = 256;
+
+    fn place_len(self) -> usize {
+        // At least two lines of distance, so that the pair prefetcher never drags another place along.
+        (LANE_HEADER + self.size).next_multiple_of(256)
+    }
+
+    /// Bytes that a region needs for it.
+    pub fn region_len(self) -> usize {
+        (PAGE + 3 * self.place_len()).next_multiple_of(PAGE)
+    }
+
+    /// Whether messages are short enough for the slot that both sides write in turn: see [`slot`](super::slot).
+    fn shares(self) -> bool {
+        self.size <= size_of::<u64>()
+    }
+
+    fn shared(self) -> usize {
+        PAGE
+    }
+
+    fn lane(self, index: usize) -> usize {
+        PAGE + (1 + index) * self.place_len()
+    }
+
+    /// The words of the pair: for both, of the shared slot, and of the two lanes.
+    pub(in crate::shm) fn views(self, region: &Arc<Region>) -> (View<Lobby>, View<Stamp>, [View<Words>; 2]) {
+        // SAFETY: `Words` is all atomics.
+        let lanes = [0, 1].map(|lane| unsafe { View::new(region, self.lane(lane)) });
+        // SAFETY: `Stamp` is an atomic, `Lobby` all atomics.
+        unsafe { (View::new(region, Self::LOBBY), View::new(region, self.shared()), lanes) }
+    }
+}
+
+/// One side of a mailbox pair over a region; its sender and receiver share it.
+#[derive(Debug)]
+pub struct Mailbox {
+    side: Side<View<Stamp>, View<Words>, View<Lobby>>,
+    shared: NonNull<u8>,
+    mine: NonNull<u8>,
+    theirs: NonNull<u8>,
+    size: usize,
+}
+
+// SAFETY: pointers into a region kept alive by `side`'s views; the slot protocol makes accesses exclusive.
+unsafe impl Send for Mailbox {}
+// SAFETY: `&Mailbox` hands out `&mut [u8]` only through `MailTx`, of which there is one per mailbox.
+unsafe impl Sync for Mailbox {}
+
+impl Mailbox {
+    /// Side `index` of the pair; returns its two halves. There must be one of each side, which is why nobody outside the
+    /// crate may make it: a second one would hand out the same places again.
+    pub(crate) fn open(region: &Arc<Region>, shape: LaneShape, index: usize, manner: Manner) -> (MailTx, MailRx) {
+        assert!(shape.region_len() <= region.len, "the mailbox does not fit its region");
+        assert!(index < 2, "a mailbox has sides 0 and 1");
+        let (lobby, stamp, lanes) = shape.views(region);
+        let words = [&lanes[index], &lanes[1 - index]].map(View::clone);
+        let payload = |offset| {
+            // SAFETY: the payloads lie within the region by the first assertion.
+            unsafe { region.base.add(offset) }
+        };
+        let side = Side::new(index, stamp, words, lobby, manner);
+        let mailbox = Arc::new(Self {
+            side: if shape.shares() { side } else { side.lanes_only() },
+            shared: payload(shape.shared() + SHARED_HEADER),
+            mine: payload(shape.lane(index) + LANE_HEADER),
+            theirs: payload(shape.lane(1 - index) + LANE_HEADER),
+            size: shape.size,
+        });
+        (MailTx { mailbox: Arc::clone(&mailbox), attached: false }, MailRx { mailbox, attached: false })
+    }
+}
+
+/// The sending half of a mailbox side.
+#[derive(Debug)]
+pub struct MailTx {
+    mailbox: Arc<Mailbox>,
+    attached: bool,
+}
+
+impl MailTx {
+    /// As [`Side::nonsense`].
+    pub fn nonsense(&self) -> Option<Nonsense> {
+        self.mailbox.side.nonsense()
+    }
+
+    /// Says that this half is in use: only then does dropping it close it for the peer.
+    pub fn attach(&mut self) {
+        self.mailbox.side.used_here();
+        self.attached = true;
+    }
+
+    /// As [`RingTx::rouser`](super::RingTx::rouser), for both halves of the side.
+    pub fn rouser(&self, region: &Arc<Region>) -> Option<Rouser> {
+        self.mailbox.side.sleeper().map(|(flag, berth)| berth.rouser(futex(region, flag)))
+    }
+
+    /// Waits for a free place, lets `fill` write the message into it, and publishes it.
+    ///
+    /// # Errors
+    /// As [`Side::reserve`].
+    #[inline(always)]
+    pub fn send_with(&mut self, peer: impl Peer, fill: impl FnOnce(&mut [u8])) -> Result<(), Stop> {
+        let mailbox = &*self.mailbox;
+        let place = mailbox.side.reserve(peer)?;
+        let at = if place == Place::Shared { mailbox.shared } else { mailbox.mine };
+        // SAFETY: after `reserve` and until `put` the place is this half's alone (nobody but its owner touches the shared
+        // slot, and the peer took the last message from our lane), `&mut self` makes this half unique, and the payload
+        // was checked to lie within the region.
+        let payload = unsafe { std::slice::from_raw_parts_mut(at.as_ptr(), mailbox.size) };
+        fill(payload);
+        mailbox.side.put(place);
+        Ok(())
+    }
+}
+
+impl Drop for MailTx {
+    fn drop(&mut self) {
+        if self.attached {
+            self.mailbox.side.close_sending();
+        }
+    }
+}
+
+/// The receiving half of a mailbox side.
+#[derive(Debug)]
+pub struct MailRx {
+    mailbox: Arc<Mailbox>,
+    attached: bool,
+}
+
+impl MailRx {
+    /// As [`Side::nonsense`].
+    pub fn nonsense(&self) -> Option<Nonsense> {
+        self.mailbox.side.nonsense()
+    }
+
+    /// Says that this half is in use: only then does dropping it close it for the peer.
+    pub fn attach(&mut self) {
+        self.mailbox.side.used_here();
+        self.attached = true;
+    }
+
+    /// As [`RingTx::rouser`](super::RingTx::rouser), for both halves of the side.
+    pub fn rouser(&self, region: &Arc<Region>) -> Option<Rouser> {
+        self.mailbox.side.sleeper().map(|(flag, berth)| berth.rouser(futex(region, flag)))
+    }
+
+    /// Waits for a message and lets `read` look at it in place.
+    ///
+    /// # Errors
+    /// As [`Side::peek`].
+    #[inline(always)]
+    pub fn recv_with<R>(&mut self, peer: impl Peer, read: impl FnOnce(&[u8]) -> R) -> Result<R, Stop> {
+        let mailbox = &*self.mailbox;
+        let place = mailbox.side.peek(peer)?;
+        let at = if place == Place::Shared { mailbox.shared } else { mailbox.theirs };
+        // SAFETY: after `peek` the peer writes this place again only after it saw that we took the message (its lane), or
+        // got the slot back from us (the shared slot). Our sending half gets neither done before `take`.
+        let payload = unsafe { std::slice::from_raw_parts(at.as_ptr(), mailbox.size) };
+        let result = read(payload);
+        mailbox.side.take(place);
+        Ok(result)
+    }
+}
+
+impl Drop for MailRx {
+    fn drop(&mut self) {
+        if self.attached {
+            self.mailbox.side.close_receiving();
+        }
+    }
+}
