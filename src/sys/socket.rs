@@ -26,7 +26,10 @@ pub enum Kind {
 
 /// A connected Unix socket that keeps message boundaries: a write is one send(2), a read is one recv(2).
 #[derive(Debug)]
-pub struct Packet(OwnedFd);
+pub struct Packet {
+    fd: OwnedFd,
+    kind: Kind,
+}
 
 impl Packet {
     /// Two that are connected with each other.
@@ -34,12 +37,12 @@ impl Packet {
     /// # Errors
     /// What socketpair(2) says.
     pub fn pair(kind: Kind) -> io::Result<(Self, Self)> {
-        let kind = match kind {
+        let of_kind = match kind {
             Kind::Seqpacket => SockType::SeqPacket,
             Kind::Datagram => SockType::Datagram,
         };
-        let (a, b) = socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC)?;
-        Ok((Self(a), Self(b)))
+        let (a, b) = socketpair(AddressFamily::Unix, of_kind, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok((Self::of(a, kind), Self::of(b, kind)))
     }
 
     /// Another descriptor of the same socket.
@@ -47,33 +50,49 @@ impl Packet {
     /// # Errors
     /// What dup(2) says.
     pub fn try_clone(&self) -> io::Result<Self> {
-        self.0.try_clone().map(Self)
+        self.fd.try_clone().map(|fd| Self::of(fd, self.kind))
     }
-}
 
-impl From<OwnedFd> for Packet {
-    fn from(fd: OwnedFd) -> Self {
-        Self(fd)
+    /// A socket of this kind that came from elsewhere.
+    pub fn of(fd: OwnedFd, kind: Kind) -> Self {
+        Self { fd, kind }
+    }
+
+    /// What there is once the kernel said that the other end is closed.
+    ///
+    /// A receive that does not wait looks into the queue first and, where it is empty, whether the other end is closed. What
+    /// was sent between the two looks is passed over when the end was closed before the second one, and end-of-file is said
+    /// while a message lies there (in 1 of 15 000 trials with a spinning reader, Linux 6.18). Nothing can come any more after
+    /// the first end-of-file, so that of a second call is true.
+    #[cold]
+    fn after_the_end(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match receive_now(&self.fd, buf) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            found => found,
+        }
     }
 }
 
 impl AsFd for Packet {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 
 impl Read for Packet {
     #[inline(always)]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        Ok(recv(self.0.as_raw_fd(), buf, MsgFlags::empty())?)
+        match recv(self.fd.as_raw_fd(), buf, MsgFlags::empty())? {
+            0 if self.kind == Kind::Seqpacket => self.after_the_end(buf),
+            len => Ok(len),
+        }
     }
 }
 
 impl Write for Packet {
     #[inline(always)]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        Ok(send(self.0.as_raw_fd(), buf, MsgFlags::MSG_NOSIGNAL)?)
+        Ok(send(self.fd.as_raw_fd(), buf, MsgFlags::MSG_NOSIGNAL)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -220,5 +239,35 @@ pub fn receive_descriptor(over: impl AsFd) -> io::Result<OwnedFd> {
             Ok(unsafe { OwnedFd::from_raw_fd(fds[0]) })
         }
         _ => Err(ErrorKind::InvalidData.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_before_the_end_is_found_after_it_was_said() {
+        let (mut near, mut far) = Packet::pair(Kind::Seqpacket).unwrap();
+        near.write_all(b"one").unwrap();
+        near.write_all(b"two").unwrap();
+        drop(near);
+        let mut buf = [0; 8];
+        assert_eq!(far.after_the_end(&mut buf).unwrap(), 3);
+        assert_eq!(&buf[..3], b"one");
+        assert_eq!(far.read(&mut buf).unwrap(), 3);
+        assert_eq!(&buf[..3], b"two");
+        for _ in 0..2 {
+            assert_eq!((far.after_the_end(&mut buf).unwrap(), far.read(&mut buf).unwrap()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn an_empty_datagram_is_no_end() {
+        let (near, mut far) = Packet::pair(Kind::Datagram).unwrap();
+        say_goodbye(&near, Duration::ZERO);
+        near.try_clone().unwrap().write_all(b"more").unwrap();
+        let mut buf = [0; 8];
+        assert_eq!((far.read(&mut buf).unwrap(), far.read(&mut buf).unwrap()), (0, 4));
     }
 }

@@ -245,7 +245,7 @@ impl Transport for Dgram {
                 Ok(Met::Tx(sender(cfg, socket, Some(line.into())).context(Phase::Start, cannot)?))
             }
             Role::Consumer => {
-                let (socket, size, line) = take_over(cfg, at)?;
+                let (socket, size, line) = take_over(cfg, at, Kind::Datagram)?;
                 let rx = receiver(cfg, socket, size, Some(line.into()));
                 Ok(Met::Rx(rx.context(Phase::Start, cannot)?, size))
             }

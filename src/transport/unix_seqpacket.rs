@@ -66,10 +66,10 @@ pub(super) fn hand_over(cfg: &Config, at: &str, kind: Kind) -> Result<(Packet, U
 }
 
 /// Waits for a producer; the end that it hands over, the message size, and the connection over which they met.
-pub(super) fn take_over(cfg: &Config, at: &str) -> Result<(Packet, usize, UnixStream)> {
+pub(super) fn take_over(cfg: &Config, at: &str, kind: Kind) -> Result<(Packet, usize, UnixStream)> {
     let (stream, size) = accept_one(cfg, at)?;
     let socket = receive_descriptor(&stream).context(Phase::Start, "the producer handed no socket over")?;
-    Ok((socket.into(), size, stream))
+    Ok((Packet::of(socket, kind), size, stream))
 }
 
 fn side(cfg: &Config, socket: Packet) -> io::Result<SideOf<Seqpacket>> {
@@ -127,7 +127,7 @@ impl Transport for Seqpacket {
                 Ok(Met::Tx(ByteTx::new(socket, cfg.size, cfg.wait).context(Phase::Start, cannot)?))
             }
             Role::Consumer => {
-                let (socket, size, _) = take_over(cfg, at)?;
+                let (socket, size, _) = take_over(cfg, at, Kind::Seqpacket)?;
                 Ok(Met::Rx(ByteRx::new(socket, size, cfg.wait).context(Phase::Start, cannot)?, size))
             }
         }
