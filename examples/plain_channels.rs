@@ -10,8 +10,8 @@
 //!
 //! With `PLAIN_SPOIL=N` one bit of ping N is turned when it was written: its receiver has to notice.
 
-use ipcost::plan::Touch;
-use ipcost::transport::buffer_for;
+use ipcost::plan::{Plan, Touch, Workload};
+use ipcost::transport::{Config, buffers};
 use ipcost::workload::payload::{Payload, Way};
 use protocol::{Order, Party, wrong};
 
@@ -112,8 +112,11 @@ struct Side<C: Calls> {
 
 impl<C: Calls> Side<C> {
     /// Both sides, with all buffers on the senders' side.
-    fn pair(size: usize, spoil: Option<u64>) -> [Self; 2] {
-        let depth = (buffer_for(size) / size).min(1024);
+    fn pair(order: &Order) -> [Self; 2] {
+        let (size, spoil) = (order.size, order.spoil);
+        let wait = order.wait.parse().expect("main looked at it");
+        let workload = if order.streams { Workload::Stream } else { Workload::PingPong };
+        let depth = buffers::depth(&Config::new(&Plan { size, wait, workload, ..Plan::default() }));
         let direction = || {
             let (mut full_tx, mut full_rx) = C::bounded(depth);
             let (mut empty_tx, empty_rx) = C::bounded(depth);
@@ -187,7 +190,7 @@ impl<C: Calls, const WAIT: Wait> Party for Waiting<C, WAIT> {
 }
 
 fn run<C: Calls, const WAIT: Wait>(order: &Order) {
-    protocol::run(order, Side::<C>::pair(order.size, order.spoil).map(Waiting::<C, WAIT>));
+    protocol::run(order, Side::<C>::pair(order).map(Waiting::<C, WAIT>));
 }
 
 fn usage() -> ! {

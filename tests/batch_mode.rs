@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)] // an allocator is an unsafe trait
 
-use ipcost::plan::{Parties, Plan, Touch, Wait};
+use ipcost::plan::{Parties, Plan, Touch, Wait, Workload};
 use ipcost::transport::{
     Config, Crossbeam, Flume, HeapHandoff, HeapRing, LocalSocket, Mpsc, MutexQueue, Pipe, Rtrb, ShmRing, ShmSlot,
     Transport, Unix,
@@ -42,7 +42,7 @@ fn counted<R>(body: impl FnOnce() -> R) -> (R, u64) {
 const MESSAGES: u64 = 2000;
 
 fn config(wait: Wait) -> Config {
-    Config::new(&Plan { wait, parties: Parties::Thread, ..Plan::default() })
+    Config::new(&Plan { workload: Workload::Stream, wait, parties: Parties::Thread, ..Plan::default() })
 }
 
 /// Allocations of leader and follower while a ping-pong and a stream go on between two threads.

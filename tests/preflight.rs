@@ -18,6 +18,9 @@ use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// Messages that need megabytes of a mechanism's own memory also where parties take turns.
+const LARGE: [&str; 2] = ["--size", "64KiB"];
+
 /// Status and reason of each mechanism's rows.
 type Rows = BTreeMap<String, Vec<(String, String)>>;
 
@@ -152,8 +155,8 @@ fn limits_of_the_process_are_named_with_what_raises_them() {
             limited(command, Resource::RLIMIT_MSGQUEUE, 100);
         });
         only_refused(&rows, &["posix-mq"], &["RLIMIT_MSGQUEUE = 100", "ulimit -q"]);
-        // A ring and its buffers are larger than that, the harness's own files are not.
-        let rows = campaign("pipe,file,mmap-file,shm-ring", &[], |command| {
+        // A ring for such messages is larger than that, the harness's own files are not.
+        let rows = campaign("pipe,file,mmap-file,shm-ring", &LARGE, |command| {
             limited(command, Resource::RLIMIT_FSIZE, 1 << 20);
         });
         only_refused(&rows, &["mmap-file", "shm-ring"], &["ulimit -f"]);
@@ -211,16 +214,19 @@ fn file_systems_without_room_are_named() {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         tmpfs(dir.path(), "256k");
         let small = ["--dir", dir.path().to_str().unwrap()];
-        let rows = campaign("pipe,posix-shm", &[], |_| {});
+        let rows = campaign("pipe,posix-shm", &LARGE, |_| {});
         only_refused(&rows, &["posix-shm"], &["/dev/shm", "--shm-size"]);
-        let rows = campaign("pipe,file,mmap-file", &small, |_| {});
+        let rows = campaign("pipe,file,mmap-file", &[&small[..], &LARGE].concat(), |_| {});
         only_refused(&rows, &["file", "mmap-file"], &["--dir"]);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "something was left where there was no room");
         assert_eq!(fs::read_dir("/dev/shm").unwrap().count(), 0);
         // Room for one direction, and not for both.
-        isolate("1500k");
-        let rows = campaign("pipe,posix-shm", &[], |_| {});
+        isolate("6m");
+        let rows = campaign("pipe,posix-shm", &LARGE, |_| {});
         only_refused(&rows, &["posix-shm"], &["/dev/shm"]);
+        // What parties that take turns with small messages need is there.
+        let rows = campaign("posix-shm", &["--size", "64"], |_| {});
+        only_refused(&rows, &[], &[]);
         assert!(Path::new("/dev/shm").exists());
     });
 }

@@ -138,7 +138,7 @@ fn whatever_lies_at_a_name_is_met_or_refused() {
     // The header of a ring as its producer leaves it, any of whose words may be another one.
     let header = |words: Vec<(usize, u32)>, len: usize| {
         let mut bytes = vec![0; len];
-        let good = [(0, 0x6970_6302), (1, 64), (2, 16_384), (3, me)];
+        let good = [(0, 0x6970_6302), (1, 64), (2, 65_536), (3, me)];
         for (word, value) in good.into_iter().chain(words) {
             if let Some(place) = bytes.get_mut(4 * word..4 * word + 4) {
                 place.copy_from_slice(&value.to_le_bytes());
@@ -146,7 +146,7 @@ fn whatever_lies_at_a_name_is_met_or_refused() {
         }
         bytes
     };
-    let right = 4096 + (1 << 20);
+    let right = 4096 + (4 << 20);
     assert_eq!(meet(&header(vec![], 64), right as u64).unwrap()[0], Ok(64));
     // The index file of a producer, as `file` has it: the process id in its third word, the tag and the size behind it.
     let index = [u64::from(me), 0x6970_6366_696c_6502, 64].map(u64::to_le_bytes).concat();

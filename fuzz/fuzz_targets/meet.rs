@@ -7,7 +7,7 @@
 
 use arbitrary::Arbitrary;
 use ipcost::shm::region::RingShape;
-use ipcost::transport::buffer_for;
+use ipcost::transport::memory_for;
 use ipcost::transport::scribble::meet;
 use libfuzzer_sys::fuzz_target;
 
@@ -33,7 +33,7 @@ enum Length {
 
 fuzz_target!(|input: Input| {
     let size = 1 + input.size as usize % (1 << 20);
-    let shape = RingShape::new(size, buffer_for(size));
+    let shape = RingShape::new(size, memory_for(size));
     let mut header = input.bytes.to_vec();
     let mut put = |right: bool, at: usize, word: &[u8]| {
         if right {

@@ -32,7 +32,7 @@ INLINE unsigned char *place(Header *header, uint64_t count)
 
 static void memory_make(void)
 {
-    shape = shape_of(size, buffer_for(size));
+    shape = shape_of(size, memory_for(size));
     regions[OUT] = memfd_memory(shape.len);
     regions[BACK] = memfd_memory(shape.len);
 }

@@ -21,7 +21,7 @@ static unsigned char *new_buffer(void)
 /* As src/transport/buffers.rs. */
 static size_t depth(void)
 {
-    size_t deep = buffer_for(size) / size;
+    size_t bytes = wait_how == SPIN && size <= 1024 ? NEAR : memory_for(size), deep = bytes / size;
     return deep < 1024 ? deep : 1024;
 }
 

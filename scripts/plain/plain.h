@@ -90,13 +90,25 @@ int peer_pid(void);
 /* Makes a descriptor non-blocking unless the parties block. */
 void set_waiting(int fd);
 
-/* Bytes of buffer for messages of `size` bytes, as in src/transport/mod.rs: a megabyte, at least four messages up to
- * 16 MiB of them, else two. */
+/* Bytes of buffer for messages of `len` bytes, as in src/transport/mod.rs: a megabyte of the kernel's, four of the
+ * parties' own, at least four messages up to 16 MiB of them, else two; and little for small messages that take turns. */
 #define IN_FLIGHT ((size_t)1 << 20)
+#define IN_MEMORY ((size_t)4 << 20)
+#define NEAR ((size_t)8 << 10)
+#define NEAREST ((size_t)4 << 10)
+static inline size_t few_of(size_t len)
+{
+    return 4 * len <= ((size_t)16 << 20) ? 4 * len : 2 * len;
+}
 static inline size_t buffer_for(size_t len)
 {
-    size_t few = 4 * len <= ((size_t)16 << 20) ? 4 * len : 2 * len;
-    return few > IN_FLIGHT ? few : IN_FLIGHT;
+    return few_of(len) > IN_FLIGHT ? few_of(len) : IN_FLIGHT;
+}
+static inline size_t memory_for(size_t len)
+{
+    if (!streams && 2 * len <= NEAR)
+        return 2 * len > NEAREST ? 2 * len : NEAREST;
+    return few_of(len) > IN_MEMORY ? few_of(len) : IN_MEMORY;
 }
 
 /* The four loops of a mechanism, made from its NAME_send(way, seq, HOW) and NAME_recv(way, seq, HOW), where HOW is a

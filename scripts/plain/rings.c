@@ -127,7 +127,7 @@ static void *sysv_memory(size_t len)
 
 static void make(void *(*memory)(size_t))
 {
-    shape = shape_of(size, buffer_for(size));
+    shape = shape_of(size, memory_for(size));
     regions[OUT] = memory(shape.len);
     regions[BACK] = memory(shape.len);
 }

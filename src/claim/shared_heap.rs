@@ -23,7 +23,7 @@ use crate::report::picture::{Axis, Picture};
 use crate::shm::pool::{Pool, Ticket};
 use crate::shm::region::RingShape;
 use crate::transport::ring::{self, Backing, Heap, Memfd, Ring};
-use crate::transport::{self, Config, Receiver, Sender, Spec, Transport, buffer_for};
+use crate::transport::{self, Config, Receiver, Sender, Spec, Transport};
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind};
 use std::marker::PhantomData;
@@ -214,7 +214,7 @@ impl<B: Backing> Transport for HandingOver<B> {
         let (full_tx, full_rx) = Ring::<B>::one_way(&tickets)?;
         let (free_tx, free_rx) = Ring::<B>::one_way(&tickets)?;
         // As many as the ring itself would have slots.
-        let count = RingShape::new(cfg.size, buffer_for(cfg.size)).slots;
+        let count = RingShape::new(cfg.size, cfg.memory()).slots;
         let region = Arc::new(B::region(cfg, Pool::region_len(cfg.size, count))?);
         let [here, there] = [(); 2].map(|()| Pool::new(&region, cfg.size, count));
         let tx = HandTx { full: full_tx, free: free_rx, spare: here.tickets(), pool: here, size: cfg.size };

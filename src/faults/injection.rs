@@ -16,7 +16,7 @@ use super::{Cell, Harm, Moment, Order, Plant, wait};
 use crate::claim::record::Status;
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::invent;
-use crate::plan::{Plan, Touch};
+use crate::plan::{Plan, Touch, Workload};
 use crate::sys::harm;
 use crate::sys::process;
 use crate::transport::dynamic::{AnyRx, AnyTx, Pair};
@@ -94,6 +94,7 @@ fn run(order: &Order) -> Result<Answer> {
     let spec = runner.spec();
     let plan = Plan {
         mechanism: spec.name.into(),
+        workload: Workload::Stream,
         size: SIZE.min(runner.bound().size),
         wait: wait(spec),
         parties: order.cell.parties,

@@ -9,7 +9,7 @@ use super::ring::{Backing, Memfd, Post, find_as, host_as, join, ring_shape};
 use super::scribble::{Damaged, Scene, erased};
 use super::{
     ALL_WAITS, BOTH, Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Sign, Spec, Transport,
-    UNLIMITED, buffer_for,
+    UNLIMITED, memory_for,
 };
 use crate::error::{Error, Result};
 use crate::names::Name;
@@ -135,7 +135,7 @@ impl<G: Guard> Transport for Bounded<G> {
     type Rx = Rx<G::Turns>;
 
     fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
-        let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
+        let shape = RingShape::new(cfg.size, cfg.memory());
         cfg.note(super::SLOTS_NOTE, shape.slots);
         cfg.holds(shape.region_len());
         let region = Arc::new(Memfd::region(cfg, shape.region_len())?);
@@ -148,7 +148,7 @@ impl<G: Guard> Transport for Bounded<G> {
     fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {
         match role {
             Role::Producer => {
-                let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
+                let shape = RingShape::new(cfg.size, memory_for(cfg.size));
                 let (post, name) =
                     host_as::<Memfd>(cfg, at, G::MAGIC, shape.region_len(), shape, |region| lay::<G>(region, shape))?;
                 let (buffer, _) = ends::<G::Turns>(&post.region, shape, cfg.wait);

@@ -7,7 +7,7 @@
 //! allocator, and one side frees what the other allocated); messages by value within the channel (the size would be
 //! part of the type).
 
-use super::{Config, Family, Meeting, PATTERNS, PeerDeath, Receiver, Sender, Spec, Transport, UNLIMITED, buffer_for};
+use super::{Config, Family, Meeting, NEAR, PATTERNS, PeerDeath, Receiver, Sender, Spec, Transport, UNLIMITED};
 use crate::error::{Error, Result};
 use crate::plan::{Parties, Wait, WaitKind};
 use crate::shm::budget::Budget;
@@ -21,9 +21,15 @@ pub type Buffer = Box<[u8]>;
 /// Most buffers of a pool: each is an allocation of its own.
 const DEEPEST: usize = 1024;
 
-/// Buffers of a pool for messages of `size` bytes.
-pub(super) fn depth(size: usize) -> usize {
-    (buffer_for(size) / size).min(DEEPEST)
+/// Largest message of a spinning party whose pool is better near: with as many buffers as fill a quarter of a first-level
+/// cache, a stream through `rtrb` took 0.6 of the time for 64 B to 1 KiB and `crossbeam` 0.7, but 3.3 times as long for 4 KiB.
+const SMALL: usize = 1 << 10;
+
+/// Buffers of a pool, at least two.
+pub fn depth(cfg: &Config) -> usize {
+    let near = cfg.wait == Wait::Spin && cfg.size <= SMALL && cfg.peers == 0;
+    let bytes = if near { NEAR } else { cfg.memory() };
+    (bytes / cfg.size).min(DEEPEST)
 }
 
 /// Allocates one buffer.
@@ -139,7 +145,7 @@ impl<C: Channel> Transport for Buffers<C> {
         if !C::SPEC.waits.contains(&cfg.wait.kind()) {
             return Err(Error::unsupported(format!("{} cannot wait by {}", C::SPEC.name, cfg.wait)));
         }
-        let depth = depth(cfg.size);
+        let depth = depth(cfg);
         record(cfg, depth);
         let (mut full_tx, mut full_rx) = C::bounded(depth);
         let (mut empty_tx, empty_rx) = C::bounded(depth);

@@ -14,7 +14,7 @@ pub use broadcast::broadcast;
 
 use super::{Config, Ends, Receiver, Sender, Shape, SideOf, Spec, Transport};
 use crate::error::Kind;
-use crate::plan::{Parties, Plan, Touch, Wait, WaitKind};
+use crate::plan::{Parties, Plan, Touch, Wait, WaitKind, Workload};
 use crate::shm::region::PAGE;
 use crate::workload::Load;
 use crate::workload::pattern::{self, Sums, first_of, quota};
@@ -112,7 +112,7 @@ pub fn crosses_threads(spec: &Spec) -> bool {
 
 /// What a check asks a transport to be.
 pub fn config(wait: Wait, size: usize) -> Config {
-    let plan = Plan { size, wait, parties: Parties::Thread, ..Plan::default() };
+    let plan = Plan { workload: Workload::Stream, size, wait, parties: Parties::Thread, ..Plan::default() };
     Config { patience: Duration::from_secs(5), ..Config::new(&plan) }
 }
 
@@ -196,7 +196,7 @@ pub fn wrap_around<T: Transport>(wait: Wait) -> Verdict {
 /// What was wrong.
 pub fn full<T: Transport>(wait: Wait) -> Verdict {
     let size = fit::<T>(64 << 10);
-    let n = ((4 << 20) / size) as u64;
+    let n = (2 * super::IN_MEMORY / size) as u64;
     if !crosses_threads(T::SPEC) {
         return Ok(());
     }
@@ -539,7 +539,7 @@ pub fn stream<T: Transport>(wait: Wait, size: usize, n: u64) -> Verdict {
 
 /// `n` messages each way within one thread.
 fn alone<T: Transport>(wait: Wait, size: usize, n: u64) -> Verdict {
-    let mut sides = made(T::link(&config(wait, size)))?;
+    let mut sides = made(T::link(&Config { turns: Some(1), ..config(wait, size) }))?;
     for side in &mut sides {
         attached(side.attach())?;
     }

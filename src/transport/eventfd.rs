@@ -9,7 +9,7 @@
 
 use super::ring::{Backing, Memfd, Rx, Tx, ends};
 use super::scribble::{Damaged, Scene, erased};
-use super::{BOTH, Config, Family, Meeting, PATTERNS, PeerDeath, Spec, Transport, UNLIMITED, buffer_for};
+use super::{BOTH, Config, Family, Meeting, PATTERNS, PeerDeath, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Phase, Result};
 use crate::plan::WaitKind;
 use crate::shm::region::RingShape;
@@ -31,7 +31,7 @@ impl Damaged for EventFd {
 
 /// Both ends of a ring whose sides sleep in these.
 fn over(cfg: &Config, events: [Events; 2]) -> Result<(Tx<Events>, Rx<Events>)> {
-    let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
+    let shape = RingShape::new(cfg.size, cfg.memory());
     cfg.note(super::SLOTS_NOTE, shape.slots);
     cfg.holds(shape.region_len());
     let region = Memfd::region(cfg, shape.region_len())?;

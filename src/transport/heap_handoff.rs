@@ -37,7 +37,7 @@ impl Transport for HeapHandoff {
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
         let new = || buffer(cfg.size);
         // The ring wants a power of two, and no more than the others have.
-        let depth = 1 << depth(cfg.size).ilog2();
+        let depth = 1 << depth(cfg).ilog2();
         record(cfg, depth);
         let (tx, rx) = exchange((0..depth).map(|_| new()), cfg.wait);
         Ok((Tx(tx, new()), Rx(rx, new())))

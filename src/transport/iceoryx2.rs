@@ -81,7 +81,7 @@ fn failed<T, E: Debug>(what: &str, result: std::result::Result<T, E>) -> io::Res
 impl Terms {
     fn of(cfg: &Config, subscribers: usize) -> io::Result<Self> {
         let Config { size, wait, patience, processes: apart, .. } = *cfg;
-        Ok(Self { world: World::new()?, size, depth: depth(size), wait, patience, apart, subscribers })
+        Ok(Self { world: World::new()?, size, depth: depth(cfg), wait, patience, apart, subscribers })
     }
 
     fn enter(&self) -> io::Result<Presence> {

@@ -141,7 +141,7 @@ impl Transport for MutexQueue {
 
 /// A queue for so many senders and receivers.
 fn queue(cfg: &Config, (senders, receivers): (usize, usize)) -> Arc<Shared> {
-    let depth = depth(cfg.size);
+    let depth = depth(cfg);
     record(cfg, depth);
     let buffers = (0..depth).map(|_| buffer(cfg.size)).collect();
     // Where senders may look instead of sleeping, the one that looks would take each place before the one that sleeps is woken.

@@ -17,7 +17,7 @@ pub(super) use meeting::{
 pub(super) use post::{Post, stopped};
 
 use super::scribble::{Damaged, Scene, erased};
-use super::{Bound, Config, Met, Receiver, Role, Sender, Spec, Transport, buffer_for};
+use super::{Bound, Config, Met, Receiver, Role, Sender, Spec, Transport, memory_for};
 use crate::error::Result;
 use crate::names::Name;
 use crate::plan::Wait;
@@ -97,7 +97,7 @@ impl<B: Backing> Transport for Ring<B> {
     }
 
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
-        let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
+        let shape = RingShape::new(cfg.size, cfg.memory());
         cfg.note(super::SLOTS_NOTE, shape.slots);
         cfg.holds(shape.region_len());
         Ok(ends(B::region(cfg, shape.region_len())?, shape, [manner(cfg.wait, cfg.processes); 2]))
@@ -106,7 +106,7 @@ impl<B: Backing> Transport for Ring<B> {
     fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {
         match role {
             Role::Producer => {
-                let shape = RingShape::new(cfg.size, buffer_for(cfg.size));
+                let shape = RingShape::new(cfg.size, memory_for(cfg.size));
                 let (post, name) = host::<B>(cfg, at, shape, |_| Ok(()))?;
                 let ring = RingTx::new(&post.region, shape, manner(cfg.wait, true));
                 Ok(Met::Tx(Tx { ring, post, size: shape.size, _name: Some(name) }))

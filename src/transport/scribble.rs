@@ -147,7 +147,8 @@ pub(super) trait Damaged: Transport {
 }
 
 fn scene(script: &Script) -> Result<Scene> {
-    let plan = crate::plan::Plan { wait: script.wait, size: script.size, ..Default::default() };
+    let workload = crate::plan::Workload::Stream;
+    let plan = crate::plan::Plan { workload, wait: script.wait, size: script.size, ..Default::default() };
     let of = |spec: &super::Spec| Config { wait: spec.wait_near(script.wait), processes: false, ..Config::new(&plan) };
     fn make<T: Damaged>(cfg: impl Fn(&super::Spec) -> Config) -> Result<Scene> {
         T::scene(&cfg(T::SPEC))

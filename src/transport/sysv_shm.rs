@@ -7,7 +7,7 @@
 //! `IPC_PRIVATE`, whose leftovers nobody can recognise. Source: shmget(2), shmop(2), shmctl(2).
 
 use super::ring::{Backing, Ring};
-use super::{ALL_WAITS, BOTH, Bound, Config, Family, Meeting, PATTERNS, PeerDeath, Spec, UNLIMITED, buffer_for};
+use super::{ALL_WAITS, BOTH, Bound, Config, Family, Meeting, PATTERNS, PeerDeath, Spec, UNLIMITED, memory_for};
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{Identity, Name, Seen, Thing};
 use crate::shm::region::{PAGE, Region, RingShape};
@@ -38,7 +38,7 @@ impl Backing for SysvSegment {
 
     fn bound() -> Bound {
         let spec = Self::SPEC;
-        let needed = RingShape::new(spec.max_size, buffer_for(spec.max_size)).region_len() as u64;
+        let needed = RingShape::new(spec.max_size, memory_for(spec.max_size)).region_len() as u64;
         match sysv::setting("shmmax").filter(|largest| *largest < needed) {
             // Up to four messages and a page of header have to fit.
             Some(largest) => Bound {

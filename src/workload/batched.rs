@@ -98,14 +98,14 @@ pub fn alone<S: Sender, R: Receiver>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Plan, Several, Touch};
+    use crate::plan::{Plan, Several, Touch, Workload};
     use crate::transport::{Config, HeapRing, Null, Transport};
 
     const PACK: Pack = Pack { size: 24, count: 5 };
 
     fn config() -> Config {
         let several = Several { batch: Some(5), ..Several::default() };
-        Config::new(&Plan { size: 24, several, ..Plan::default() })
+        Config::new(&Plan { workload: Workload::Stream, size: 24, several, ..Plan::default() })
     }
 
     #[test]

@@ -157,13 +157,13 @@ impl Watch for Stamped<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Parties;
+    use crate::plan::{Parties, Workload};
     use crate::sys::clock::READINGS;
     use crate::transport::{Config, HeapRing, Null, Transport};
     use std::cell::Cell;
 
     fn config() -> Config {
-        Config::new(&Plan { parties: Parties::Thread, ..Plan::default() })
+        Config::new(&Plan { workload: Workload::Stream, parties: Parties::Thread, ..Plan::default() })
     }
 
     fn readings(body: impl FnOnce()) -> u64 {

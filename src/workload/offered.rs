@@ -141,7 +141,7 @@ pub fn follow<S: Sender, R: Receiver>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Parties, Plan, Touch};
+    use crate::plan::{Parties, Plan, Touch, Workload};
     use crate::sys::clock::READINGS;
     use crate::transport::{Config, HeapRing, Transport};
     use std::cell::Cell;
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn overdue_messages_are_all_sent_at_once_and_each_party_reads_the_clock_once_for_each() {
-        let cfg = Config::new(&Plan { parties: Parties::Thread, ..Plan::default() });
+        let cfg = Config::new(&Plan { workload: Workload::OfferedLoad, parties: Parties::Thread, ..Plan::default() });
         let [mut near, mut far] = HeapRing::link(&cfg).unwrap();
         near.attach().unwrap();
         far.attach().unwrap();

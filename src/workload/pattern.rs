@@ -373,14 +373,15 @@ pub fn receive_share(rx: &mut impl Receiver, load: &mut Load, n: u64) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Plan, Plant, Touch};
+    use crate::plan::{Plan, Plant, Touch, Workload};
     use crate::transport::{Config, HeapRing, Transport};
 
     type Tx = <HeapRing as Transport>::Tx;
     type Rx = <HeapRing as Transport>::Rx;
 
     fn channel() -> (Tx, Rx) {
-        let (mut tx, mut rx) = HeapRing::one_way(&Config::new(&Plan::default())).unwrap();
+        let (mut tx, mut rx) =
+            HeapRing::one_way(&Config::new(&Plan { workload: Workload::FanIn, ..Plan::default() })).unwrap();
         tx.attach().unwrap();
         rx.attach().unwrap();
         (tx, rx)

@@ -104,7 +104,7 @@ mod tests {
 
     /// What the receiver of eight messages says.
     fn heard(plant: Plant) -> String {
-        let config = Config::new(&Plan { parties: Parties::Thread, ..Plan::default() });
+        let config = Config::new(&Plan { workload: Workload::Stream, parties: Parties::Thread, ..Plan::default() });
         let [mut near, mut far] = HeapRing::link(&config).unwrap();
         near.attach().unwrap();
         far.attach().unwrap();

@@ -11,7 +11,7 @@ use crate::names::{Name, Seen};
 use crate::shm::nonsense::Nonsense;
 use crate::shm::region::{Region, RingShape, occupants};
 use crate::sys::process;
-use crate::transport::{Config, UNLIMITED, buffer_for};
+use crate::transport::{Config, UNLIMITED, memory_for};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -85,7 +85,7 @@ pub(in crate::transport) fn find_as<B: Backing>(cfg: &Config, at: &str, magic: u
 /// The shape of the ring that a producer of this version laid out.
 pub(in crate::transport) fn ring_shape(region: &Arc<Region>, at: &str) -> Result<RingShape> {
     let (size, slots) = announced(region, at)?;
-    let shape = RingShape::new(size, buffer_for(size));
+    let shape = RingShape::new(size, memory_for(size));
     fits(region, slots, shape, shape.region_len(), at)?;
     Ok(shape)
 }
