@@ -208,6 +208,8 @@ pub const IN_FLIGHT: usize = 1 << 20;
 /// 17.6 ns for 64 B, 382 ns for 4 KiB and 4.8 us for 64 KiB; with 4 MiB, where the lines have gone back to the shared cache,
 /// 3.1 ns, 82 ns and 1.5 us.
 pub const IN_MEMORY: usize = 4 << 20;
+/// As [`IN_MEMORY`], in all channels of a hub together, as long as each has [`IN_FLIGHT`].
+const IN_ALL: usize = 32 << 20;
 /// Most bytes of memory that stay near, for parties that take turns, of whose messages few are under way: both directions
 /// fill half of a first-level cache. A round trip of 4 KiB took 0.86 us with this and 1.27 with 1 MiB. Larger messages do not
 /// fit and gain nothing.
@@ -304,12 +306,12 @@ impl Config {
         }
     }
 
-    /// Bytes of the parties' own memory for one direction: little and near for parties that take turns with small messages, for
-    /// a channel among many parties as much as a kernel's buffer has, and else what [lets messages flow](memory_for).
+    /// Bytes of the parties' own memory for one direction: little and near for parties that take turns with small messages, and
+    /// else what [lets messages flow](memory_for), of which many channels have a smaller share each.
     pub fn memory(&self) -> usize {
         match self.turns.map(|turns| 2 * turns.max(1).saturating_mul(self.size)) {
             Some(turns) if turns <= NEAR => turns.max(NEAREST),
-            _ if self.peers > 0 => buffer_for(self.size),
+            _ if self.peers > 0 => few(self.size).max((IN_ALL / self.peers).clamp(IN_FLIGHT, IN_MEMORY)),
             _ => memory_for(self.size),
         }
     }
@@ -600,5 +602,29 @@ impl<S: Sender, R: Receiver> Side<S, R> {
     pub fn attach(&mut self) -> io::Result<()> {
         self.tx.attach()?;
         self.rx.attach()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Several;
+
+    #[test]
+    fn memory_is_near_for_small_turns_large_for_flows_and_shared_among_many() {
+        let memory =
+            |workload, size, several| Config::new(&Plan { workload, size, several, ..Plan::default() }).memory();
+        let one = Several::default();
+        let window = |n| Several { outstanding: Some(n), ..one };
+        let peers = |n| Several { peers: Some(n), ..one };
+        let turns = |size, several| memory(Workload::PingPong, size, several);
+        assert_eq!([turns(1, one), turns(64, one), turns(64, window(32))], [NEAREST; 3]);
+        assert_eq!([turns(4096, one), turns(64, window(64))], [NEAR; 2]);
+        assert_eq!([turns(4097, one), turns(64, window(65)), memory(Workload::Stream, 64, one)], [IN_MEMORY; 3]);
+        assert_eq!(memory(Workload::OfferedLoad, 64, one), IN_MEMORY);
+        // At least four messages, or two where four are too large.
+        assert_eq!([2 << 20, 4 << 20, 8 << 20].map(|size| turns(size, one)), [8 << 20, 16 << 20, 16 << 20]);
+        let shares = [1, 8, 16, 64].map(|n| memory(Workload::FanIn, 64, peers(n)));
+        assert_eq!(shares, [IN_MEMORY, IN_MEMORY, 2 << 20, IN_FLIGHT]);
     }
 }
