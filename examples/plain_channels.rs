@@ -10,8 +10,7 @@
 //!
 //! With `PLAIN_SPOIL=N` one bit of ping N is turned when it was written: its receiver has to notice.
 
-use ipcost::plan::{Plan, Touch, Workload};
-use ipcost::transport::{Config, buffers};
+use ipcost::plan::Touch;
 use ipcost::workload::payload::{Payload, Way};
 use protocol::{Order, Party, wrong};
 
@@ -113,10 +112,7 @@ struct Side<C: Calls> {
 impl<C: Calls> Side<C> {
     /// Both sides, with all buffers on the senders' side.
     fn pair(order: &Order) -> [Self; 2] {
-        let (size, spoil) = (order.size, order.spoil);
-        let wait = order.wait.parse().expect("main looked at it");
-        let workload = if order.streams { Workload::Stream } else { Workload::PingPong };
-        let depth = buffers::depth(&Config::new(&Plan { size, wait, workload, ..Plan::default() }));
+        let (size, spoil, depth) = (order.size, order.spoil, order.depth());
         let direction = || {
             let (mut full_tx, mut full_rx) = C::bounded(depth);
             let (mut empty_tx, empty_rx) = C::bounded(depth);

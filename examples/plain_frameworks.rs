@@ -261,9 +261,9 @@ fn main() {
             run(&order, pair);
         }
         ("zeromq-tcp", "block") => run(&order, dealers::pair(size, "tcp://127.0.0.1:0")),
-        ("iceoryx2", "block") => run(&order, iceoryx::pair::<{ iceoryx::BLOCK }>(size)),
-        ("iceoryx2", "spin") => run(&order, iceoryx::pair::<{ iceoryx::SPIN }>(size)),
-        ("iceoryx2", "yield") => run(&order, iceoryx::pair::<{ iceoryx::YIELD }>(size)),
+        ("iceoryx2", "block") => run(&order, iceoryx::pair::<{ iceoryx::BLOCK }>(&order)),
+        ("iceoryx2", "spin") => run(&order, iceoryx::pair::<{ iceoryx::SPIN }>(&order)),
+        ("iceoryx2", "yield") => run(&order, iceoryx::pair::<{ iceoryx::YIELD }>(&order)),
         _ => usage(),
     }
 }

@@ -2,6 +2,7 @@
 //! party sleeps.
 
 use super::{Ends, protocol};
+use crate::protocol::Order;
 use iceoryx2::node::{Node, NodeBuilder};
 use iceoryx2::port::LoanError;
 use iceoryx2::port::listener::Listener;
@@ -11,7 +12,6 @@ use iceoryx2::port::subscriber::Subscriber;
 use iceoryx2::prelude::ipc_threadsafe::Service;
 use iceoryx2::prelude::{FileName, LogLevel, Path, SemanticString, SignalHandlingMode, set_log_level};
 use ipcost::sys::sample::writable;
-use ipcost::transport::buffer_for;
 use std::time::Duration;
 
 /// How a party waits. A constant, so that each is compiled for itself.
@@ -89,9 +89,9 @@ impl World {
         Self { node: Some(builder.create::<Service>().expect("a node")), prefix, _folder: folder }
     }
 
-    fn direction(&self, name: &str, size: usize, sleeps: bool) -> (Out, In) {
+    fn direction(&self, name: &str, order: &Order, sleeps: bool) -> (Out, In) {
         let node = self.node.as_ref().expect("a node");
-        let depth = (buffer_for(size) / size).min(1024);
+        let (size, depth) = (order.size, order.depth());
         let service = node
             .service_builder(&format!("messages {name}").as_str().try_into().expect("a name"))
             .publish_subscribe::<[u8]>()
@@ -128,11 +128,11 @@ impl World {
 }
 
 /// Both parties' ends.
-pub fn pair<const WAIT: u8>(size: usize) -> [Ports<WAIT>; 2] {
+pub fn pair<const WAIT: u8>(order: &Order) -> [Ports<WAIT>; 2] {
     let world = std::sync::Arc::new(World::new());
-    let (near_tx, far_rx) = world.direction("out", size, WAIT == BLOCK);
-    let (far_tx, near_rx) = world.direction("back", size, WAIT == BLOCK);
-    let ports = |tx, rx| Ports { tx, rx, size, _world: std::sync::Arc::clone(&world) };
+    let (near_tx, far_rx) = world.direction("out", order, WAIT == BLOCK);
+    let (far_tx, near_rx) = world.direction("back", order, WAIT == BLOCK);
+    let ports = |tx, rx| Ports { tx, rx, size: order.size, _world: std::sync::Arc::clone(&world) };
     [ports(near_tx, near_rx), ports(far_tx, far_rx)]
 }
 

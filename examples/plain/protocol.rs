@@ -3,6 +3,8 @@
 //! After a warm-up the program prints "ready"; for each line with a number N on standard input it carries N messages (round
 //! trips) and prints the nanoseconds that they took; it ends at end-of-file. Between two such windows both parties sleep.
 
+use ipcost::plan::{Plan, Workload};
+use ipcost::transport::{Config, buffers};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use std::io::{BufRead, Write};
@@ -28,6 +30,14 @@ pub struct Order {
 }
 
 impl Order {
+    /// Messages for which the mechanism of `ipcost` has places here.
+    #[allow(dead_code, reason = "not every program with this protocol has a pool")]
+    pub fn depth(&self) -> usize {
+        let workload = if self.streams { Workload::Stream } else { Workload::PingPong };
+        let wait = self.wait.parse().expect("the program knows the wait");
+        buffers::depth(&Config::new(&Plan { workload, wait, size: self.size, ..Plan::default() }))
+    }
+
     /// Reads the command line; `None` when it is not understood.
     pub fn read() -> Option<Self> {
         let words: Vec<_> = std::env::args().skip(1).collect();

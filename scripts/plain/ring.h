@@ -133,7 +133,7 @@ INLINE void ring_release(End *rx, int how)
     bell_ring(&rx->shared->freed, how, rx->theirs_fd);
 }
 
-/* ---- Slots, as src/shm/region.rs lays them out: a page for the indices before them. ---------------------------- */
+/* ---- Slots, as src/shm/region/ring.rs lays them out: a page for the indices before them. ----------------------- */
 
 enum { HEADER = 4096 };
 

@@ -46,7 +46,7 @@ pub struct Books {
 pub struct Witness(Arc<AtomicU64>);
 
 /// What the leader writes there.
-pub(super) const TESTIMONY: u64 = 0x5AFE_ADD2_E55E_D001;
+const TESTIMONY: u64 = 0x5AFE_ADD2_E55E_D001;
 
 impl Witness {
     /// Whether a value that a party read there is the leader's.

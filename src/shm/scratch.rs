@@ -37,13 +37,14 @@ impl Scratch {
     #[inline(always)]
     fn enter<R>(&self, body: impl FnOnce() -> R) -> R {
         let me = thread::mark();
-        // Relaxed, all: a thread always sees its own writes, and the one that is not admitted goes no further.
-        if self.admits.load(Ordering::Relaxed) != me {
+        // A thread always sees its own writes, and the one that is not admitted goes no further. Acquire, and the last store
+        // Release: a mark may come again once its thread has ended.
+        if self.admits.load(Ordering::Acquire) != me {
             self.claim(me);
         }
         self.admits.store(BUSY, Ordering::Relaxed);
         let result = body();
-        self.admits.store(me, Ordering::Relaxed);
+        self.admits.store(me, Ordering::Release);
         result
     }
 

@@ -7,7 +7,7 @@
 //! sleep is lost; whoever sleeps later sees that the watch is over ([`Watch`]) and takes a limit again, as it did before the
 //! watch began. The watcher also wakes a sleeper ten times a second for nothing: one whose flag was wiped by a peer that
 //! scribbles looks again then. A wake-up that stays until it is taken, as a semaphore's does, is given once, after the death
-//! ([`Vigil::until_death`]), and needs no help from the sleeper.
+//! ([`Vigil::until_death`]), and needs no help from the sleeper; without a thread for it nobody is told.
 //!
 //! Rejected: a limit for every sleep, as above; a signal, which the C library's condition variables do not return for; the
 //! kernel's own word for a dead owner (robust futexes), which comes only to a mutex that was held. Where no thread or
@@ -193,12 +193,18 @@ mod keeper {
     ) -> Option<()> {
         let unless_stopped = |limit| (doze([stopped], limit) == [false]).then_some(());
         // A peer comes soon, or long after.
-        let mut pause = AGAIN;
-        while peer() == 0 {
-            unless_stopped(pause)?;
-            pause = ROUND.min(pause * 2);
+        // Where nobody else looks, it may be gone again soon.
+        let (mut pause, longest) = (AGAIN, if call == Call::Once { NAP } else { ROUND });
+        let peer = loop {
+            match peer() {
+                0 => unless_stopped(pause)?,
+                peer => break peer,
+            }
+            pause = longest.min(pause * 2);
+        };
+        if call == Call::Once && peer == mine {
+            return None;
         }
-        let peer = peer();
         let process = Some(peer).filter(|peer| *peer != mine).map(descriptor).transpose();
         let process = match call {
             // Who has ended before it could be watched is found by whoever waits with a limit.
@@ -217,7 +223,7 @@ mod keeper {
                     _ => {}
                 },
                 None if call == Call::Once && peer_is_gone(peer, mine) => break,
-                None => unless_stopped(ROUND)?,
+                None => unless_stopped(longest)?,
             }
             if watch.is_asleep() {
                 rouse();

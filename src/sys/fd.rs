@@ -211,10 +211,10 @@ pub fn readable<const N: usize>(fds: [BorrowedFd<'_>; N], limit: Duration) -> io
     }
 }
 
-/// As [`readable`], for whoever looks again in any case: where poll(2) fails, none is, after the limit, so that nobody spins.
+/// As [`readable`], for whoever looks again in any case: where poll(2) fails, none is, after a while, so that nobody spins.
 pub fn doze<const N: usize>(fds: [BorrowedFd<'_>; N], limit: Duration) -> [bool; N] {
     readable(fds, limit).unwrap_or_else(|_| {
-        std::thread::sleep(limit);
+        std::thread::sleep(limit.min(Duration::from_millis(100)));
         [false; N]
     })
 }

@@ -1,7 +1,7 @@
 //! System V message queues and shared memory. Source: sysvipc(7), msgget(2), msgop(2), msgctl(2), shmget(2), shmop(2),
 //! shmctl(2).
 //!
-//! Key decision: keys of the form `0x1bcXXXXX`, never `IPC_PRIVATE`. A System V object outlives every process that knows it,
+//! Key decision: keys that begin with `0x1bc`, never `IPC_PRIVATE`. A System V object outlives every process that knows it,
 //! so one that a killed run leaves must be recognisable: by its key as ours, and by the process ids that the kernel keeps
 //! in it as nobody's. Of a queue it keeps none until somebody uses it; so whoever makes one sets a [`Mark`] first.
 //! Rejected: ftok(3), which makes keys that nobody can tell apart; a line in a file before each queue, which costs more than

@@ -27,7 +27,8 @@ const SMALL: usize = 1 << 10;
 
 /// Buffers of a pool, at least two.
 pub fn depth(cfg: &Config) -> usize {
-    let near = cfg.wait == Wait::Spin && cfg.size <= SMALL && cfg.peers == 0;
+    let fits = cfg.turns.is_none_or(|turns| 2 * turns.saturating_mul(cfg.size) <= NEAR);
+    let near = cfg.wait == Wait::Spin && cfg.size <= SMALL && cfg.peers == 0 && fits;
     let bytes = if near { NEAR } else { cfg.memory() };
     (bytes / cfg.size).min(DEEPEST)
 }

@@ -178,15 +178,22 @@ pub fn sizes<T: Transport>(wait: Wait) -> Verdict {
     Ok(())
 }
 
-/// Many more messages than there are slots: large ones with few slots, an uneven number of slots, and small ones.
+/// Many more messages than there are slots: large ones with few slots, an uneven number of slots, small ones, and as little
+/// memory as parties have that take turns.
 ///
 /// # Errors
 /// What was wrong.
 pub fn wrap_around<T: Transport>(wait: Wait) -> Verdict {
-    for (size, n) in [(fit::<T>(32 << 10), 100), (fit::<T>(48 << 10), 40)] {
+    let few = if wait == Wait::Block { &[(1 << 20, 18), (768 << 10, 16)][..] } else { &[] };
+    for &(size, n) in [(32 << 10, 100), (48 << 10, 40)].iter().chain(few) {
+        let size = fit::<T>(size);
         stream::<T>(wait, size, few_if_slow(wait, n)).map_err(|how| format!("{size} B: {how}"))?;
     }
-    // A ring of 64-byte messages has thousands of slots: only where a message costs no time slice.
+    for (size, n) in [(64, 400), (1000, 90), (4096, 24)] {
+        let cfg = Config { turns: Some(1), ..config(wait, fit::<T>(size)) };
+        stream_as::<T>(&cfg, few_if_slow(wait, n)).map_err(|how| format!("{size} B, in turns: {how}"))?;
+    }
+    // Only where a message costs no time slice.
     if wait == Wait::Block { stream::<T>(wait, 64, 9000) } else { Ok(()) }
 }
 
@@ -520,10 +527,15 @@ fn shares<T: Transport>(Ends { txs, mut rxs }: Ends<T>, n: u64) -> Verdict {
 /// # Errors
 /// What was wrong.
 pub fn stream<T: Transport>(wait: Wait, size: usize, n: u64) -> Verdict {
+    stream_as::<T>(&config(wait, size), n)
+}
+
+fn stream_as<T: Transport>(cfg: &Config, n: u64) -> Verdict {
+    let size = cfg.size;
     if !crosses_threads(T::SPEC) {
-        return alone::<T>(wait, size, n.min(100));
+        return alone::<T>(cfg.wait, size, n.min(100));
     }
-    let (mut tx, mut rx) = made(T::one_way(&config(wait, size)))?;
+    let (mut tx, mut rx) = made(T::one_way(cfg))?;
     between(
         move || {
             attached(tx.attach())?;
@@ -618,7 +630,7 @@ fn ended(rx: &mut impl Receiver) -> Verdict {
 
 /// More messages than any transport of this crate buffers.
 fn most(size: usize) -> u64 {
-    ((4 << 20) / size + 64) as u64
+    (super::IN_MEMORY / size + 64) as u64
 }
 
 /// Demands that sending breaks, at the latest when every buffer is full, and that it stays broken.

@@ -116,7 +116,11 @@ impl Turns for BySemaphores {
 
     fn keep_vigil(&mut self) {
         let (shared, peer) = (self.shared.clone(), 1 - self.me);
-        self.vigil = Vigil::until_death(self.occupants.peer_of(self.me), move || shared.farewell(peer)).ok();
+        let vigil = Vigil::until_death(self.occupants.peer_of(self.me), move || shared.farewell(peer));
+        if let Err(error) = &vigil {
+            eprintln!("remark: nobody will say that the peer was killed ({error})");
+        }
+        self.vigil = vigil.ok();
     }
 
     #[inline(always)]

@@ -33,7 +33,7 @@ impl LaneShape {
         (PAGE + 3 * self.place_len()).next_multiple_of(PAGE)
     }
 
-    /// Whether messages are short enough for the slot that both sides write in turn: see [`slot`](super::slot).
+    /// Whether messages are short enough for the slot that both sides write in turn: see [`slot`](crate::shm::slot).
     fn shares(self) -> bool {
         self.size <= size_of::<u64>()
     }
