@@ -157,6 +157,8 @@ const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 330.0;
 /// Left, right, top and bottom of the field.
 const FIELD: [f64; 4] = [78.0, 444.0, 34.0, 280.0];
+/// More than a character of a label is wide.
+const GLYPH: f64 = 8.0;
 
 fn px(value: f64) -> String {
     let text = format!("{value:.1}");
@@ -220,7 +222,9 @@ impl Chart {
         let mut steps = line(left, bottom, right, bottom);
         for (value, label) in self.x.ticks(x, false) {
             steps.push_str(&line(x.place(value), bottom, x.place(value), bottom + 5.0));
-            write("middle", x.place(value), bottom + 20.0, &label);
+            // The last one may stand nearer to the edge than half of its length.
+            let last = WIDTH - GLYPH * label.chars().count() as f64 / 2.0;
+            write("middle", x.place(value).min(last), bottom + 20.0, &label);
         }
         write("start", 4.0, 16.0, &self.y.title);
         write("end", right, HEIGHT - 8.0, &self.x.title);
