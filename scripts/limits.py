@@ -37,10 +37,11 @@ import sums  # noqa: E402
 from rows import PLAIN, TARGET, Ipcost, Plain, comparisons  # noqa: E402
 from sides import Broken, Impossible, launch  # noqa: E402
 
-# `at_most` bounds "time of A over time of B"; `turned` shows the inverse, "so many times as fast".
-Row = namedtuple("Row", "group what target at_most turned a b")
+# `at_most` bounds "time of A over time of B"; `turned` shows the inverse, "so many times as fast". `rate`, where it is there,
+# is a row more out of the same launches: its name, the bytes of a message, and the GiB/s that A should carry where B does.
+Row = namedtuple("Row", "group what target at_most turned a b rate", defaults=(None,))
 
-KIB, MIB = 1 << 10, 1 << 20
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 RINGS = (("shm-ring", "process"), ("heap-ring", "thread"))
 CRATES = ("crossbeam", "flume", "mpsc")
 FRAMEWORKS = ("iceoryx2", "ipc-channel", "zeromq", "zeromq-tcp", "tokio-unix")
@@ -96,12 +97,15 @@ def of_two_cpus(cpus):
         parties = "thread" if mechanism == "heap-handoff" else "process"
         a, b = (side(mechanism, "ping-pong", size, parties=parties, touch="header") for size in (16 * MIB, 64 * KIB))
         yield slower("in place", f"{mechanism} ping-pong, header touch, 16 MiB over 64 KiB", 1.25, a, b)
-    for size in (64 * KIB, MIB):
-        a = side("vmsplice-splice", "stream", size, wait="block", touch="header")
-        b = Plain(PLAIN, "vmsplice-splice", "stream", size, "block", "cross-cpu", "process", cpus)
+    for size, wait in ((64 * KIB, "block"), (MIB, "block"), (256 * KIB, "spin")):
+        a = side("vmsplice-splice", "stream", size, wait=wait, touch="header")
+        b = Plain(PLAIN, "vmsplice-splice", "stream", size, wait, "cross-cpu", "process", cpus)
         b.command = ["env", "PLAIN_TOUCH=header", *b.command]
-        what = f"vmsplice-splice stream {size // KIB} KiB, block, header touch, over plain C"
-        yield slower("pipes", what, 1.05, a, b)
+        what = f"vmsplice-splice stream {size // KIB} KiB, {wait}, header touch"
+        # What is left unseen: of blocking parties that hold one message the sleep is most of it.
+        rate = (f"{what}, GiB/s", size, 30) if wait == "spin" else None
+        yield slower("pipes", f"{what}, over plain C", 1.05, a, b)._replace(rate=rate)
+    for size in (64 * KIB, MIB):
         for other in ("vmsplice", "vmsplice-splice"):
             a, b = (side(mechanism, "stream", size, wait="block") for mechanism in (other, "pipe"))
             yield faster("pipes", f"{other} stream {size // KIB} KiB, block, as fast as write and read", 1, a, b)
@@ -279,7 +283,22 @@ def measure(rows, args):
             found = judged(ratios[row], row.at_most, row.turned)
             found["a_ns"], found["b_ns"] = (statistics.median(pair[i] for pair in times[row]) for i in (0, 1))
             done.append({"group": row.group, "what": row.what, "target": row.target, **found})
-    return done, {row.what: why for row, why in absent.items()}, well
+    absent = {row.what: why for row, why in absent.items()}
+    for row in rows:
+        if row.rate and row.what not in absent:
+            rated(row, times[row], done, absent)
+    return done, absent, well
+
+
+def rated(row, times, done, absent):
+    """GiB/s of A beside what they should be, if the machine gives them to B."""
+    what, size, least = row.rate
+    # Seconds for a GiB, of which fewer are better.
+    a, b = ([pair[side] / 1e9 * GIB / size for pair in times] for side in (0, 1))
+    if 1 / statistics.median(b) < least:
+        absent[what] = f"plain C carries {1 / statistics.median(b):.3g} GiB/s here, of {least} that were asked for"
+        return
+    done.append({"group": row.group, "what": what, "target": f">= {least}", **judged(a, 1 / least, True)})
 
 
 def alone(chosen, args):

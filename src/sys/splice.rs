@@ -1,4 +1,4 @@
-//! Pages into a pipe by reference, and out of it into a file. Source: vmsplice(2), splice(2).
+//! Pages into a pipe by reference, and out of it into a file or into nothing. Source: vmsplice(2), splice(2), null(4).
 
 use nix::fcntl::{SpliceFFlags, splice, vmsplice};
 use std::io::{self, IoSlice};
@@ -26,4 +26,14 @@ pub fn pages_into_pipe(pipe: impl AsFd, bytes: &[u8], wait: bool) -> io::Result<
 pub fn pipe_into_file(pipe: impl AsFd, file: impl AsFd, at: usize, len: usize, wait: bool) -> io::Result<usize> {
     let mut at = at as i64;
     Ok(splice(pipe, None, file, Some(&mut at), len, flags(wait))?)
+}
+
+/// Lets go of at most `len` bytes in a pipe, which nobody sees, and returns how many; 0 at the end of the stream. `null` is the
+/// null device: it takes whole slots of the pipe and looks at no page, as a splice that passes data on does.
+///
+/// # Errors
+/// EAGAIN instead of waiting for data.
+#[inline(always)]
+pub fn pipe_into_nothing(pipe: impl AsFd, null: impl AsFd, len: usize, wait: bool) -> io::Result<usize> {
+    Ok(splice(pipe, None, null, None, len, flags(wait))?)
 }

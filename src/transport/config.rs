@@ -5,7 +5,7 @@
 //! which is wrong for parties that take turns, for those whose messages flow, or for both; depths by the caches of the machine,
 //! with which rows of two machines would be of two kinds.
 
-use crate::plan::{Pages, Parties, Plan, Wait, Workload};
+use crate::plan::{Pages, Parties, Plan, Touch, Wait, Workload};
 use crate::shm::region::RingShape;
 use std::path::PathBuf;
 
@@ -51,6 +51,8 @@ pub struct Config {
     pub size: usize,
     /// How both ends wait.
     pub wait: Wait,
+    /// What of each message is written and verified: a mechanism may hand on unseen what nobody looks at.
+    pub touch: Touch,
     /// Whether the ends are in different processes.
     pub processes: bool,
     /// Parties that carry messages all the time, and may spin.
@@ -91,6 +93,8 @@ impl Config {
         Self {
             size: plan.carried_size(),
             wait: plan.wait,
+            // In a batch there is a header wherever a message begins.
+            touch: if plan.carried_size() == plan.size { plan.touch } else { Touch::Whole },
             processes: plan.parties == Parties::Process,
             busy: plan.busy(),
             peers: plan.peers(),

@@ -6,10 +6,11 @@
 //! for reading and writing, which never sees the end of the file. Source: fifo(7), mkfifo(3).
 
 use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
-use super::pipe::{ends, enlarge};
+use super::pipe::{ends, enlarge, shared};
 use super::ring::{await_peer, nobody};
 use super::{
-    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Spec, Transport, UNLIMITED,
+    BOTH, Config, DESCRIPTOR_WAITS, Ends, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Shape, Spec, Transport,
+    UNLIMITED,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{self, Thing};
@@ -41,11 +42,12 @@ impl Transport for Fifo {
     type Rx = ByteRx<PipeReader>;
 
     fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
-        let (reader, writer) = pair(&cfg.dir).map_err(|error| {
-            let what = format!("cannot create a named pipe in {}", cfg.dir.display());
-            Error::unsupported(what).because(error).hint("choose a writable folder of a Unix file system with --dir")
-        })?;
+        let (reader, writer) = made(cfg)?;
         ends(cfg, reader, writer)
+    }
+
+    fn shared(cfg: &Config, shape: Shape) -> Result<Option<Ends<Self>>> {
+        shared(cfg, shape, || made(cfg))
     }
 
     fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {
@@ -64,6 +66,13 @@ impl Transport for Fifo {
             }
         }
     }
+}
+
+fn made(cfg: &Config) -> Result<(PipeReader, PipeWriter)> {
+    pair(&cfg.dir).map_err(|error| {
+        let what = format!("cannot create a named pipe in {}", cfg.dir.display());
+        Error::unsupported(what).because(error).hint("choose a writable folder of a Unix file system with --dir")
+    })
 }
 
 /// Both ends of a named pipe that has lost its name already.

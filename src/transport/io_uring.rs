@@ -13,7 +13,8 @@
 //! `io-uring-sqpoll` leaves even the submission to a kernel thread that polls the queue. A spin then makes no system call at
 //! all, for the price of that thread's CPU: one for each side of a link, and among many parties one for each end, in
 //! addition to the parties themselves. With fewer CPUs than that, spinning parties and their threads take time slices from
-//! each other, milliseconds for a message between two parties on two CPUs: a spin is refused there. It does not yield, because what it waits for is not the scheduler's next choice,
+//! each other, milliseconds for a message between two parties on two CPUs: a spin is refused there, and so are many parties with
+//! more such threads than CPUs, however they wait. It does not yield, because what it waits for is not the scheduler's next choice,
 //! nor spin before it sleeps, because looks are what the thread is there for.
 //! Source: io_uring(7), io_uring_setup(2), io_uring_enter(2), unix(7), crate io-uring.
 
@@ -112,6 +113,19 @@ pub(crate) fn enough_cpus(cfg: &Config, cpus: usize) -> Result<()> {
     Err(Error::unsupported(what).hint("use --wait block"))
 }
 
+/// Refuses many parties whose threads outnumber the CPUs, even if the parties sleep: each thread looks for a millisecond before
+/// it does. A fan-in of four to one on two CPUs took four milliseconds for a message.
+///
+/// # Errors
+/// `unsupported`, with how many are needed.
+fn enough_for_many(cfg: &Config, cpus: usize) -> Result<()> {
+    if cfg.peers == 0 || cpus >= cfg.pollable {
+        return Ok(());
+    }
+    let what = format!("{} threads that poll for many parties need as many CPUs, and here are {cpus}", cfg.pollable);
+    Err(Error::unsupported(what).hint("use io-uring, which has none"))
+}
+
 impl<const POLLED: bool> Ringed<POLLED> {
     fn poller() -> Option<Arc<Poller>> {
         POLLED.then(Arc::default)
@@ -121,8 +135,10 @@ impl<const POLLED: bool> Ringed<POLLED> {
         permitted(POLLED)?;
         if POLLED {
             cfg.note("kernel threads", format!("{}; their CPU time is in no column", cfg.pollable));
+            let cpus = cpu::allowed().map_or(1, |allowed| allowed.len());
+            enough_for_many(cfg, cpus)?;
             if cfg.wait == Wait::Spin {
-                enough_cpus(cfg, cpu::allowed().map_or(1, |allowed| allowed.len()))?;
+                enough_cpus(cfg, cpus)?;
             }
         }
         let make = || -> io::Result<_> {
@@ -240,14 +256,17 @@ mod tests {
         let needs = |workload, peers| {
             let cfg =
                 Config::new(&Plan { workload, several: Several { peers, ..Several::default() }, ..Plan::default() });
-            (1..100).find(|cpus| enough_cpus(&cfg, *cpus).is_ok()).unwrap()
+            let least = |enough: fn(&Config, usize) -> Result<()>| (1..100).find(|cpus| enough(&cfg, *cpus).is_ok());
+            // Of parties that spin, and of those that sleep.
+            (least(enough_cpus).unwrap(), least(enough_for_many).unwrap())
         };
-        assert_eq!(needs(Workload::PingPong, None), 4);
+        // Two parties work on few CPUs, if badly.
+        assert_eq!(needs(Workload::PingPong, None), (4, 1));
         // Two parties of each pair, and a thread for each end.
-        assert_eq!(needs(Workload::Pairs, Some(1)), 4);
-        assert_eq!(needs(Workload::Pairs, Some(4)), 16);
+        assert_eq!(needs(Workload::Pairs, Some(1)), (4, 2));
+        assert_eq!(needs(Workload::Pairs, Some(4)), (16, 8));
         // The hub has an end for each peer.
-        assert_eq!(needs(Workload::FanIn, Some(4)), 5 + 8);
-        assert_eq!(needs(Workload::FanOut, Some(2)), 3 + 4);
+        assert_eq!(needs(Workload::FanIn, Some(4)), (5 + 8, 8));
+        assert_eq!(needs(Workload::FanOut, Some(2)), (3 + 4, 4));
     }
 }

@@ -314,6 +314,19 @@ pub struct Ends<T: Transport> {
     pub rxs: Vec<T::Rx>,
 }
 
+impl<T: Transport> Ends<T> {
+    /// As many ends as `shape` has, each made by a call of its own.
+    fn made(
+        shape: Shape,
+        tx: impl Fn() -> std::io::Result<T::Tx>,
+        rx: impl Fn() -> std::io::Result<T::Rx>,
+    ) -> std::io::Result<Self> {
+        let (senders, receivers) = shape.ends();
+        let txs = (0..senders).map(|_| tx()).collect::<std::io::Result<_>>()?;
+        Ok(Self { txs, rxs: (0..receivers).map(|_| rx()).collect::<std::io::Result<_>>()? })
+    }
+}
+
 /// Which end a separately started program is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{pipe_capacity, set_pipe_capacity};
-use std::io::{self, PipeReader, PipeWriter};
+use std::io::{PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// See the [module](self).
@@ -71,25 +71,8 @@ impl Transport for Pipe {
         ends(cfg, reader, writer)
     }
 
-    // POSIX promises that a write of up to PIPE_BUF bytes goes in as a whole; longer ones of several writers mix. Linux
-    // copies in and out under one lock, so that a pipe which only ever took whole messages of one size gives whole ones to
-    // each of several readers. Every byte is verified, so a kernel that did otherwise would be noticed.
     fn shared(cfg: &Config, shape: Shape) -> Result<Option<Ends<Self>>> {
-        if matches!(shape, Shape::Broadcast(_)) {
-            return Ok(None);
-        }
-        if cfg.size > ATOMIC {
-            cfg.note("not shared", format!("messages of more than {ATOMIC} bytes would mix"));
-            return Ok(None);
-        }
-        let (reader, writer) = std::io::pipe().context(Phase::Setup, "cannot create a pipe")?;
-        sized(cfg, &writer)?;
-        let (senders, receivers) = shape.ends();
-        let tx = |_| ByteTx::new(writer.try_clone()?, cfg.size, cfg.wait);
-        let rx = |_| ByteRx::new(reader.try_clone()?, cfg.size, cfg.wait);
-        let txs = (0..senders).map(tx).collect::<io::Result<_>>().context(Phase::Setup, "cannot share the pipe")?;
-        let rxs = (0..receivers).map(rx).collect::<io::Result<_>>().context(Phase::Setup, "cannot share the pipe")?;
-        Ok(Some(Ends { txs, rxs }))
+        shared(cfg, shape, || std::io::pipe().context(Phase::Setup, "cannot create a pipe"))
     }
 
     fn meet(cfg: &Config, _at: &str, role: Role) -> Result<Met<Self>> {
@@ -108,6 +91,33 @@ impl Transport for Pipe {
             }
         }
     }
+}
+
+/// A pipe that several parties use.
+///
+/// POSIX promises that a write of up to PIPE_BUF bytes goes in as a whole; longer ones of several writers mix. Linux
+/// copies in and out under one lock, so that a pipe which only ever took whole messages of one size gives whole ones to
+/// each of several readers. Every byte is verified, so a kernel that did otherwise would be noticed.
+pub(super) fn shared<T>(
+    cfg: &Config,
+    shape: Shape,
+    make: impl FnOnce() -> Result<(PipeReader, PipeWriter)>,
+) -> Result<Option<Ends<T>>>
+where
+    T: Transport<Tx = ByteTx<PipeWriter>, Rx = ByteRx<PipeReader>>,
+{
+    if matches!(shape, Shape::Broadcast(_)) {
+        return Ok(None);
+    }
+    if cfg.size > ATOMIC {
+        cfg.note("not shared", format!("messages of more than {ATOMIC} bytes would mix"));
+        return Ok(None);
+    }
+    let (reader, writer) = make()?;
+    sized(cfg, &writer)?;
+    let tx = || ByteTx::new(writer.try_clone()?, cfg.size, cfg.wait);
+    let rx = || ByteRx::new(reader.try_clone()?, cfg.size, cfg.wait);
+    Ends::made(shape, tx, rx).map(Some).context(Phase::Setup, "cannot share the pipe")
 }
 
 /// Asks for a capacity within what the system allows, and returns what there is.

@@ -12,8 +12,8 @@
 use super::bytes::{ByteRx, ByteTx};
 use super::unix_seqpacket::{LARGEST_PACKET, hand_over, packet_bound, pair, take_over};
 use super::{
-    BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Side,
-    SideOf, Sign, Spec, Transport,
+    BOTH, Bound, Config, DESCRIPTOR_WAITS, Ends, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender,
+    Shape, Side, SideOf, Sign, Spec, Transport,
 };
 use crate::error::{Context, Phase, Result};
 use crate::sys::fd::hung_up;
@@ -62,12 +62,18 @@ pub struct Inbox<S> {
     socket: S,
     /// A connection that ends with the sender, where there is one.
     line: Option<OwnedFd>,
-    gone: bool,
+    /// Senders that have not said goodbye.
+    senders: usize,
 }
 
 impl<S> Inbox<S> {
     pub(super) fn new(socket: S, line: Option<OwnedFd>) -> Self {
-        Self { socket, line, gone: false }
+        Self { socket, line, senders: 1 }
+    }
+
+    /// An inbox of several senders, of which each says goodbye.
+    fn of(socket: S, senders: usize) -> Self {
+        Self { socket, line: None, senders }
     }
 }
 
@@ -86,10 +92,17 @@ impl<S: Read + AsFd> Inbox<S> {
         }
     }
 
+    /// After a goodbye: the end of the stream if it was the last, and else the next message.
+    #[cold]
+    fn one_less(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.senders -= 1;
+        if self.senders > 0 { self.read(buf) } else { self.end() }
+    }
+
     /// The end of the stream, from now on.
     #[cold]
     fn end(&mut self) -> io::Result<usize> {
-        self.gone = true;
+        self.senders = 0;
         // So that poll(2) does not wait for a datagram when the end is asked for once more.
         shut_reading(&self.socket)?;
         Ok(0)
@@ -99,11 +112,11 @@ impl<S: Read + AsFd> Inbox<S> {
 impl<S: Read + AsFd> Read for Inbox<S> {
     #[inline(always)]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.gone {
+        if self.senders == 0 {
             return Ok(0);
         }
         match self.socket.read(buf) {
-            Ok(0) => self.end(),
+            Ok(0) => self.one_less(buf),
             Err(error) if error.kind() == ErrorKind::WouldBlock => self.look_again(buf),
             found => found,
         }
@@ -222,6 +235,18 @@ impl Transport for Dgram {
             Ok((sender(cfg, a, None)?, receiver(cfg, b, cfg.size, None)?))
         };
         make().context(Phase::Setup, "cannot create a socket pair")
+    }
+
+    // Several receivers of one socket are not offered: the first to hear a goodbye would take it from the others.
+    fn shared(cfg: &Config, shape: Shape) -> Result<Option<Ends<Self>>> {
+        let Shape::FanIn(senders) = shape else { return Ok(None) };
+        note_queue(cfg);
+        let make = || -> io::Result<_> {
+            let (a, b) = pair(cfg, Kind::Datagram, 1)?;
+            let rx = || ByteRx::new(Inbox::of(b.try_clone()?, senders), cfg.size, cfg.wait);
+            Ends::made(shape, || sender(cfg, a.try_clone()?, None), rx)
+        };
+        make().map(Some).context(Phase::Setup, "cannot share a socket pair")
     }
 
     fn bound() -> Bound {

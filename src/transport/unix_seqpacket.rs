@@ -9,8 +9,8 @@
 use super::bytes::{ByteRx, ByteTx, say_hello};
 use super::unix_stream::{accept_one, reach};
 use super::{
-    BOTH, Bound, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Side, SideOf, Sign, Spec,
-    Transport, buffer_for,
+    BOTH, Bound, Config, DESCRIPTOR_WAITS, Ends, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Shape, Side, SideOf,
+    Sign, Spec, Transport, buffer_for,
 };
 use crate::error::{Context, Phase, Result};
 use crate::sys::fd::set_send_buffer;
@@ -105,6 +105,19 @@ impl Transport for Seqpacket {
             Ok((ByteTx::new(a, cfg.size, cfg.wait)?, ByteRx::new(b, cfg.size, cfg.wait)?))
         };
         make().context(Phase::Setup, "cannot create a socket pair")
+    }
+
+    // A packet goes in and out as a whole, whoever else uses the socket.
+    fn shared(cfg: &Config, shape: Shape) -> Result<Option<Ends<Self>>> {
+        if matches!(shape, Shape::Broadcast(_)) {
+            return Ok(None);
+        }
+        let make = || -> io::Result<_> {
+            let (a, b) = pair(cfg, Kind::Seqpacket, 1)?;
+            let tx = || ByteTx::new(a.try_clone()?, cfg.size, cfg.wait);
+            Ends::made(shape, tx, || ByteRx::new(b.try_clone()?, cfg.size, cfg.wait))
+        };
+        make().map(Some).context(Phase::Setup, "cannot share a socket pair")
     }
 
     fn bound() -> Bound {

@@ -11,6 +11,10 @@
 //! pages on, with tee(2) or splice(2) into a second pipe, keeps references beyond the first pipe's slots, and no
 //! length of the ring would be enough: that reader is not offered.
 //!
+//! A receiver that looks at the header alone (`--touch header`) copies nothing else: it reads the header and splices the rest to the
+//! null device, which gives the slots up without a look at the pages. That is the call, and nearly the cost, of a receiver that
+//! passes data on unseen; and the slots are given up as after a copy, so the count of buffers holds.
+//!
 //! The buffers are a mapping of their own: when the sender lets go they are unmapped, and the pages that the pipe refers to
 //! live on unchanged. Pages of the allocator would be handed to somebody else and written.
 //!
@@ -25,13 +29,14 @@ use super::{
     UNLIMITED,
 };
 use crate::error::{Context, Phase, Result};
-use crate::plan::{Plan, Wait};
+use crate::plan::{Plan, Touch, Wait};
 use crate::shm::region::{PAGE, Places, Region, RingShape};
 use crate::sys::fd::Ready;
 use crate::sys::map::{self, Sharing};
-use crate::sys::splice::{pages_into_pipe, pipe_into_file};
+use crate::sys::splice::{pages_into_pipe, pipe_into_file, pipe_into_nothing};
+use crate::workload::payload::HEADER;
 use std::fs::File;
-use std::io::{self, PipeReader, PipeWriter};
+use std::io::{self, PipeReader, PipeWriter, Read};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -42,11 +47,11 @@ pub trait Reading: 'static {
     /// The receiving end.
     type Rx: Receiver;
 
-    /// Receives messages of `size` bytes from `pipe`.
+    /// Receives messages of `size` bytes from `pipe`, of which as much is looked at as `touch` says.
     ///
     /// # Errors
     /// What the system says.
-    fn from(pipe: PipeReader, size: usize, wait: Wait) -> io::Result<Self::Rx>;
+    fn from(pipe: PipeReader, size: usize, touch: Touch, wait: Wait) -> io::Result<Self::Rx>;
 }
 
 /// Pages moved into a pipe. See the [module](self).
@@ -128,7 +133,7 @@ impl<R: Reading> Transport for Moved<R> {
         cfg.note(super::SLOTS_NOTE, (capacity / PAGE / cfg.size.div_ceil(PAGE)).max(1));
         cfg.holds(buffers * stride(cfg.size));
         let tx = Tx::new(writer, cfg.size, cfg.wait, buffers).context(Phase::Setup, "cannot map the buffers")?;
-        let rx = R::from(reader, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
+        let rx = R::from(reader, cfg.size, cfg.touch, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
         Ok((tx, rx))
     }
 
@@ -156,7 +161,9 @@ impl<R: Reading> Transport for Moved<R> {
             Role::Consumer => {
                 let reader = standard_input(R::SPEC)?;
                 let size = hear_hello(&reader).context(Phase::Start, "no producer on standard input")?;
-                let rx = R::from(reader, size, cfg.wait).context(Phase::Start, "cannot read standard input")?;
+                // Such a consumer verifies every byte.
+                let rx = R::from(reader, size, Touch::Whole, cfg.wait)
+                    .context(Phase::Start, "cannot read standard input")?;
                 Ok(Met::Rx(rx, size))
             }
         }
@@ -183,19 +190,19 @@ impl Reading for Copying {
     };
     type Rx = ByteRx<PipeReader>;
 
-    fn from(pipe: PipeReader, size: usize, wait: Wait) -> io::Result<Self::Rx> {
+    fn from(pipe: PipeReader, size: usize, _: Touch, wait: Wait) -> io::Result<Self::Rx> {
         ByteRx::new(pipe, size, wait)
     }
 }
 
-/// Splices the pages into a file in memory and looks at its mapping.
+/// Splices the pages into a file in memory and looks at its mapping; what nobody looks at goes to the null device.
 #[derive(Debug)]
 pub struct Splicing;
 
 impl Reading for Splicing {
     const SPEC: &'static Spec = &Spec {
         name: "vmsplice-splice",
-        summary: "as vmsplice, taken out by splice(2) into a memfd that the receiver maps; the splice is the copy",
+        summary: "as vmsplice, taken out by splice(2) into a memfd that the receiver maps, which is the copy; header only: unseen to null(4)",
         family: Family::Kernel,
         parties: BOTH,
         waits: DESCRIPTOR_WAITS,
@@ -208,12 +215,14 @@ impl Reading for Splicing {
     };
     type Rx = SpliceRx;
 
-    fn from(pipe: PipeReader, size: usize, wait: Wait) -> io::Result<SpliceRx> {
+    fn from(pipe: PipeReader, size: usize, touch: Touch, wait: Wait) -> io::Result<SpliceRx> {
+        let unseen = touch == Touch::Header && size > HEADER;
+        let null = unseen.then(|| File::options().write(true).open("/dev/null")).transpose()?;
         let shape = RingShape { size, stride: size.next_multiple_of(PAGE), slots: 1 };
         let file = map::sealed_memfd(shape.region_len())?;
         let memory = Arc::new(map::map_file(&file)?);
         let (patience, block) = (Patience::new(&pipe, wait, Ready::Read)?, wait == Wait::Block);
-        Ok(SpliceRx { pipe, file, place: Places::new(&memory, shape), memory, patience, block })
+        Ok(SpliceRx { pipe, file, null, place: Places::new(&memory, shape), memory, patience, block })
     }
 }
 
@@ -222,6 +231,8 @@ impl Reading for Splicing {
 pub struct SpliceRx {
     pipe: PipeReader,
     file: File,
+    /// Where all but the header goes, if nobody looks at it.
+    null: Option<File>,
     /// The one place in the file, after its first page.
     place: Places,
     memory: Arc<Region>,
@@ -237,12 +248,17 @@ impl Receiver for SpliceRx {
 
     #[inline(always)]
     fn recv_with<T>(&mut self, read: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
-        let Self { pipe, file, place, patience, block, .. } = self;
+        let Self { pipe, file, null, place, patience, block, .. } = self;
         let message = place.at(0);
         let mut filled = 0;
         while filled < message.len() {
-            let rest = message.len() - filled;
-            match patience.until(pipe, |pipe| pipe_into_file(&*pipe, &*file, PAGE + filled, rest, *block))? {
+            let (rest, seen) = (message.len() - filled, HEADER.saturating_sub(filled));
+            let came = match null {
+                Some(_) if seen > 0 => patience.until(pipe, |pipe| pipe.read(&mut message[filled..HEADER]))?,
+                Some(null) => patience.until(pipe, |pipe| pipe_into_nothing(&*pipe, &*null, rest, *block))?,
+                None => patience.until(pipe, |pipe| pipe_into_file(&*pipe, &*file, PAGE + filled, rest, *block))?,
+            };
+            match came {
                 0 => return Err(hear_end(filled, message.len())),
                 moved => filled += moved,
             }
@@ -260,13 +276,13 @@ mod tests {
 
     /// Fills a pipe with messages that nobody has read, writes the buffer whose turn is next, as a sender does before it
     /// waits for room, and then receives; the first message that was wrong.
-    fn first_wrong<R: Reading>(size: usize, buffers_less: usize) -> Option<String> {
+    fn first_wrong<R: Reading>(size: usize, touch: Touch, buffers_less: usize) -> Option<String> {
         let (reader, writer) = std::io::pipe().unwrap();
         let capacity = set_pipe_capacity(&writer, 16 * PAGE).unwrap();
         let ring = buffers(size, capacity).saturating_sub(buffers_less).max(1);
         let mut tx = Tx::new(writer, size, Wait::Block, ring).unwrap();
-        let mut rx = R::from(reader, size, Wait::Block).unwrap();
-        let payload = Payload::new(Touch::Whole);
+        let mut rx = R::from(reader, size, touch, Wait::Block).unwrap();
+        let payload = Payload::new(touch);
         // More rounds than buffers, so that every buffer has its turn at every place of the pipe.
         let fit = (capacity / PAGE / size.div_ceil(PAGE)) as u64;
         for round in 0..40 {
@@ -289,24 +305,50 @@ mod tests {
     #[test]
     fn no_buffer_is_written_while_the_pipe_refers_to_it() {
         for size in SIZES {
-            assert_eq!(first_wrong::<Copying>(size, 0), None, "{size} B");
-            assert_eq!(first_wrong::<Splicing>(size, 0), None, "{size} B, spliced");
+            for touch in [Touch::Whole, Touch::Header] {
+                assert_eq!(first_wrong::<Copying>(size, touch, 0), None, "{size} B, {touch:?}");
+                assert_eq!(first_wrong::<Splicing>(size, touch, 0), None, "{size} B, {touch:?}, spliced");
+            }
         }
     }
 
     #[test]
     fn one_buffer_less_than_the_rule_says_changes_messages_that_were_sent() {
         for size in SIZES {
-            let wrong = first_wrong::<Copying>(size, 1).unwrap_or_else(|| panic!("{size} B: nothing was wrong"));
-            assert!(wrong.contains("message 0 was due"), "{size} B: {wrong}");
+            for found in
+                [first_wrong::<Copying>(size, Touch::Whole, 1), first_wrong::<Splicing>(size, Touch::Header, 1)]
+            {
+                let wrong = found.unwrap_or_else(|| panic!("{size} B: nothing was wrong"));
+                assert!(wrong.contains("message 0 was due"), "{size} B: {wrong}");
+            }
         }
     }
 
     #[test]
     fn a_single_buffer_changes_messages_that_were_sent() {
         for size in SIZES {
-            assert!(first_wrong::<Copying>(size, usize::MAX).is_some(), "{size} B: nothing was wrong");
-            assert!(first_wrong::<Splicing>(size, usize::MAX).is_some(), "{size} B, spliced: nothing was wrong");
+            assert!(first_wrong::<Copying>(size, Touch::Whole, usize::MAX).is_some(), "{size} B: nothing was wrong");
+            assert!(
+                first_wrong::<Splicing>(size, Touch::Whole, usize::MAX).is_some(),
+                "{size} B, spliced: nothing was wrong"
+            );
+        }
+    }
+
+    /// Sizes at which the header is all, ends a slot, or is cut off by a page of its own.
+    #[test]
+    fn what_lies_behind_a_header_goes_unseen_and_the_stream_stays_in_step() {
+        for size in [1, HEADER, HEADER + 1, PAGE + HEADER, 100_000] {
+            let plan = Plan { size, touch: Touch::Header, ..Plan::default() };
+            let (mut tx, mut rx) = VmspliceSplice::one_way(&Config::new(&plan)).unwrap();
+            let payload = Payload::new(Touch::Header);
+            for seq in 0..50 {
+                tx.send_with(|message| payload.fill(Way::Out, seq, message)).unwrap();
+                let read = rx.recv_with(|message| payload.check(Way::Out, seq, message)).unwrap();
+                assert_eq!(read, Ok(size), "message {seq} of {size} B");
+            }
+            drop(tx);
+            assert_eq!(rx.recv_with(|_| ()).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         }
     }
 }

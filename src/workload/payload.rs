@@ -10,6 +10,9 @@ use crate::plan::Touch;
 use crate::sys::vector;
 use std::fmt;
 
+/// Bytes that are the header of a message: its sequence number, mixed.
+pub const HEADER: usize = 8;
+
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 const STRIDE: u64 = 0xD1B5_4A32_D192_ED03;
 
@@ -71,7 +74,7 @@ impl Payload {
     pub fn new(touch: Touch) -> Self {
         let touched = match touch {
             Touch::Whole => usize::MAX,
-            Touch::Header => 8,
+            Touch::Header => HEADER,
         };
         Self { touched }
     }
