@@ -301,7 +301,7 @@ def rated(row, times, done, absent):
     what, size, least = row.rate
     # Seconds for a GiB, of which fewer are better.
     a, b = ([pair[side] / 1e9 * GIB / size for pair in times] for side in (0, 1))
-    if 1 / statistics.median(b) < least:
+    if all(1 / statistics.median(side) < least for side in (a, b)):
         absent[what] = f"plain C carries {1 / statistics.median(b):.3g} GiB/s here, of {least} that were asked for"
         return
     done.append({"group": row.group, "what": what, "target": f">= {least}", **judged(a, 1 / least, True)})
@@ -343,11 +343,19 @@ def shown(row):
     return row["what"], *times, row["target"], f"{row['median']:.3g}", span, row["verdict"]
 
 
-def page(body, sum_body, counts, absent, args, machine):
+def windows(done, args):
+    """How the rows with pairs were measured."""
+    paired = {row["group"] for row in done if "a_ns" in row}
+    said = [f"{args.pairs} pairs of windows of {args.window} ms"] if paired - set(LONGER) else []
+    for group in sorted(paired & set(LONGER)):
+        said.append(f"{-(-args.pairs // 2)} pairs of windows of {args.window * LONGER[group]} ms ({group})")
+    return f"{args.launches} launches" + (" of " + " and of ".join(said) if said else "")
+
+
+def page(body, sum_body, counts, absent, machine):
     """All of it as markdown."""
     lines = ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in machine.items()), ""]
-    lines += [f"{counts}; {args.launches} launches of {args.pairs} pairs of windows of {args.window} ms, and", ""]
-    lines[-2] += f" of {-(-args.pairs // 2)} pairs of {args.window * LONGER['patterns']} ms for many parties."
+    lines += [f"{counts}.", ""]
     lines += [*figures.markdown_table(HEAD, body), ""]
     if sum_body:
         lines += [*figures.markdown_table(sums.HEAD, sum_body), ""]
@@ -362,8 +370,8 @@ def arguments():
         name, metavar=unit, type=plain.at_least_one, default=default, help=f"{what} [{default}]"
     )
     number("--launches", "N", 6, "fresh starts of both sides")
-    number("--pairs", "N", 8, "pairs of windows per launch")
-    number("--window", "MS", 15, "length of a window in ms")
+    number("--pairs", "N", 8, "pairs of windows per launch; half as many for many parties")
+    number("--window", "MS", 15, "length of a window in ms; 8 times as long for many parties")
     parser.add_argument("--json", metavar="FILE", help="also write the rows there")
     parser.add_argument("--markdown", metavar="FILE", help="also write the table there")
     parser.add_argument("--list", action="store_true", help="name the rows and measure nothing")
@@ -378,9 +386,13 @@ def main():
     if not (TARGET / "release" / "ipcost").exists():
         plain.missing("run `cargo build --release` first, or scripts/limits.sh")
     chosen = lambda name: args.only in name
-    rows = [row for row in table_of(cpus) if chosen(row.group) or chosen(row.what)]
+    named = lambda row: (row.group, row.what, row.rate[0]) if row.rate else (row.group, row.what)
+    rows = [row for row in table_of(cpus) if any(map(chosen, named(row)))]
     if args.list:
-        print("\n".join(f"{row.group}: {row.what}: {row.target}" for row in rows))
+        for row in rows:
+            print(f"{row.group}: {row.what}: {row.target}")
+            if row.rate:
+                print(f"{row.group}: {row.rate[0]}: >= {row.rate[2]}")
         return 0
     plain.build(PLAIN)
     lacking = sorted({str(s.binary) for row in rows for s in (row.a, row.b) if not s.binary.exists()})
@@ -400,7 +412,8 @@ def main():
         print("\n" + "\n".join(figures.text_table(sums.HEAD, sum_body)))
     verdicts = [row["verdict"] for row in done]
     counts = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in (figures.MET, figures.OPEN, figures.MISSED))
-    print(f"\n{counts}; {args.launches} launches of {args.pairs} pairs of windows of {args.window} ms")
+    counts += f"; {windows(done, args)}"
+    print(f"\n{counts}")
     for what, why in absent.items():
         print(f"not measured: {what}: {why}")
     for binary in lacking:
@@ -409,7 +422,7 @@ def main():
         everything = {"machine": plain.machine(cpus), "rows": done, "sums": made_of, "absent": absent}
         Path(args.json).write_text(json.dumps(everything, indent=1) + "\n")
     if args.markdown:
-        Path(args.markdown).write_text(page(body, sum_body, counts, absent, args, plain.machine(cpus)))
+        Path(args.markdown).write_text(page(body, sum_body, counts, absent, plain.machine(cpus)))
     return 0 if well else 1
 
 

@@ -82,7 +82,8 @@ pub type EachAlive<'a> = &'a dyn Fn(usize) -> bool;
 /// `lost` with the number of that peer, and if the answer is yes ends the others: then every end of every object closes. Of a
 /// datagram socket, a queue or a semaphore the kernel tells even that to nobody, so `here` is [roused](rouse), too, until it
 /// returns; a framework that takes up its wait again by itself (the runtime under zeromq) waits for the
-/// [bell](crate::sys::rouse::bell), too.
+/// [bell](crate::sys::rouse::bell), too. Threads are not watched: of one that ends early while others hold the same object
+/// open, the deadline of the run tells.
 ///
 /// # Errors
 /// When a party cannot be started.

@@ -217,7 +217,7 @@ columns! {
     "memcpy_multiple", "x floor", Ratio, STREAM,
         "time per message as a multiple of one memcpy of its bytes, as `limits` measured it",
         Row |r| times_memcpy(r).into();
-    "copies", "copies", None, Shown::Csv, "copies of each byte between producer and consumer, by the mechanism's model",
+    "copies", "copies", None, Shown::Csv, "copies of each byte that is verified between producer and consumer, by the mechanism's model",
         Row |r| find(&r.mechanism).map_or(Value::Absent, |m| Value::Count(u64::from(m.spec().copies)));
     "line_rtt_ns", "cache line", Nanos, Shown::Csv, "bare cache-line round trip between the parties",
         Runs |o| mean(&o.floor.as_ref()?.line_rtt_ns);

@@ -1,7 +1,8 @@
 //! A connected pair of Unix datagram sockets: message boundaries, and no connection whose end would be told.
 //!
 //! Key decision: nothing is added to a message and nothing to the calls for one, so the end has to be told otherwise. A
-//! sender that leaves says goodbye with an empty datagram, which no message is. For a sender that is killed the kernel
+//! sender that leaves says goodbye with an empty datagram, which no message is; of several senders to one socket each does, and the
+//! receiver counts them. For a sender that is killed the kernel
 //! says nothing at all: tried out between processes, a receiver that sleeps in recv(2) sleeps on, and neither poll(2) nor
 //! shutdown(2) by the sender show it anything. In a measured run that is left to whoever watches the processes, and
 //! [rouses](crate::sys::rouse) a hub among them. Two programs that were started by hand have no such watcher, so they keep

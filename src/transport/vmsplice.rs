@@ -47,11 +47,11 @@ pub trait Reading: 'static {
     /// The receiving end.
     type Rx: Receiver;
 
-    /// Receives messages of `size` bytes from `pipe`, of which as much is looked at as `touch` says.
+    /// Receives messages of `size` bytes from `pipe`, of which as much is looked at as `cfg` says.
     ///
     /// # Errors
     /// What the system says.
-    fn from(pipe: PipeReader, size: usize, touch: Touch, wait: Wait) -> io::Result<Self::Rx>;
+    fn from(cfg: &Config, pipe: PipeReader, size: usize) -> io::Result<Self::Rx>;
 }
 
 /// Pages moved into a pipe. See the [module](self).
@@ -133,7 +133,7 @@ impl<R: Reading> Transport for Moved<R> {
         cfg.note(super::SLOTS_NOTE, (capacity / PAGE / cfg.size.div_ceil(PAGE)).max(1));
         cfg.holds(buffers * stride(cfg.size));
         let tx = Tx::new(writer, cfg.size, cfg.wait, buffers).context(Phase::Setup, "cannot map the buffers")?;
-        let rx = R::from(reader, cfg.size, cfg.touch, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
+        let rx = R::from(cfg, reader, cfg.size).context(Phase::Setup, "cannot prepare the pipe")?;
         Ok((tx, rx))
     }
 
@@ -162,8 +162,8 @@ impl<R: Reading> Transport for Moved<R> {
                 let reader = standard_input(R::SPEC)?;
                 let size = hear_hello(&reader).context(Phase::Start, "no producer on standard input")?;
                 // Such a consumer verifies every byte.
-                let rx = R::from(reader, size, Touch::Whole, cfg.wait)
-                    .context(Phase::Start, "cannot read standard input")?;
+                let cfg = Config { touch: Touch::Whole, ..cfg.clone() };
+                let rx = R::from(&cfg, reader, size).context(Phase::Start, "cannot read standard input")?;
                 Ok(Met::Rx(rx, size))
             }
         }
@@ -190,8 +190,8 @@ impl Reading for Copying {
     };
     type Rx = ByteRx<PipeReader>;
 
-    fn from(pipe: PipeReader, size: usize, _: Touch, wait: Wait) -> io::Result<Self::Rx> {
-        ByteRx::new(pipe, size, wait)
+    fn from(cfg: &Config, pipe: PipeReader, size: usize) -> io::Result<Self::Rx> {
+        ByteRx::new(pipe, size, cfg.wait)
     }
 }
 
@@ -215,8 +215,11 @@ impl Reading for Splicing {
     };
     type Rx = SpliceRx;
 
-    fn from(pipe: PipeReader, size: usize, touch: Touch, wait: Wait) -> io::Result<SpliceRx> {
-        let unseen = touch == Touch::Header && size > HEADER;
+    fn from(cfg: &Config, pipe: PipeReader, size: usize) -> io::Result<SpliceRx> {
+        let (unseen, wait) = (cfg.touch == Touch::Header && size > HEADER, cfg.wait);
+        if unseen {
+            cfg.note("all but the header", "spliced to the null device, not copied");
+        }
         let null = unseen.then(|| File::options().write(true).open("/dev/null")).transpose()?;
         let shape = RingShape { size, stride: size.next_multiple_of(PAGE), slots: 1 };
         let file = map::sealed_memfd(shape.region_len())?;
@@ -281,7 +284,8 @@ mod tests {
         let capacity = set_pipe_capacity(&writer, 16 * PAGE).unwrap();
         let ring = buffers(size, capacity).saturating_sub(buffers_less).max(1);
         let mut tx = Tx::new(writer, size, Wait::Block, ring).unwrap();
-        let mut rx = R::from(reader, size, touch, Wait::Block).unwrap();
+        let plan = Plan { touch, wait: Wait::Block, ..Plan::default() };
+        let mut rx = R::from(&Config::new(&plan), reader, size).unwrap();
         let payload = Payload::new(touch);
         // More rounds than buffers, so that every buffer has its turn at every place of the pipe.
         let fit = (capacity / PAGE / size.div_ceil(PAGE)) as u64;
@@ -335,20 +339,25 @@ mod tests {
         }
     }
 
-    /// Sizes at which the header is all, ends a slot, or is cut off by a page of its own.
+    /// Sizes at which the header is all, ends a slot, or is cut off by a page of its own; all within the smallest pipe.
     #[test]
     fn what_lies_behind_a_header_goes_unseen_and_the_stream_stays_in_step() {
-        for size in [1, HEADER, HEADER + 1, PAGE + HEADER, 100_000] {
-            let plan = Plan { size, touch: Touch::Header, ..Plan::default() };
-            let (mut tx, mut rx) = VmspliceSplice::one_way(&Config::new(&plan)).unwrap();
-            let payload = Payload::new(Touch::Header);
-            for seq in 0..50 {
-                tx.send_with(|message| payload.fill(Way::Out, seq, message)).unwrap();
-                let read = rx.recv_with(|message| payload.check(Way::Out, seq, message)).unwrap();
-                assert_eq!(read, Ok(size), "message {seq} of {size} B");
+        for wait in [Wait::Block, Wait::Spin, Wait::Poll, Wait::Epoll, Wait::Hybrid(9)] {
+            for size in [1, HEADER, HEADER + 1, PAGE + HEADER, 50_000] {
+                let plan = Plan { size, wait, touch: Touch::Header, ..Plan::default() };
+                let (mut tx, mut rx) = VmspliceSplice::one_way(&Config::new(&plan)).unwrap();
+                for seq in 0..50 {
+                    tx.send_with(|message| Payload::new(Touch::Whole).fill(Way::Out, seq, message)).unwrap();
+                    let look = |message: &[u8]| {
+                        let rest = message.get(HEADER..).unwrap_or_default();
+                        assert!(rest.iter().all(|byte| *byte == 0), "{wait}: message {seq} of {size} B was copied");
+                        Payload::new(Touch::Header).check(Way::Out, seq, message)
+                    };
+                    assert_eq!(rx.recv_with(look).unwrap(), Ok(size), "{wait}: message {seq} of {size} B");
+                }
+                drop(tx);
+                assert_eq!(rx.recv_with(|_| ()).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
             }
-            drop(tx);
-            assert_eq!(rx.recv_with(|_| ()).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         }
     }
 }
