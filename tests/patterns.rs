@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::cells::{below, carried, outcome, planted, program, refused, until};
+use common::cells::{below, carried, outcome, planted, program, refused, run, until};
 use ipcost::transport::{self, Family, Spec};
 use serde_json::Value;
 use std::process::{Command, Output, Stdio};
@@ -115,6 +115,10 @@ fn a_header_is_found_wherever_a_message_begins() {
             assert_eq!(unseen, noted && size > 8, "{found}");
         }
     }
+    let output = run("vmsplice-splice", &["stream", "--messages", "99", "--touch", "header"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().find(|line| line.starts_with("all but the header"));
+    assert!(line.is_some_and(|line| line["all but the header".len()..].starts_with(" spliced")), "{text}");
 }
 
 #[test]

@@ -76,7 +76,8 @@ pub fn status(status: Status) -> &'static str {
 pub fn run(o: &Outcome) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: String| {
-        let _ = writeln!(text, "{label:<16}{value}");
+        // A label that is longer than the column has a space behind it all the same.
+        let _ = writeln!(text, "{label:<15} {value}");
     };
     let nagle = if o.nagle { ", nagle," } else { "" };
     line("mechanism", format!("{}{nagle} between {}", o.mechanism, parties(o)));
