@@ -105,7 +105,7 @@ def of_two_cpus(cpus):
         b = Plain(PLAIN, "vmsplice-splice", "stream", size, wait, "cross-cpu", "process", cpus)
         b.command = ["env", "PLAIN_TOUCH=header", *b.command]
         what = f"vmsplice-splice stream {size // KIB} KiB, {wait}, header touch"
-        # What is left unseen: of blocking parties that hold one message the sleep is most of it.
+        # Of parties that sleep the waking is most of it, not the pages.
         rate = (f"{what}, GiB/s", size, 30) if wait == "spin" else None
         yield slower("pipes", f"{what}, over plain C", 1.05, a, b)._replace(rate=rate)
     for size in (64 * KIB, MIB):
@@ -266,6 +266,12 @@ def judged(values, at_most, turned):
     return {"median": shown[0], "low": shown[1], "high": shown[2], "n": len(values), "verdict": verdict}
 
 
+def windows(group, args):
+    """Pairs of windows for a launch of a row of that group, and the length of a window in ms."""
+    longer = LONGER.get(group, 1)
+    return (args.pairs, args.window) if longer == 1 else (-(-args.pairs // 2), args.window * longer)
+
+
 def measure(rows, args):
     ratios, times, absent, well = {row: [] for row in rows}, {row: [] for row in rows}, {}, True
     for number in range(args.launches):
@@ -274,9 +280,8 @@ def measure(rows, args):
                 continue
             print(f"launch {number + 1}/{args.launches}  {at + 1}/{len(rows)}  {row.what}", file=sys.stderr)
             try:
-                longer = LONGER.get(row.group)
-                pairs, window = (-(-args.pairs // 2), args.window * longer) if longer else (args.pairs, args.window)
-                _, pairs = launch(row.a, row.b, pairs, window * 1e6, b_first=number % 2 == 1)
+                count, window = windows(row.group, args)
+                _, pairs = launch(row.a, row.b, count, window * 1e6, b_first=number % 2 == 1)
                 ratios[row].append(statistics.median(a / b for a, b in pairs))
                 times[row].append([statistics.median(pair[i] for pair in pairs) for i in (0, 1)])
             except (Broken, subprocess.TimeoutExpired) as error:
@@ -343,12 +348,13 @@ def shown(row):
     return row["what"], *times, row["target"], f"{row['median']:.3g}", span, row["verdict"]
 
 
-def windows(done, args):
+def manner(done, args):
     """How the rows with pairs were measured."""
-    paired = {row["group"] for row in done if "a_ns" in row}
-    said = [f"{args.pairs} pairs of windows of {args.window} ms"] if paired - set(LONGER) else []
-    for group in sorted(paired & set(LONGER)):
-        said.append(f"{-(-args.pairs // 2)} pairs of windows of {args.window * LONGER[group]} ms ({group})")
+    paired = {row["group"]: windows(row["group"], args) for row in done if "a_ns" in row}
+    said = []
+    for count, window in sorted(set(paired.values()), reverse=True):
+        groups = [group for group in paired if group in LONGER and paired[group] == (count, window)]
+        said.append(f"{count} pairs of windows of {window} ms" + (f" ({', '.join(groups)})" if groups else ""))
     return f"{args.launches} launches" + (" of " + " and of ".join(said) if said else "")
 
 
@@ -371,7 +377,7 @@ def arguments():
     )
     number("--launches", "N", 6, "fresh starts of both sides")
     number("--pairs", "N", 8, "pairs of windows per launch; half as many for many parties")
-    number("--window", "MS", 15, "length of a window in ms; 8 times as long for many parties")
+    number("--window", "MS", 15, f"length of a window in ms; {LONGER['patterns']} times as long for many parties")
     parser.add_argument("--json", metavar="FILE", help="also write the rows there")
     parser.add_argument("--markdown", metavar="FILE", help="also write the table there")
     parser.add_argument("--list", action="store_true", help="name the rows and measure nothing")
@@ -412,7 +418,7 @@ def main():
         print("\n" + "\n".join(figures.text_table(sums.HEAD, sum_body)))
     verdicts = [row["verdict"] for row in done]
     counts = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in (figures.MET, figures.OPEN, figures.MISSED))
-    counts += f"; {windows(done, args)}"
+    counts += f"; {manner(done, args)}"
     print(f"\n{counts}")
     for what, why in absent.items():
         print(f"not measured: {what}: {why}")

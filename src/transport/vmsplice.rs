@@ -255,9 +255,9 @@ impl Receiver for SpliceRx {
         let message = place.at(0);
         let mut filled = 0;
         while filled < message.len() {
-            let (rest, seen) = (message.len() - filled, HEADER.saturating_sub(filled));
+            let rest = message.len() - filled;
             let came = match null {
-                Some(_) if seen > 0 => patience.until(pipe, |pipe| pipe.read(&mut message[filled..HEADER]))?,
+                Some(_) if filled < HEADER => patience.until(pipe, |pipe| pipe.read(&mut message[filled..HEADER]))?,
                 Some(null) => patience.until(pipe, |pipe| pipe_into_nothing(&*pipe, &*null, rest, *block))?,
                 None => patience.until(pipe, |pipe| pipe_into_file(&*pipe, &*file, PAGE + filled, rest, *block))?,
             };
