@@ -31,7 +31,7 @@ fn watched() -> Vec<String> {
     let branch = output("git", &["symbolic-ref", "--quiet", "HEAD"]);
     // A commit on a branch changes the branch and the log, not HEAD; a branch may be packed, and a log be switched off.
     let moving = ["HEAD", "logs/HEAD", "packed-refs"].into_iter().chain(branch.as_deref());
-    let sources = [PACKED, "Cargo.toml", "Cargo.lock", "build.rs", "src"].map(str::to_string);
+    let sources = [PACKED, "Cargo.toml", "Cargo.lock", "build.rs", "src", "engine"].map(str::to_string);
     let all = if checked_out() { moving.filter_map(git).collect() } else { vec![] };
     all.into_iter().chain(sources).filter(|path| Path::new(path).exists()).collect()
 }
@@ -77,15 +77,20 @@ fn output(program: &str, arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_string())
 }
 
-/// A setting of the profile that cargo tells no build script: from the environment, else from the manifest.
+/// A setting of the profile that cargo tells no build script, for the crate that holds what is timed: from the manifest's
+/// words on that crate, else from the environment, else from the manifest.
 fn setting(profile: &str, key: &str) -> Option<String> {
-    let name = format!("CARGO_PROFILE_{}_{}", profile.to_uppercase(), key.to_uppercase().replace('-', "_"));
-    if let Some(value) = Some(variable(&name)).filter(|value| !value.is_empty()) {
-        return Some(value);
-    }
     // The profile "debug" is written as "dev".
-    let section = format!("[profile.{}]", if profile == "debug" { "dev" } else { profile });
-    let manifest = std::fs::read_to_string("Cargo.toml").ok()?;
+    let section = format!("profile.{}", if profile == "debug" { "dev" } else { profile });
+    let manifest = std::fs::read_to_string("Cargo.toml").unwrap_or_default();
+    let name = format!("CARGO_PROFILE_{}_{}", profile.to_uppercase(), key.to_uppercase().replace('-', "_"));
+    written(&manifest, &format!("[{section}.package.ipcost-engine]"), key)
+        .or_else(|| Some(variable(&name)).filter(|value| !value.is_empty()))
+        .or_else(|| written(&manifest, &format!("[{section}]"), key))
+}
+
+/// What a section of the manifest says of `key`.
+pub fn written(manifest: &str, section: &str, key: &str) -> Option<String> {
     let lines = manifest.lines().skip_while(|line| line.trim() != section).skip(1);
     let mut settings = lines.take_while(|line| !line.starts_with('[')).filter_map(|line| line.split_once('='));
     settings.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().trim_matches('"').to_string())

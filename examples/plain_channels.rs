@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The protocol on standard input and output, the windows and the timing are those of `scripts/plain/main.c`; the pool of
-//! buffers that goes round through two channels is that of `src/transport/buffers.rs`, which the calls of each crate
+//! buffers that goes round through two channels is that of `engine/src/transport/buffers.rs`, which the calls of each crate
 //! need to be the same. `scripts/plain.py` runs it.
 //!
 //! With `PLAIN_SPOIL=N` one bit of ping N is turned when it was written: its receiver has to notice.

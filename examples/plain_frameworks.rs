@@ -4,7 +4,7 @@
 //! plain_frameworks iceoryx2|ipc-channel|tokio-unix|zeromq|zeromq-tcp ping-pong|stream SIZE block|spin|yield thread CPU_A CPU_B
 //! ```
 //!
-//! Each makes the calls that its file in `src/transport/` makes for a message, with the same capacities, between two threads.
+//! Each makes the calls that its file in `engine/src/transport/` makes for a message, with the same capacities, between two threads.
 //! The protocol is that of `examples/plain/protocol.rs`. `scripts/plain.py` runs it; a build with `--features frameworks` has
 //! it.
 //!

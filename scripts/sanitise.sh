@@ -10,8 +10,8 @@
 #   thread   Accesses of two threads of one process to one address of which one writes, with nothing between that orders
 #            them. It models fences not at all, atomics and the C library's locks well. It knows one address space: two
 #            *processes*, or one page mapped twice, are different memory to it. So it runs the threads of the conformance
-#            suite, whose ends share one mapping, and the tests of src/shm. It can prove a race, never the absence of one:
-#            orderings that the run did not need are the model checker's (tests/loom.rs).
+#            suite, whose ends share one mapping, and the tests of engine/src/shm. It can prove a race, never the absence of one:
+#            orderings that the run did not need are the model checker's (engine/tests/loom.rs).
 #   address  Accesses outside of an allocation or after its end, and leaks of the heap. The inside of a mapping (mmap, shm)
 #            is one piece to it: a message that is written into its neighbour's slot is found by the payload's check only.
 #   miri     Undefined behaviour of the language itself (aliasing, alignment, uninitialised memory, data races) in what needs

@@ -4,16 +4,9 @@
 //! that two records can be compared line by line. What cannot be read is absent, never guessed. The machine's name and
 //! its users are not recorded, nor any path of theirs: results are meant to be published.
 //!
-//! - [`topology`]: CPUs, cores and caches as the kernel states them
-//! - `cgroup`: what the control group of the process allows
-//! - `watch`: whether something of all this changed under a run
+//! What a run itself asks of the machine lies in [`machine`](crate::machine).
 
-pub(crate) mod cgroup;
-pub mod topology;
-mod watch;
-
-pub use watch::{SWAPPED_IN, Watch};
-
+use crate::machine::{CPUS, cgroup, field, read, steal, swapped_in, timestamp, topology};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,17 +36,11 @@ pub struct Host {
     pub taken: String,
 }
 
-/// The time of day, RFC 3339 in UTC, to the millisecond.
-pub fn timestamp() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
-}
-
 /// The time of day as a folder name.
 pub fn folder_name() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%d-%H%M%S").to_string()
+    let now = timestamp();
+    format!("{}-{}", &now[..10], now[11..19].replace(':', ""))
 }
-
-const CPUS: &str = "sys/devices/system/cpu";
 
 /// Single files that hold one fact each.
 const FACTS: &[(&str, &str)] = &[
@@ -132,18 +119,6 @@ impl Host {
     }
 }
 
-/// Time that the hypervisor gave to others, all CPUs, in clock ticks of 10 ms.
-pub fn steal() -> Option<u64> {
-    let text = fs::read_to_string("/proc/stat").ok()?;
-    text.lines().next()?.split_whitespace().nth(8)?.parse().ok()
-}
-
-fn read(path: impl AsRef<Path>) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    let text = text.trim().replace('\n', "; ").replace('\t', " ");
-    (!text.is_empty()).then_some(text)
-}
-
 /// Everything that is read from files below `root`.
 fn files(root: &Path) -> BTreeMap<String, String> {
     let single = |(name, path): &(&str, &str)| Some(((*name).to_string(), read(root.join(path))?));
@@ -168,7 +143,7 @@ fn files(root: &Path) -> BTreeMap<String, String> {
     if let (Some(total), Some(free)) = (kilobytes("SwapTotal"), kilobytes("SwapFree")) {
         facts.insert("swap used".into(), format!("{} kB", total.saturating_sub(free)));
     }
-    facts.extend(watch::swapped_in(root).map(|pages| ("pages swapped in so far".into(), pages)));
+    facts.extend(swapped_in(root).map(|pages| ("pages swapped in so far".into(), pages)));
     facts
 }
 
@@ -205,22 +180,8 @@ fn build() -> BTreeMap<String, String> {
     known.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
-/// Bytes that can be allocated without swapping and within the own control group, where that is known.
-pub fn memory_left() -> Option<u64> {
-    let root = Path::new("/");
-    let kilobytes = field(&root.join("proc/meminfo"), "MemAvailable")?.strip_suffix(" kB")?.parse::<u64>().ok()?;
-    let free = kilobytes * 1024;
-    Some(cgroup::memory_left(root).map_or(free, |left| left.min(free)))
-}
-
 fn cpuinfo(key: &str) -> Option<String> {
     field(Path::new("/proc/cpuinfo"), key)
-}
-
-fn field(path: &Path, key: &str) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    let line = text.lines().find(|line| line.split(':').next().is_some_and(|name| name.trim() == key))?;
-    Some(line.split_once(':')?.1.trim().to_string())
 }
 
 fn hypervisor() -> String {
@@ -322,9 +283,20 @@ mod tests {
         assert_eq!(slug("AMD EPYC(tm) 7B13 2cpu kvm"), "amd-epyc-tm-7b13-2cpu-kvm");
     }
 
+    /// A root folder with these files.
+    fn plant(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
     #[test]
     fn files_are_read_under_their_names_and_what_is_missing_is_absent() {
-        let root = topology::tests::plant(&[
+        let root = plant(&[
             ("proc/sys/fs/mqueue/queues_max", "256"),
             ("proc/pressure/io", "some avg10=0.00\nfull avg10=0.00"),
             ("proc/meminfo", "MemTotal: 9 kB\nSwapTotal:  800 kB\nSwapFree: 300 kB"),

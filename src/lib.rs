@@ -51,7 +51,7 @@
 //! - [`campaign`]: which cells, in which order, how often; each a fresh process; the journal
 //! - [`report`]: from the journal to rows with intervals; it measures nothing
 //! - [`results`], [`lines`]: files that people keep, and where they are wrong
-//! - [`host`]: the environment record, and whether the machine changed under a run
+//! - [`host`], [`machine`]: the environment record, and whether the machine changed under a run
 //!
 //! Experiments of their own:
 //! - [`check`]: the instrument checks itself, with planted faults and known answers
@@ -73,11 +73,7 @@
 #![warn(missing_docs)]
 
 #[cfg(not(loom))]
-pub mod audit;
-#[cfg(not(loom))]
 pub mod campaign;
-#[cfg(not(loom))]
-pub mod cell;
 #[cfg(not(loom))]
 pub mod check;
 #[cfg(not(loom))]
@@ -98,40 +94,24 @@ pub mod cli {
     }
 }
 #[cfg(not(loom))]
-pub mod conduct;
-pub mod error;
-#[cfg(not(loom))]
 pub mod faults;
 #[cfg(not(loom))]
 pub mod host;
-#[cfg(not(loom))]
-pub mod lines;
-#[cfg(not(loom))]
-pub mod measure;
-#[cfg(not(loom))]
-pub mod names;
-#[cfg(not(loom))]
-pub mod party;
-#[cfg(not(loom))]
-pub mod plan;
 #[cfg(not(loom))]
 pub mod report;
 #[cfg(not(loom))]
 pub mod results;
 #[cfg(not(loom))]
-pub mod role;
-#[cfg(not(loom))]
-pub mod session;
-pub mod shm;
-#[cfg(not(loom))]
-pub mod sys;
-#[cfg(not(loom))]
-pub mod transport;
-#[cfg(not(loom))]
 #[doc(hidden)]
 pub mod trial;
+
 #[cfg(not(loom))]
-pub mod workload;
+#[doc(inline)]
+pub use ipcost_engine::{
+    audit, cell, conduct, lines, machine, measure, names, party, plan, role, session, sys, transport, workload,
+};
+#[doc(inline)]
+pub use ipcost_engine::{error, shm};
 
 pub use error::{Error, Result};
 

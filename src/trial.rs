@@ -7,7 +7,8 @@ use crate::campaign::journal::{Campaign, Journal, Terms};
 use crate::campaign::matrix::Profile;
 use crate::cell::{CpuCost, Faults, Floor, Outcome, Rtt, Status, Switches, Throughput, Verified};
 use crate::error::Error;
-use crate::host::{Host, topology};
+use crate::host::Host;
+use crate::machine::topology;
 use crate::measure::floor;
 use crate::plan::{
     Arrivals, Parties, Placement, Plan, RunId, Span, Touch, Wait, Workload, parse_cpus, parse_millis, parse_placement,
@@ -48,7 +49,7 @@ pub fn words(text: &str) {
     round_trip(sysv_shm::parse_key(text), |key| format!("{key:#x}"), sysv_shm::parse_key);
     assert!(tcp::loopback_address(text).as_ref().map_or_else(refused, |at| at.ip().is_loopback()), "{text:?}");
     topology::cpus_of(text);
-    if let Some(owner) = crate::names::owner::Owner::of_name(text) {
+    if let Some(owner) = crate::names::Owner::of_name(text) {
         // Whatever it says, it can be asked for.
         owner.state();
     }

@@ -31,6 +31,20 @@ fn every_program_says_version_and_revision() {
 }
 
 #[test]
+fn settings_are_those_of_the_section_that_is_asked_for() {
+    let manifest =
+        "[profile.release]\nlto = \"off\"\n\n[profile.release.package.a]\ncodegen-units = 1\n\n[lints]\nlto = 2\n";
+    let of = |section, key| build::written(manifest, section, key);
+    assert_eq!(of("[profile.release]", "lto").as_deref(), Some("off"));
+    assert_eq!(of("[profile.release.package.a]", "codegen-units").as_deref(), Some("1"));
+    for (section, key) in
+        [("[profile.release]", "codegen-units"), ("[profile.dev]", "lto"), ("[profile.release.package.a]", "lto")]
+    {
+        assert_eq!(of(section, key), None, "{section} {key}");
+    }
+}
+
+#[test]
 fn a_packaged_crate_knows_the_commit_that_it_was_packaged_from() {
     let sha = "0123456789abcdef0123456789abcdef01234567";
     let clean = format!("{{\n  \"git\": {{\n    \"sha1\": \"{sha}\"\n  }},\n  \"path_in_vcs\": \"\"\n}}");

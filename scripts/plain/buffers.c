@@ -18,7 +18,7 @@ static unsigned char *new_buffer(void)
     return made;
 }
 
-/* As src/transport/buffers.rs. */
+/* As engine/src/transport/buffers.rs. */
 static size_t depth(void)
 {
     size_t bytes = wait_how == SPIN && size <= 1024 ? NEAR : memory_for(size), deep = bytes / size;

@@ -1,7 +1,7 @@
 /*
  * What carries bytes through descriptors, for pipes and for sockets: one call for a message where the kernel takes it
  * whole, made again where it does not. The file that includes this has put(fd, from, len) and get(fd, to, len), the two
- * calls. With POLL and EPOLL every such call follows one ppoll(2) or one epoll_wait(2), as in src/transport/bytes.rs.
+ * calls. With POLL and EPOLL every such call follows one ppoll(2) or one epoll_wait(2), as in engine/src/transport/bytes.rs.
  */
 #ifndef BYTES_H
 #define BYTES_H

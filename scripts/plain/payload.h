@@ -1,5 +1,5 @@
 /*
- * What a message says, as in src/workload/payload.rs: word k of message seq is SALT[way] + seq * STRIDE + k * STEP,
+ * What a message says, as in engine/src/workload/payload.rs: word k of message seq is SALT[way] + seq * STRIDE + k * STEP,
  * modulo 2^64, least significant byte first. Messages of 8, 16, 32, 48 and 64 bytes are written and verified by
  * straight-line code, as there.
  *

@@ -90,7 +90,7 @@ int peer_pid(void);
 /* Makes a descriptor non-blocking unless the parties block. */
 void set_waiting(int fd);
 
-/* Bytes of buffer for messages of `len` bytes, as in src/transport/config.rs: a megabyte of the kernel's, four of the
+/* Bytes of buffer for messages of `len` bytes, as in engine/src/transport/config.rs: a megabyte of the kernel's, four of the
  * parties' own, at least four messages up to 16 MiB of them, else two; and little for small messages that take turns. */
 #define IN_FLIGHT ((size_t)1 << 20)
 #define IN_MEMORY ((size_t)4 << 20)

@@ -8,7 +8,7 @@
 #include <sys/msg.h>
 #include <sys/resource.h>
 
-/* ---- posix-mq: as deep as the machine's settings allow, up to a megabyte; see src/transport/posix_mq.rs. ------ */
+/* ---- posix-mq: as deep as the machine's settings allow, up to a megabyte; see engine/src/transport/posix_mq.rs. ------ */
 
 /* Bytes that the kernel counts for a message besides its own, on 64-bit machines. */
 enum { OVERHEAD = 96, HARD_DEPTH = 65536 };

@@ -1,7 +1,7 @@
 /*
  * A single-producer single-consumer ring whose sides keep a stale copy of the other's index, and the bell on which a
  * side sleeps: it raises a flag and looks once more before it sleeps, and the other side makes a system call only when
- * it sees the flag. The calls and the slots are those of src/shm/ring.rs and src/shm/wait.rs.
+ * it sees the flag. The calls and the slots are those of engine/src/shm/ring.rs and engine/src/shm/wait.rs.
  */
 #ifndef RING_H
 #define RING_H
@@ -133,7 +133,7 @@ INLINE void ring_release(End *rx, int how)
     bell_ring(&rx->shared->freed, how, rx->theirs_fd);
 }
 
-/* ---- Slots, as src/shm/region/ring.rs lays them out: a page for the indices before them. ----------------------- */
+/* ---- Slots, as engine/src/shm/region/ring.rs lays them out: a page for the indices before them. ----------------------- */
 
 enum { HEADER = 4096 };
 

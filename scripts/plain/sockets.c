@@ -125,7 +125,7 @@ static void tcp_make(void)
 }
 
 /* ---- udp: a window, so that the kernel drops nothing. The receiver gives half of it back with a datagram of one byte
- *      whenever it received that many messages, as src/transport/udp.rs does: a call by design, and made here too. */
+ *      whenever it received that many messages, as engine/src/transport/udp.rs does: a call by design, and made here too. */
 
 static int there[2], here[2]; /* by direction: the receiver's socket, the sender's */
 static size_t window, half;

@@ -13,8 +13,9 @@ use super::matrix::Profile;
 use super::sound::{self, Positions};
 use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
-use crate::host::{Host, timestamp};
+use crate::host::Host;
 use crate::lines;
+use crate::machine::{moment, timestamp};
 use crate::plan::{Plan, Span};
 use crate::results::{self, HOST, missing, notebook};
 use rustix::fs::{FlockOperation, flock};
@@ -23,7 +24,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// What a campaign was meant to be: enough to continue it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -198,7 +199,7 @@ fn same_place(there: &Host, here: &Host) -> Result<Option<String>> {
 
 /// How long finished runs took, from the times at which they started.
 #[derive(Default)]
-struct Pace(Option<jiff::Timestamp>);
+struct Pace(Option<SystemTime>);
 
 impl Pace {
     /// Time between the run before and this one; a gap that no run can fill was a pause, for which the planned length
@@ -206,10 +207,8 @@ impl Pace {
     fn step(&mut self, run: &Outcome, campaign: &Campaign) -> Duration {
         let planned = campaign.terms.map_or(Duration::ZERO, |terms| terms.run.planned());
         let longest = deadline_for(&Plan { span: Span::Millis(planned.as_millis() as u64), ..Plan::default() });
-        let started = run.run.started.parse().ok();
-        let gap = started
-            .zip(self.0)
-            .and_then(|(now, before): (jiff::Timestamp, _)| Duration::try_from(now.duration_since(before)).ok());
+        let started = moment(&run.run.started);
+        let gap = started.zip(self.0).and_then(|(now, before)| now.duration_since(before).ok());
         self.0 = started;
         gap.filter(|gap| *gap <= longest).unwrap_or(planned)
     }

@@ -8,7 +8,7 @@
 use super::surroundings::{self, Surroundings};
 use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
-use crate::host;
+use crate::machine;
 use crate::names::janitor;
 use crate::plan::{Plan, Span, Workload};
 use crate::sys::stat::Stat;
@@ -81,7 +81,7 @@ pub fn launch(plan: &Plan, deadline: Duration) -> Outcome {
     let allowed = cpu::allowed().unwrap_or_default();
     let cpus = plan.cpus(&allowed).ok().flatten().unwrap_or(allowed);
     FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).extend(plan.dir.clone());
-    let watch = host::Watch::start();
+    let watch = machine::Watch::start();
     let surroundings = Surroundings::look(cpus);
     match ask_timed::<Outcome>(cell_command(), plan, deadline) {
         Ok((mut outcome, harness)) => {

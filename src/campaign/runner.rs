@@ -169,7 +169,7 @@ impl Runner<'_> {
 
 fn numbered(cell: &Plan, seed: u64, round: u32, order: u32, span: Span) -> Plan {
     let label = cell.run.label.clone();
-    let run = RunId { round, order, seed, started: crate::host::timestamp(), label };
+    let run = RunId { round, order, seed, started: crate::machine::timestamp(), label };
     Plan { span, run, ..cell.clone() }
 }
 

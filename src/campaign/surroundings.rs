@@ -5,29 +5,9 @@
 //! the harness itself took makes it *invalid* when it is much, because then the instrument measured itself. Rejected: sampling during
 //! the run (a sampler is a third program on two CPUs). Source: proc(5), getrusage(2).
 
-use crate::cell::{Outcome, Status};
-use crate::host::SWAPPED_IN;
+use crate::cell::{Disturbance, Outcome, Status};
+use crate::machine::SWAPPED_IN;
 use crate::sys::{clock, usage};
-use serde::{Deserialize, Serialize};
-
-/// What others took while a run was under way.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Disturbance {
-    /// CPU time that the hypervisor gave to others, on the CPUs of the run, ns; absent where the kernel does not tell.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub steal_ns: Option<u64>,
-    /// CPU time of other programs on the CPUs of the run, ns, in steps of a clock tick.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub foreign_cpu_ns: Option<u64>,
-    /// CPU time of the harness from handing over the plan to reading the result, ns.
-    pub harness_cpu_ns: u64,
-    /// Length of that time.
-    pub wall_ns: u64,
-    /// How many CPUs the run could use: what others may take before it tells grows with them.
-    #[serde(default)]
-    pub cpus: usize,
-}
 
 /// CPU of the harness while a cell runs, as a share of that time, from which on the run is flagged, and from which on it
 /// is not believed; and how much it may take in any case, since a run of a few milliseconds is shorter than what starting

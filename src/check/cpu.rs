@@ -11,7 +11,7 @@
 
 use super::{BATCH, Bench, Noise, Sabotage, Tried, Verdict, one_cpu};
 use crate::cell::{Outcome, Switches};
-use crate::host::cgroup::cpu_quota;
+use crate::machine::cgroup::cpu_quota;
 use crate::plan::{Placement, Plan, Span, Wait, Workload};
 use std::path::Path;
 

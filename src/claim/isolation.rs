@@ -22,7 +22,7 @@ use crate::measure::stats::Estimate;
 use crate::plan::{Parties, Touch, Wait};
 use crate::shm::board::Board;
 use crate::shm::futex::Scope;
-use crate::shm::region::{Region, RingRx, RingShape, RingTx, View};
+use crate::shm::region::{self, RingRx, RingShape, RingTx, View};
 use crate::shm::ring::Manner;
 use crate::sys::harm::{self, Fault};
 use crate::sys::process::{self, Child, ChildSignals};
@@ -32,8 +32,8 @@ use crate::workload::payload::{Payload, Way};
 use serde::{Deserialize, Serialize};
 use std::io::{PipeReader, PipeWriter};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// See the [module](self).
@@ -58,6 +58,13 @@ struct With {
     /// None is the control.
     fault: Option<Fault>,
     moment: Moment,
+}
+
+impl With {
+    /// Where a futex of the workers may sleep.
+    fn scope(&self) -> Scope {
+        if self.parties == Parties::Process { Scope::Shared } else { Scope::Private }
+    }
 }
 
 /// What the victim does when it comes to harm.
@@ -171,29 +178,24 @@ struct Scene {
     with: With,
     board: View<Board>,
     robust: RobustLock,
-    ring: Arc<Region>,
+    /// Both ends, each until its party takes it.
+    ends: Mutex<(Option<RingTx>, Option<RingRx>)>,
 }
 
 impl Scene {
     fn new(with: With) -> Result<Self> {
         let cannot = "cannot map shared memory";
+        let shape = RingShape::new(SHAPE.0, SHAPE.1);
         let region = Arc::new(map::anonymous_shared(Board::LEN).context(Phase::Setup, cannot)?);
-        let ring = Arc::new(map::anonymous_shared(Self::shape().region_len()).context(Phase::Setup, cannot)?);
+        let ring = map::anonymous_shared(shape.region_len()).context(Phase::Setup, cannot)?;
         let robust = RobustLock::new().context(Phase::Setup, "cannot make a robust lock")?;
-        Ok(Self { with, board: Board::lay(&region), robust, ring })
+        // Nobody ever waits there: there is room for all messages, and they are read when the victim has come to harm.
+        let (tx, rx) = region::ends(ring, shape, Manner { wait: Wait::Spin, berth: with.scope() });
+        Ok(Self { with, board: Board::lay(&region), robust, ends: Mutex::new((Some(tx), Some(rx))) })
     }
 
-    fn shape() -> RingShape {
-        RingShape::new(SHAPE.0, SHAPE.1)
-    }
-
-    fn scope(&self) -> Scope {
-        if self.with.parties == Parties::Process { Scope::Shared } else { Scope::Private }
-    }
-
-    /// Nobody ever waits here: there is room for all messages, and they are read when the victim has come to harm.
-    fn manner(&self) -> Manner {
-        Manner { wait: Wait::Spin, berth: self.scope() }
+    fn ends(&self) -> MutexGuard<'_, (Option<RingTx>, Option<RingRx>)> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn word(&self, place: usize) -> &AtomicU64 {
@@ -218,7 +220,7 @@ impl Scene {
 
     /// The victim's life. It owns the writing end of a pipe that nobody else has.
     fn suffer(&self, _pipe: PipeWriter) {
-        let mut tx = RingTx::new(&self.ring, Self::shape(), self.manner());
+        let Some(mut tx) = self.ends().0.take() else { return };
         let payload = Payload::new(Touch::Whole);
         if self.with.moment == Moment::Message {
             for seq in 0..MESSAGES {
@@ -287,8 +289,8 @@ impl Scene {
         match self.with.moment {
             Moment::Idle | Moment::Message => true,
             Moment::Lock => loop {
-                if self.board.locks[0].lock_within(self.scope(), LOOK) {
-                    self.board.locks[0].unlock(self.scope());
+                if self.board.locks[0].lock_within(self.with.scope(), LOOK) {
+                    self.board.locks[0].unlock(self.with.scope());
                     return true;
                 }
                 if held_by_the_victim() || clock::now() > limit {
@@ -311,7 +313,7 @@ impl<'a> Held<'a> {
     fn take(scene: &'a Scene) -> Self {
         match scene.with.moment {
             Moment::RobustLock => drop(scene.robust.lock_within(SOON)),
-            _ => drop(scene.board.locks[0].lock_within(scene.scope(), SOON)),
+            _ => drop(scene.board.locks[0].lock_within(scene.with.scope(), SOON)),
         }
         scene.word(HOLDER).store(VICTIM, Ordering::Release);
         Self(scene)
@@ -324,7 +326,7 @@ impl Drop for Held<'_> {
         scene.word(HOLDER).store(0, Ordering::Release);
         match scene.with.moment {
             Moment::RobustLock => scene.robust.unlock(),
-            _ => scene.board.locks[0].unlock(scene.scope()),
+            _ => scene.board.locks[0].unlock(scene.with.scope()),
         }
     }
 }
@@ -549,7 +551,7 @@ fn call(scene: &Scene, group: &Group) -> (usize, usize) {
 /// Reads what the victim had sent.
 fn receive(scene: &Scene) -> [u64; 4] {
     let committed = scene.board.own[COMMITTED].0.load(Ordering::Acquire);
-    let mut rx = RingRx::new(&scene.ring, Scene::shape(), scene.manner());
+    let mut rx = scene.ends().1.take().expect("read once");
     let payload = Payload::new(Touch::Whole);
     let [mut right, mut torn, mut doubled] = [0; 3];
     while let Ok(checked) = rx.recv_with(|| true, |message| payload.check(Way::Out, right, message)) {

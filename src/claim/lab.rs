@@ -10,8 +10,8 @@ use crate::campaign::launch::{ask_timed, own_command};
 use crate::campaign::schedule;
 use crate::campaign::surroundings::{Surroundings, foreign};
 use crate::error::{Context, Error, Phase, Result};
-use crate::host;
 use crate::lines::Unknown;
+use crate::machine;
 use crate::results::notebook::Notebook;
 use crate::shm::region::Region;
 use crate::sys::map::{self, Sharing};
@@ -99,7 +99,7 @@ impl Lab<'_> {
 
     fn launch(&self, cell: &Cell, round: u32, order: u32) -> Line {
         let before = Surroundings::look(self.setting.cpus.clone());
-        let started = host::timestamp();
+        let started = machine::timestamp();
         let asked = ask_timed::<Answer>(own_command(COMMAND), cell, DEADLINE);
         let (answer, disturbance) = match asked {
             Ok((answer, harness)) => (answer, Some(before.since(harness))),
@@ -120,7 +120,7 @@ const SPARE: u64 = 256 << 20;
 /// `unsupported`, with what would be needed.
 pub fn needs(bytes: u64) -> Result<()> {
     let bytes = bytes + SPARE;
-    if host::memory_left().is_some_and(|left| left < bytes) {
+    if machine::memory_left().is_some_and(|left| left < bytes) {
         let what = format!("needs {} MiB of memory", bytes >> 20);
         return Err(Error::unsupported(what).hint("free some, or raise the control group's limit"));
     }

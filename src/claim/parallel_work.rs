@@ -247,7 +247,7 @@ fn in_turn(turn: &AtomicU64, part: u64, work: impl FnOnce() -> u64) -> u64 {
 /// Refuses what would not fit into memory.
 fn room_for(bytes: u64) -> Result<()> {
     const SPARE: u64 = 128 * MIB;
-    match crate::host::memory_left() {
+    match crate::machine::memory_left() {
         Some(left) if left < bytes + SPARE => {
             let what = format!("{} MiB are needed and {} MiB of memory are free", (bytes + SPARE) / MIB, left / MIB);
             Err(Error::unsupported(what).hint("end other programs"))

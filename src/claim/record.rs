@@ -5,7 +5,7 @@
 //! verdict rests on one launch. Disturbed launches count and are flagged; their number stands below the figures.
 
 use super::{AGAIN, Cell, Values};
-use crate::campaign::surroundings::Disturbance;
+use crate::cell::Disturbance;
 use crate::error::{Context, Error, Phase, Result};
 use crate::lines::{self, Unknown};
 use crate::measure::stats::Estimate;

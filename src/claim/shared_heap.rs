@@ -14,20 +14,14 @@
 //! for what nobody looks at. Two virtual CPUs may share a cache or not, and the host may change that under way.
 
 use super::{Cell, Claim, Finding, Record, Setting, Unit, Values, Verdict, values};
-use crate::cell::{self, Outcome, Status};
+use crate::cell::{Outcome, Status};
 use crate::conduct::Measure;
 use crate::error::{Error, Phase, Result};
 use crate::measure::stats::Estimate;
 use crate::plan::{Parties, Placement, Plan, Plant, Span, Wait, Workload, show_size};
 use crate::report::picture::{Axis, Picture};
-use crate::shm::pool::{Pool, Ticket};
-use crate::shm::region::RingShape;
-use crate::transport::ring::{self, Backing, Heap, Memfd, Ring};
-use crate::transport::{self, Config, Receiver, Sender, Spec, Transport};
+use crate::transport::{self, detour::Detour};
 use serde::{Deserialize, Serialize};
-use std::io::{self, ErrorKind};
-use std::marker::PhantomData;
-use std::sync::Arc;
 
 /// See the [module](self).
 pub static CLAIM: Claim = Claim {
@@ -130,153 +124,6 @@ fn is_quick(With { way, between, size }: &With) -> bool {
     }
 }
 
-// ------------------------------------------------------------------------------------------------------- the ways
-
-/// A ring whose messages come from and go to memory of the ends.
-struct Copying<B>(PhantomData<B>);
-
-struct CopyTx {
-    ring: ring::Tx,
-    own: Box<[u8]>,
-}
-
-struct CopyRx {
-    ring: ring::Rx,
-    own: Box<[u8]>,
-}
-
-impl<B: Backing> Transport for Copying<B> {
-    const SPEC: &'static Spec = B::SPEC;
-    type Tx = CopyTx;
-    type Rx = CopyRx;
-
-    fn one_way(cfg: &Config) -> Result<(CopyTx, CopyRx)> {
-        let (tx, rx) = Ring::<B>::one_way(cfg)?;
-        let own = || vec![0; cfg.size].into_boxed_slice();
-        Ok((CopyTx { ring: tx, own: own() }, CopyRx { ring: rx, own: own() }))
-    }
-}
-
-impl Sender for CopyTx {
-    fn attach(&mut self) -> io::Result<()> {
-        self.own.fill(1);
-        self.ring.attach()
-    }
-
-    fn size(&self) -> usize {
-        self.own.len()
-    }
-
-    #[inline(always)]
-    fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
-        fill(&mut self.own);
-        self.ring.send(&self.own)
-    }
-}
-
-impl Receiver for CopyRx {
-    fn attach(&mut self) -> io::Result<()> {
-        self.own.fill(1);
-        self.ring.attach()
-    }
-
-    #[inline(always)]
-    fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        self.ring.recv(&mut self.own)?;
-        Ok(read(&self.own))
-    }
-}
-
-/// A pool of buffers whose offsets go through one ring and come back through another.
-struct HandingOver<B>(PhantomData<B>);
-
-struct HandTx {
-    full: ring::Tx,
-    free: ring::Rx,
-    spare: Vec<Ticket>,
-    pool: Pool,
-    size: usize,
-}
-
-struct HandRx {
-    full: ring::Rx,
-    free: ring::Tx,
-    pool: Pool,
-}
-
-impl<B: Backing> Transport for HandingOver<B> {
-    const SPEC: &'static Spec = B::SPEC;
-    type Tx = HandTx;
-    type Rx = HandRx;
-
-    fn one_way(cfg: &Config) -> Result<(HandTx, HandRx)> {
-        let tickets = Config { size: size_of::<u64>(), ..cfg.clone() };
-        let (full_tx, full_rx) = Ring::<B>::one_way(&tickets)?;
-        let (free_tx, free_rx) = Ring::<B>::one_way(&tickets)?;
-        // As many as the ring itself would have slots.
-        let count = RingShape::new(cfg.size, cfg.memory()).slots;
-        let region = Arc::new(B::region(cfg, Pool::region_len(cfg.size, count))?);
-        let [here, there] = [(); 2].map(|()| Pool::new(&region, cfg.size, count));
-        let tx = HandTx { full: full_tx, free: free_rx, spare: here.tickets(), pool: here, size: cfg.size };
-        Ok((tx, HandRx { full: full_rx, free: free_tx, pool: there }))
-    }
-}
-
-/// Receives a ticket.
-#[inline(always)]
-fn ticket(ring: &mut ring::Rx, pool: &Pool) -> io::Result<Ticket> {
-    let offset = ring.recv_with(|word| word.first_chunk().map(|raw| u64::from_le_bytes(*raw)))?;
-    offset.and_then(|offset| pool.admit(offset)).ok_or_else(|| ErrorKind::InvalidData.into())
-}
-
-/// Hands a ticket over.
-#[inline(always)]
-fn hand_over(ring: &mut ring::Tx, ticket: Ticket) -> io::Result<()> {
-    ring.send_with(|word| word.copy_from_slice(&ticket.offset().to_le_bytes()))
-}
-
-impl Sender for HandTx {
-    fn attach(&mut self) -> io::Result<()> {
-        self.pool.prefault();
-        self.full.attach()?;
-        self.free.attach()
-    }
-
-    fn size(&self) -> usize {
-        self.size
-    }
-
-    #[inline(always)]
-    fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
-        let mut ticket = match self.spare.pop() {
-            Some(ticket) => ticket,
-            None => ticket(&mut self.free, &self.pool).map_err(|error| match error.kind() {
-                ErrorKind::UnexpectedEof => ErrorKind::BrokenPipe.into(),
-                _ => error,
-            })?,
-        };
-        self.pool.with(&mut ticket, fill);
-        hand_over(&mut self.full, ticket)
-    }
-}
-
-impl Receiver for HandRx {
-    fn attach(&mut self) -> io::Result<()> {
-        self.pool.prefault();
-        self.full.attach()?;
-        self.free.attach()
-    }
-
-    #[inline(always)]
-    fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let mut ticket = ticket(&mut self.full, &self.pool)?;
-        let result = self.pool.with(&mut ticket, |buffer| read(buffer));
-        // A producer that has left wants no buffer back, and what it sent is still read.
-        let _ = hand_over(&mut self.free, ticket);
-        Ok(result)
-    }
-}
-
 // ---------------------------------------------------------------------------------------------------- the measurement
 
 /// The planted delay of the consumer between processes, ns.
@@ -317,10 +164,8 @@ fn run(with: With, plan: &Plan) -> Result<Outcome> {
     let heap = with.between == Between::ThreadsOnHeap;
     match with.way {
         Way::InPlace | Way::Pipe => transport::find(&plan.mechanism)?.run(plan, &mut Measure),
-        Way::Copying if heap => cell::run::<Copying<Heap>>(plan, &mut Measure),
-        Way::Copying => cell::run::<Copying<Memfd>>(plan, &mut Measure),
-        Way::HandingOver if heap => cell::run::<HandingOver<Heap>>(plan, &mut Measure),
-        Way::HandingOver => cell::run::<HandingOver<Memfd>>(plan, &mut Measure),
+        Way::Copying => Detour::Copying.run(heap, plan),
+        Way::HandingOver => Detour::HandingOver.run(heap, plan),
     }
 }
 
@@ -459,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_carries_every_byte_and_tells_who_left() {
+    fn every_way_carries_every_byte() {
         for between in [Between::ThreadsOnHeap, Between::ThreadsOnShared] {
             for way in Way::RINGS {
                 let mechanism = if between == Between::ThreadsOnHeap { "heap-ring" } else { "shm-ring" };
@@ -476,13 +321,5 @@ mod tests {
                 assert_eq!((outcome.status, outcome.verified.unwrap().messages), (Status::Ok, 2000), "{way:?}");
             }
         }
-        let (mut tx, mut rx) =
-            HandingOver::<Heap>::one_way(&Config::new(&Plan { size: 64 << 10, ..Plan::default() })).unwrap();
-        tx.attach().unwrap();
-        rx.attach().unwrap();
-        tx.send(&[7; 64 << 10]).unwrap();
-        drop(tx);
-        assert_eq!(rx.recv_with(|message| message[9]).unwrap(), 7);
-        assert_eq!(rx.recv_with(|_| ()).unwrap_err().kind(), ErrorKind::UnexpectedEof);
     }
 }

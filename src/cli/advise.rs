@@ -7,6 +7,7 @@ use super::{comparer::ListFormat, print, remark};
 use crate::campaign::journal::{CAMPAIGN, CELLS};
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::machine::moment;
 use crate::plan::{Placement, Wait, parse_rate, parse_size};
 use crate::report::Report;
 use crate::report::advise::{Advice, Demand, page};
@@ -132,7 +133,7 @@ fn newest(results: &Path) -> Result<PathBuf> {
     // When it was measured, and not its name, which may be anybody's choice.
     let taken = |dir: &PathBuf| {
         let host: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.join(HOST)).ok()?).ok()?;
-        host.get("taken")?.as_str()?.parse::<jiff::Timestamp>().ok()
+        moment(host.get("taken")?.as_str()?)
     };
     of_hosts.max_by_key(taken).ok_or_else(|| {
         Error::usage(format!("there is no campaign below {}/", results.display()))

@@ -8,10 +8,11 @@ use super::{print, remark};
 use crate::campaign::launch::{INTERRUPTED, ask, own_command};
 use crate::error::{Context, Error, Phase, Result};
 use crate::measure::limits::place::Place;
-use crate::measure::limits::{Figure, Limits, Order, Probe, Unit};
+use crate::measure::limits::{FILE, Figure, Limits, Order, Probe, Unit};
 use crate::plan::{Placement, Plan, parse_cpus};
 use crate::report::fit::{self, Head, Width};
 use crate::report::text::{bytes_per_s, digits, nanos};
+use crate::results::write_json;
 use crate::sys::cpu;
 use clap::Args;
 use std::fmt::Write;
@@ -61,7 +62,8 @@ pub fn limits(args: &LimitsArgs) -> Result<ExitCode> {
 /// worth having without them.
 pub fn record(cells: &[Plan], allowed: &[usize], dir: &Path) {
     let Some(cpus) = cpus_of(cells, allowed) else { return };
-    if let Err(error) = measure(Order { cpus, quick: true }).and_then(|found| found.write(dir))
+    let written = measure(Order { cpus, quick: true }).and_then(|found| write_json(dir, FILE, &found));
+    if let Err(error) = written
         && !INTERRUPTED.load(Ordering::SeqCst)
     {
         remark(&format!("no limits.json: {error}"));

@@ -298,7 +298,7 @@ pub fn default_placement() -> Placement {
 
 /// The time of day, RFC 3339 in UTC, to the millisecond.
 pub fn now() -> String {
-    crate::host::timestamp()
+    crate::machine::timestamp()
 }
 
 /// A folder that exists and can be written to, or a usage error.

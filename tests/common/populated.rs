@@ -3,8 +3,8 @@
 
 use ipcost::campaign::journal::{Campaign, Terms};
 use ipcost::campaign::matrix::Profile;
-use ipcost::campaign::surroundings::Disturbance;
 use ipcost::campaign::trace::{Moved, Trace};
+use ipcost::cell::Disturbance;
 use ipcost::cell::{self, CpuCost, Faults, Floor, Outcome, Placed, Rtt, Switches, Throughput, Verified};
 use ipcost::claim::record::{self, Line};
 use ipcost::claim::{self, Values};

@@ -22,14 +22,15 @@ use super::summary::apart;
 use crate::campaign::runner::FEWEST_ROUNDS;
 use crate::cell::Status;
 use crate::error::Result;
+use crate::machine::moment;
 use crate::measure::limits::Limits;
 use crate::measure::shift::{Shift, Shifts};
 use crate::measure::stats::{Estimate, interval_rank};
 use crate::plan::{Parties, Workload};
-use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::SystemTime;
 use surroundings::Surroundings;
 
 /// A results folder that is to be compared.
@@ -40,7 +41,7 @@ pub struct Side {
     /// What the machine itself cost, where that was measured and can be read.
     pub limits: Option<Limits>,
     /// When each round began its first and its last run; nothing where a run does not say when.
-    rounds: Option<BTreeMap<u32, (Timestamp, Timestamp)>>,
+    rounds: Option<BTreeMap<u32, (SystemTime, SystemTime)>>,
 }
 
 impl Side {
@@ -50,8 +51,8 @@ impl Side {
     /// As [`Report::load`].
     pub fn load(dir: &Path) -> Result<Self> {
         let mut rounds = Some(BTreeMap::new());
-        let report = Report::load_with(dir, &mut |run| match (run.run.started.parse::<Timestamp>(), &mut rounds) {
-            (Ok(at), Some(rounds)) => {
+        let report = Report::load_with(dir, &mut |run| match (moment(&run.run.started), &mut rounds) {
+            (Some(at), Some(rounds)) => {
                 let span = rounds.entry(run.run.round).or_insert((at, at));
                 *span = (span.0.min(at), span.1.max(at));
             }

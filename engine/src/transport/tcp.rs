@@ -1,0 +1,173 @@
+//! TCP over the loopback device: one connection for both directions.
+//!
+//! Key decision: TCP_NODELAY, because a message that is written is to be sent; with Nagle's algorithm (`--nagle`, a row of
+//! its own) the kernel holds a small message back while an earlier one is unacknowledged, and the receiver delays the
+//! acknowledgement. Both buffers are set, so that as much is under way as with other mechanisms and the kernel does not
+//! tune them during a run; what it gave is recorded. The pair is made by listening at a port that the kernel chooses, and
+//! whoever else connects there in between is turned away. A port has no permissions: two programs that meet at one look up
+//! whose the other end is. Source: tcp(7), ip(7), socket(7), proc_pid_net(5).
+
+use super::bytes::{ByteRx, ByteTx, say_hello};
+use super::unix_stream::{await_hello, nobody_at};
+use super::{
+    BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Side, SideOf, Spec, Transport,
+    UNLIMITED, buffer_for,
+};
+use crate::error::{Context, Error, Phase, Result};
+use crate::sys::fd::{set_receive_buffer, set_send_buffer};
+use crate::sys::trust;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Tcp;
+
+/// How long a consumer may take to accept a connection.
+const ACCEPTED: Duration = Duration::from_secs(5);
+
+/// Buffers, half of what is to be under way in each, and Nagle's algorithm.
+fn prepare(cfg: &Config, stream: &TcpStream, size: usize) -> io::Result<()> {
+    let half = buffer_for(size) / 2;
+    let (send, receive) = (set_send_buffer(stream, half)?, set_receive_buffer(stream, half)?);
+    cfg.note("send buffer", send);
+    cfg.note("receive buffer", receive);
+    cfg.note("TCP_NODELAY", !cfg.nagle);
+    cfg.holds(send + receive);
+    stream.set_nodelay(!cfg.nagle)
+}
+
+/// Accepts until it is `peer` who came.
+fn accept_from(listener: &TcpListener, peer: SocketAddr) -> io::Result<TcpStream> {
+    loop {
+        let (stream, from) = listener.accept()?;
+        if from == peer {
+            return Ok(stream);
+        }
+    }
+}
+
+fn pair(cfg: &Config) -> Result<(TcpStream, TcpStream)> {
+    let make = || -> io::Result<_> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let near = TcpStream::connect(listener.local_addr()?)?;
+        let far = accept_from(&listener, near.local_addr()?)?;
+        prepare(cfg, &near, cfg.size)?;
+        prepare(cfg, &far, cfg.size)?;
+        Ok((near, far))
+    };
+    make().map_err(|error| no_loopback("TCP", &error))
+}
+
+/// What a failure over the loopback device means: a sandbox without a network, or something else.
+pub(super) fn no_loopback(protocol: &str, error: &io::Error) -> Error {
+    let what = format!("cannot connect two {protocol} sockets over 127.0.0.1");
+    match error.kind() {
+        ErrorKind::NetworkUnreachable
+        | ErrorKind::HostUnreachable
+        | ErrorKind::NetworkDown
+        | ErrorKind::AddrNotAvailable
+        | ErrorKind::PermissionDenied
+        | ErrorKind::Unsupported => Error::unsupported(what)
+            .because(error)
+            .hint("bring the loopback device up (ip link set lo up), or allow sockets in the sandbox"),
+        _ => Error::failed(Phase::Setup, what).because(error).if_refused(error),
+    }
+}
+
+/// The address that `at` means; only this machine's own, since nothing else is compared here.
+pub fn loopback_address(at: &str) -> Result<SocketAddr> {
+    match at.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() && address.port() != 0 => Ok(address),
+        _ => Err(Error::usage(format!("{at:?} is no address of this machine")).hint("write it as 127.0.0.1:20000")),
+    }
+}
+
+/// Waits at `at` for one producer; the connection and the message size.
+pub(super) fn accept_producer(cfg: &Config, at: &str) -> Result<(TcpStream, usize)> {
+    let cannot = |error: io::Error| {
+        Error::failed(Phase::Start, format!("cannot listen at {at}"))
+            .because(error)
+            .hint("choose another port with --at")
+    };
+    let listener = TcpListener::bind(loopback_address(at)?).map_err(cannot)?;
+    listener.set_nonblocking(true).map_err(cannot)?;
+    await_hello(cfg, at, || {
+        let (stream, from) = listener.accept()?;
+        trust::own_tcp_peer(stream.local_addr()?, from).map(|()| stream)
+    })
+}
+
+/// Connects to a consumer that waits at `at`.
+pub(super) fn connect_to_consumer(at: &str) -> Result<TcpStream> {
+    let stream = TcpStream::connect(loopback_address(at)?).map_err(|error| nobody_at(at, &error))?;
+    let ends = || Ok((stream.local_addr()?, stream.peer_addr()?));
+    let (ours, theirs) = ends().map_err(|error: io::Error| nobody_at(at, &error))?;
+    // Before the consumer has accepted, its end is nobody's.
+    let start = Instant::now();
+    loop {
+        match trust::own_tcp_peer(ours, theirs) {
+            Err(_) if start.elapsed() < ACCEPTED => std::thread::sleep(Duration::from_millis(5)),
+            told => {
+                let what = format!("the program at {at} is not to be trusted");
+                return told.context(Phase::Start, what).map(|()| stream);
+            }
+        }
+    }
+}
+
+fn side(cfg: &Config, stream: TcpStream) -> io::Result<SideOf<Tcp>> {
+    let tx = ByteTx::new(stream.try_clone()?, cfg.size, cfg.wait)?;
+    Ok(Side { tx, rx: ByteRx::new(stream, cfg.size, cfg.wait)? })
+}
+
+impl Transport for Tcp {
+    const SPEC: &'static Spec = &Spec {
+        name: "tcp",
+        summary: "TCP over loopback with TCP_NODELAY (--nagle: without), through the whole network stack",
+        family: Family::Kernel,
+        parties: BOTH,
+        waits: DESCRIPTOR_WAITS,
+        copies: 2,
+        max_size: UNLIMITED,
+        peer_death: PeerDeath {
+            text: "reader: end-of-file after the data already sent, or an error when a message was cut; writer: ECONNRESET, \
+                   then EPIPE",
+            ..PeerDeath::SOCKET
+        },
+        patterns: PATTERNS,
+        meeting: Meeting::Address,
+        sources: &["tcp(7)", "ip(7)", "std::net::TcpStream"],
+    };
+    type Tx = ByteTx<TcpStream>;
+    type Rx = ByteRx<TcpStream>;
+
+    fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
+        let (a, b) = pair(cfg)?;
+        let ends = || Ok((ByteTx::new(a, cfg.size, cfg.wait)?, ByteRx::new(b, cfg.size, cfg.wait)?));
+        ends().map_err(|error: io::Error| no_loopback("TCP", &error))
+    }
+
+    fn link(cfg: &Config) -> Result<[SideOf<Self>; 2]> {
+        let (a, b) = pair(cfg)?;
+        let sides = || Ok([side(cfg, a)?, side(cfg, b)?]);
+        sides().map_err(|error: io::Error| no_loopback("TCP", &error))
+    }
+
+    fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {
+        match role {
+            Role::Producer => {
+                let stream = connect_to_consumer(at)?;
+                let hello = prepare(cfg, &stream, cfg.size).and_then(|()| say_hello(&stream, cfg.size));
+                let tx = hello.and_then(|()| ByteTx::new(stream, cfg.size, cfg.wait));
+                Ok(Met::Tx(tx.context(Phase::Start, format!("cannot talk to the consumer at {at}"))?))
+            }
+            Role::Consumer => {
+                let (stream, size) = accept_producer(cfg, at)?;
+                let rx = prepare(cfg, &stream, size).and_then(|()| ByteRx::new(stream, size, cfg.wait));
+                Ok(Met::Rx(rx.context(Phase::Start, "cannot prepare the socket")?, size))
+            }
+        }
+    }
+}
