@@ -7,7 +7,7 @@ build of this repository (cargo build --release; $CARGO_TARGET_DIR is honoured),
 `cargo build --release --features frameworks --bins --example plain_frameworks`. --calls needs strace.
 
 What happens: for each comparison and launch both sides are started afresh and stay alive together, ipcost as
-`ipc-MECHANISM cell --serve`, the plain one from scripts/plain/*.c or examples/plain_*.rs. Short windows then
+`ipc-MECHANISM cell --serve`, the plain one from scripts/plain/*.c or engine/examples/plain_*.rs. Short windows then
 alternate A,B,B,A; only one side works at a time and the other one sleeps, which is checked. A pair of neighbouring
 windows gives one ratio of times per message, a launch the median of its pairs, and the table the median of the
 launches with an order-statistic interval over them (with six launches: smallest to largest, which covers the median with
@@ -220,7 +220,7 @@ def main():
         print(f"plain.py: {busy}", file=sys.stderr)
 
     done, absent, well = compare(chosen, args)
-    absent.update((f"all of {row.mechanism}", "examples/plain_channels.rs was not built") for row in without)
+    absent.update((f"all of {row.mechanism}", "engine/examples/plain_channels.rs was not built") for row in without)
     rows = [figures.summary(row, done[row.name]) for row in chosen if row.name not in absent]
     if not rows:
         return 0 if well else 1

@@ -361,30 +361,40 @@ fn a_port_is_no_way_in_for_another_user() {
             println!("skipped: only root can be two users");
             return;
         }
-        for program in [env!("CARGO_BIN_EXE_ipc-tcp"), env!("CARGO_BIN_EXE_ipc-udp")] {
-            for stranger_listens in [false, true] {
-                let home = Home::new();
-                let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-                let start = |role: &str, stranger: bool| {
-                    let mut command = home.command(program, role, Some(&free));
-                    if stranger {
-                        as_stranger(&mut command);
-                    }
-                    command.spawn().unwrap()
-                };
-                let consumer = start("consumer", stranger_listens);
-                let table = || fs::read_to_string("/proc/net/tcp").unwrap();
-                let port =
-                    format!(":{:04X} 00000000:0000 0A", free.rsplit(':').next().unwrap().parse::<u16>().unwrap());
-                until("it listens", || table().contains(&port));
-                let (code, text) = end(start("producer", !stranger_listens));
-                assert_eq!(code, Some(1), "{program}: {text}");
-                let (code, text) = end(start("producer", stranger_listens));
-                assert_eq!(code, Some(0), "{program}: {text}");
-                let (code, text) = end(consumer);
-                assert_eq!(code, Some(0), "{program}: {text}");
-                assert!(text.contains("turned somebody away") && text.contains("every byte was right"), "{text}");
+        let [tcp, udp] = [env!("CARGO_BIN_EXE_ipc-tcp"), env!("CARGO_BIN_EXE_ipc-udp")];
+        let cases = [(tcp, false), (tcp, true), (udp, false), (udp, true)];
+        // Ports of their own, and free again before anybody listens.
+        let taken = cases.map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let free = taken.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
+        drop(taken);
+        // Whoever is turned away tries on for a while: all at once.
+        std::thread::scope(|scope| {
+            for ((program, stranger_listens), free) in cases.into_iter().zip(&free) {
+                scope.spawn(move || a_stranger_is_turned_away(program, stranger_listens, free));
             }
-        }
+        });
     });
+}
+
+/// A consumer that listens at a port takes its own user's producer, and not another user's before it.
+fn a_stranger_is_turned_away(program: &str, stranger_listens: bool, free: &str) {
+    let home = Home::new();
+    let start = |role: &str, stranger: bool| {
+        let mut command = home.command(program, role, Some(free));
+        if stranger {
+            as_stranger(&mut command);
+        }
+        command.spawn().unwrap()
+    };
+    let consumer = start("consumer", stranger_listens);
+    let table = || fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = format!(":{:04X} 00000000:0000 0A", free.rsplit(':').next().unwrap().parse::<u16>().unwrap());
+    until("it listens", || table().contains(&port));
+    let (code, text) = end(start("producer", !stranger_listens));
+    assert_eq!(code, Some(1), "{program}: {text}");
+    let (code, text) = end(start("producer", stranger_listens));
+    assert_eq!(code, Some(0), "{program}: {text}");
+    let (code, text) = end(consumer);
+    assert_eq!(code, Some(0), "{program}: {text}");
+    assert!(text.contains("turned somebody away") && text.contains("every byte was right"), "{text}");
 }

@@ -10,8 +10,8 @@
 //!
 //! With `PLAIN_SPOIL=N` one bit of ping N is turned when it was written: its receiver has to notice.
 
-use ipcost::plan::Touch;
-use ipcost::workload::payload::{Payload, Way};
+use ipcost_engine::plan::Touch;
+use ipcost_engine::workload::payload::{Payload, Way};
 use protocol::{Order, Party, wrong};
 
 #[path = "plain/protocol.rs"]

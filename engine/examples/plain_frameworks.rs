@@ -5,13 +5,13 @@
 //! ```
 //!
 //! Each makes the calls that its file in `engine/src/transport/` makes for a message, with the same capacities, between two threads.
-//! The protocol is that of `examples/plain/protocol.rs`. `scripts/plain.py` runs it; a build with `--features frameworks` has
+//! The protocol is that of `plain/protocol.rs`. `scripts/plain.py` runs it; a build with `--features frameworks` has
 //! it.
 //!
 //! With `PLAIN_SPOIL=N` one bit of ping N is turned when it was written: its receiver has to notice.
 
-use ipcost::plan::Touch;
-use ipcost::workload::payload::{Payload, Way};
+use ipcost_engine::plan::Touch;
+use ipcost_engine::workload::payload::{Payload, Way};
 use protocol::{Order, Party, wrong};
 
 #[path = "plain/iceoryx.rs"]
@@ -136,8 +136,8 @@ mod tokio_unix {
     pub fn pair(size: usize) -> [Driven; 2] {
         let (near, far) = Socket::pair().expect("two sockets");
         [near, far].map(|socket| {
-            if ipcost::sys::fd::send_buffer(&socket).expect("a send buffer") < 2 * size {
-                ipcost::sys::fd::set_send_buffer(&socket, 2 * size).expect("a larger one");
+            if ipcost_engine::sys::fd::send_buffer(&socket).expect("a send buffer") < 2 * size {
+                ipcost_engine::sys::fd::set_send_buffer(&socket, 2 * size).expect("a larger one");
             }
             socket.set_nonblocking(true).expect("a socket that does not wait");
             let runtime = super::runtime();

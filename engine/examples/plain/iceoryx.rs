@@ -11,7 +11,7 @@ use iceoryx2::port::publisher::Publisher;
 use iceoryx2::port::subscriber::Subscriber;
 use iceoryx2::prelude::ipc_threadsafe::Service;
 use iceoryx2::prelude::{FileName, LogLevel, Path, SemanticString, SignalHandlingMode, set_log_level};
-use ipcost::sys::sample::writable;
+use ipcost_engine::sys::sample::writable;
 use std::time::Duration;
 
 /// How a party waits. A constant, so that each is compiled for itself.

@@ -3,8 +3,8 @@
 //! After a warm-up the program prints "ready"; for each line with a number N on standard input it carries N messages (round
 //! trips) and prints the nanoseconds that they took; it ends at end-of-file. Between two such windows both parties sleep.
 
-use ipcost::plan::{Plan, Workload};
-use ipcost::transport::{Config, buffers};
+use ipcost_engine::plan::{Plan, Workload};
+use ipcost_engine::transport::{Config, buffers};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use std::io::{BufRead, Write};
