@@ -1,18 +1,23 @@
-//! The plainest Rust programs over the channels that ipcost compares: the yardstick for what its layers add to them.
+//! The plainest Rust programs over the channels that ipcost compares, and over the standard library's lock: the yardstick for
+//! what its layers add to them.
 //!
 //! ```text
-//! plain_channels mpsc|crossbeam|flume|rtrb ping-pong|stream SIZE block|spin|yield thread CPU_A CPU_B
+//! plain_channels mpsc|crossbeam|flume|rtrb|mutex-queue ping-pong|stream SIZE block|spin|yield thread CPU_A CPU_B
 //! ```
 //!
 //! The protocol on standard input and output, the windows and the timing are those of `scripts/plain/main.c`; the pool of
 //! buffers that goes round through two channels is that of `engine/src/transport/buffers.rs`, which the calls of each crate
 //! need to be the same. `scripts/plain.py` runs it.
 //!
+//! The bounded buffer under a lock wakes only who sleeps, and a producer that waits for room when half of it is free, as in
+//! `engine/src/transport/mutex_queue.rs`: `Condvar::notify_one` is a system call whether anybody sleeps or not.
+//!
 //! With `PLAIN_SPOIL=N` one bit of ping N is turned when it was written: its receiver has to notice.
 
 use ipcost_engine::plan::Touch;
 use ipcost_engine::workload::payload::{Payload, Way};
 use protocol::{Order, Party, wrong};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 #[path = "plain/protocol.rs"]
 mod protocol;
@@ -185,13 +190,144 @@ impl<C: Calls, const WAIT: Wait> Party for Waiting<C, WAIT> {
     }
 }
 
+/// A bounded buffer under a lock; a party swaps a buffer of its own for one of these.
+struct Queue {
+    places: Mutex<Places>,
+    /// For consumers, for producers.
+    news: [Condvar; 2],
+}
+
+struct Places {
+    buffers: Vec<Buffer>,
+    head: usize,
+    len: usize,
+    asleep: [bool; 2],
+}
+
+const PRODUCER: usize = 0;
+const CONSUMER: usize = 1;
+
+impl Queue {
+    fn new(depth: usize, size: usize) -> Arc<Self> {
+        let buffers = (0..depth).map(|_| vec![0xA5; size].into_boxed_slice()).collect();
+        let places = Mutex::new(Places { buffers, head: 0, len: 0, asleep: [false; 2] });
+        Arc::new(Self { places, news: [Condvar::new(), Condvar::new()] })
+    }
+
+    /// The places as soon as there are not `len` messages in them. Who does not sleep lets go of them between two looks.
+    #[inline(always)]
+    fn unless<const WAIT: Wait>(&self, len: impl Fn(&Places) -> usize, who: usize) -> MutexGuard<'_, Places> {
+        let mut places = self.places.lock().expect("no party panics");
+        while places.len == len(&places) {
+            if WAIT == BLOCK {
+                places.asleep[who] = true;
+                places = self.news[who].wait(places).expect("no party panics");
+                continue;
+            }
+            drop(places);
+            if WAIT == YIELD {
+                std::thread::yield_now()
+            } else {
+                std::hint::spin_loop()
+            }
+            places = self.places.lock().expect("no party panics");
+        }
+        places
+    }
+
+    /// Lets go of the places and wakes the other party if it sleeps.
+    #[inline(always)]
+    fn leave(&self, mut places: MutexGuard<'_, Places>, other: usize, enough: bool) {
+        let asleep = enough && std::mem::take(&mut places.asleep[other]);
+        drop(places);
+        if asleep {
+            self.news[other].notify_one();
+        }
+    }
+}
+
+/// One party's ends of two such buffers, with a spare to write into and one to hand back.
+struct Locked<const WAIT: Wait> {
+    out: Arc<Queue>,
+    home: Arc<Queue>,
+    spares: [Buffer; 2],
+    spoil: Option<u64>,
+}
+
+impl<const WAIT: Wait> Locked<WAIT> {
+    fn pair(order: &Order) -> [Self; 2] {
+        let [there, back] = [(); 2].map(|()| Queue::new(order.depth(), order.size));
+        let side = |out: &Arc<Queue>, home: &Arc<Queue>, spoil| Self {
+            out: Arc::clone(out),
+            home: Arc::clone(home),
+            spares: [(); 2].map(|()| vec![0xA5; order.size].into_boxed_slice()),
+            spoil,
+        };
+        [side(&there, &back, order.spoil), side(&back, &there, None)]
+    }
+
+    #[inline(always)]
+    fn send(&mut self, way: Way, seq: u64) {
+        let payload = Payload::new(Touch::Whole);
+        payload.fill(way, seq, &mut self.spares[0]);
+        if self.spoil == Some(seq) {
+            payload.spoil(&mut self.spares[0]);
+        }
+        let mut places = self.out.unless::<WAIT>(|places| places.buffers.len(), PRODUCER);
+        let place = (places.head + places.len) % places.buffers.len();
+        std::mem::swap(&mut places.buffers[place], &mut self.spares[0]);
+        places.len += 1;
+        self.out.leave(places, CONSUMER, true);
+    }
+
+    #[inline(always)]
+    fn receive(&mut self, way: Way, seq: u64) {
+        let mut places = self.home.unless::<WAIT>(|_| 0, CONSUMER);
+        let place = places.head;
+        std::mem::swap(&mut places.buffers[place], &mut self.spares[1]);
+        places.head = (place + 1) % places.buffers.len();
+        places.len -= 1;
+        let enough = WAIT != BLOCK || places.len <= places.buffers.len() / 2;
+        self.home.leave(places, PRODUCER, enough);
+        if let Err(how) = Payload::new(Touch::Whole).check(way, seq, &self.spares[1]) {
+            wrong("plain_channels", how);
+        }
+    }
+}
+
+impl<const WAIT: Wait> Party for Locked<WAIT> {
+    #[inline(never)]
+    fn lead(&mut self, first: u64, n: u64, streams: bool) {
+        for seq in first..first + n {
+            self.send(Way::Out, seq);
+            if !streams {
+                self.receive(Way::Back, seq);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn follow(&mut self, first: u64, n: u64, streams: bool) {
+        for seq in first..first + n {
+            self.receive(Way::Out, seq);
+            if !streams {
+                self.send(Way::Back, seq);
+            }
+        }
+    }
+}
+
+fn run_locked<const WAIT: Wait>(order: &Order) {
+    protocol::run(order, Locked::<WAIT>::pair(order));
+}
+
 fn run<C: Calls, const WAIT: Wait>(order: &Order) {
     protocol::run(order, Side::<C>::pair(order).map(Waiting::<C, WAIT>));
 }
 
 fn usage() -> ! {
     eprintln!(
-        "usage: plain_channels mpsc|crossbeam|flume|rtrb ping-pong|stream SIZE block|spin|yield thread CPU_A CPU_B"
+        "usage: plain_channels mpsc|crossbeam|flume|rtrb|mutex-queue ping-pong|stream SIZE block|spin|yield thread CPU_A CPU_B"
     );
     std::process::exit(2)
 }
@@ -209,6 +345,9 @@ fn main() {
         ("flume", "yield") => run::<Flume, YIELD>,
         ("rtrb", "spin") => run::<Rtrb, SPIN>,
         ("rtrb", "yield") => run::<Rtrb, YIELD>,
+        ("mutex-queue", "block") => run_locked::<BLOCK>,
+        ("mutex-queue", "spin") => run_locked::<SPIN>,
+        ("mutex-queue", "yield") => run_locked::<YIELD>,
         _ => usage(),
     };
     run(&order);

@@ -1,6 +1,6 @@
 /*
  * Buffers that change hands between threads: heap-handoff (a ring of pointers, a full buffer for a spent one) and
- * mutex-queue (a bounded buffer with a mutex and two condition variables, likewise). A party writes or reads a buffer of
+ * pthread-queue (a bounded buffer with a mutex and two condition variables, likewise). A party writes or reads a buffer of
  * its own, outside ring and lock.
  */
 #include "payload.h"
@@ -82,7 +82,7 @@ LOOPS(handoff, FUTEX_PRIVATE)
 LOOPS(handoff, SPIN)
 LOOPS(handoff, YIELD)
 
-/* ---- mutex-queue. ------------------------------------------------------------------------------------------------ */
+/* ---- pthread-queue. ---------------------------------------------------------------------------------------------- */
 
 typedef struct {
     pthread_mutex_t lock;
@@ -163,6 +163,6 @@ LOOPS(queue, YIELD)
 
 const Mechanism BUFFERS[] = {
     {"heap-handoff", handoff_make, handoff_take, {&handoff_FUTEX_PRIVATE, &handoff_SPIN, &handoff_YIELD}, THREADS},
-    {"mutex-queue", queue_make, queue_take, {&queue_BLOCK, &queue_SPIN, &queue_YIELD}, THREADS},
+    {"pthread-queue", queue_make, queue_take, {&queue_BLOCK, &queue_SPIN, &queue_YIELD}, THREADS},
     {0},
 };
