@@ -126,7 +126,7 @@ def of_one_cpu(cpus):
         # 64 B alone, where a call weighs most, and each twin once: scripts/plain.py has all of them.
         twin = row.size == 64 and row.judged and "/" not in row.name
         if twin and row.wait == "block" and row.placement == "same-cpu":
-            yield slower("blocking", f"{row.name}, over plain C", 1.03, row.a, row.b)
+            yield slower("blocking", f"{row.name}, over a plain program", 1.03, row.a, row.b)
     for workload in ("ping-pong", "stream"):
         a, b = (side(m, workload, 64, wait="block", placement="same-cpu") for m in ("shm-ring", "pipe"))
         yield slower("blocking", f"shm-ring {workload} 64 B, block, same-cpu, over pipe", 1, a, b)

@@ -6,6 +6,6 @@ cd "$(dirname "$0")/.."
 if [ "${1:-}" = --no-build ]; then
     shift
 elif [ "${1:-}" != --help ] && [ "${1:-}" != --list ]; then
-    cargo build --release --bins --quiet
+    cargo build --release --bins --example plain_channels --quiet
 fi
 exec python3 scripts/limits.py "$@"

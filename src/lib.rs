@@ -72,46 +72,22 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
-#[cfg(not(loom))]
 pub mod campaign;
-#[cfg(not(loom))]
 pub mod check;
-#[cfg(not(loom))]
 pub mod claim;
-#[cfg(not(loom))]
 pub mod cli;
-/// Under the model checker only [`shm`] exists, but cargo builds the binaries for every integration test: they fail.
-#[cfg(loom)]
-pub mod cli {
-    use std::process::ExitCode;
-    /// Fails.
-    pub fn mechanism(_: &str) -> ExitCode {
-        ExitCode::FAILURE
-    }
-    /// Fails.
-    pub fn comparer() -> ExitCode {
-        ExitCode::FAILURE
-    }
-}
-#[cfg(not(loom))]
 pub mod faults;
-#[cfg(not(loom))]
 pub mod host;
-#[cfg(not(loom))]
 pub mod report;
-#[cfg(not(loom))]
 pub mod results;
-#[cfg(not(loom))]
 #[doc(hidden)]
 pub mod trial;
 
-#[cfg(not(loom))]
 #[doc(inline)]
 pub use ipcost_engine::{
-    audit, cell, conduct, lines, machine, measure, names, party, plan, role, session, sys, transport, workload,
+    audit, cell, conduct, error, lines, machine, measure, names, party, plan, role, session, shm, sys, transport,
+    workload,
 };
-#[doc(inline)]
-pub use ipcost_engine::{error, shm};
 
 pub use error::{Error, Result};
 

@@ -22,9 +22,12 @@ pub fn timestamp() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
-/// The moment that such a time names; `None` for other text.
+/// The moment that such a time names, to the second or the millisecond; `None` for other text, other zones among it.
 pub fn moment(text: &str) -> Option<SystemTime> {
-    humantime::parse_rfc3339(text).ok()
+    let at = humantime::parse_rfc3339(text).ok()?;
+    // The parser looks no further than it understands.
+    let same = [humantime::format_rfc3339_millis(at), humantime::format_rfc3339_seconds(at)];
+    same.iter().any(|same| same.to_string() == text).then_some(at)
 }
 
 /// Time that the hypervisor gave to others, all CPUs, in clock ticks of 10 ms.
@@ -53,4 +56,19 @@ pub fn field(path: &Path, key: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find(|line| line.split(':').next().is_some_and(|name| name.trim() == key))?;
     Some(line.split_once(':')?.1.trim().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_time_in_utc_and_no_other_text() {
+        let now = timestamp();
+        assert_eq!(moment(&now).map(|at| humantime::format_rfc3339_millis(at).to_string()), Some(now));
+        assert!(moment("2026-01-31T12:00:00Z") < moment("2026-01-31T12:00:00.001Z"));
+        for other in ["", "2026-01-31", "2026-01-31T12:00:00", "2026-01-31T12:00:00+02:00", "2026-01-31T12:00:00ZxxZ"] {
+            assert_eq!(moment(other), None, "{other}");
+        }
+    }
 }

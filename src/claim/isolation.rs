@@ -22,7 +22,7 @@ use crate::measure::stats::Estimate;
 use crate::plan::{Parties, Touch, Wait};
 use crate::shm::board::Board;
 use crate::shm::futex::Scope;
-use crate::shm::region::{self, RingRx, RingShape, RingTx, View};
+use crate::shm::region::{self, RingRx, RingTx, View};
 use crate::shm::ring::Manner;
 use crate::sys::harm::{self, Fault};
 use crate::sys::process::{self, Child, ChildSignals};
@@ -185,12 +185,11 @@ struct Scene {
 impl Scene {
     fn new(with: With) -> Result<Self> {
         let cannot = "cannot map shared memory";
-        let shape = RingShape::new(SHAPE.0, SHAPE.1);
         let region = Arc::new(map::anonymous_shared(Board::LEN).context(Phase::Setup, cannot)?);
-        let ring = map::anonymous_shared(shape.region_len()).context(Phase::Setup, cannot)?;
         let robust = RobustLock::new().context(Phase::Setup, "cannot make a robust lock")?;
         // Nobody ever waits there: there is room for all messages, and they are read when the victim has come to harm.
-        let (tx, rx) = region::ends(ring, shape, Manner { wait: Wait::Spin, berth: with.scope() });
+        let manner = Manner { wait: Wait::Spin, berth: with.scope() };
+        let (tx, rx) = region::ends(SHAPE.0, SHAPE.1, manner).context(Phase::Setup, cannot)?;
         Ok(Self { with, board: Board::lay(&region), robust, ends: Mutex::new((Some(tx), Some(rx))) })
     }
 

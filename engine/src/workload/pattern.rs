@@ -201,7 +201,7 @@ fn send_right(tx: &mut impl Sender, load: &mut Load, n: u64) -> Result<(), Fault
     Ok(())
 }
 
-/// Sends an end message: one in a window, so through a pointer, and compiled once and not for each mechanism.
+/// Sends an end message: one in a window for each end, so through a pointer, and compiled once and not for each mechanism.
 ///
 /// # Errors
 /// When the transport fails.

@@ -6,6 +6,8 @@ use crate::shm::futex::Scope;
 use crate::shm::nonsense::Nonsense;
 use crate::shm::ring::{Consumer, Indices, Manner, Producer, Stop};
 use crate::shm::wait::{Berth, Peer, Rouser};
+use crate::sys::map;
+use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -37,13 +39,15 @@ impl RingShape {
     }
 }
 
-/// Both ends of a ring in a region that is nobody else's, for programs that have no transport make them.
+/// Both ends of a ring for messages of `size` bytes within about `budget` bytes, in memory that a forked child shares, for
+/// experiments that are about no transport. The memory is made here, so that no other ring can lie in it.
 ///
-/// # Panics
-/// If the region is too short.
-pub fn ends(region: Region, shape: RingShape, manner: Manner) -> (RingTx, RingRx) {
-    let region = Arc::new(region);
-    (RingTx::new(&region, shape, manner), RingRx::new(&region, shape, manner))
+/// # Errors
+/// What mmap(2) says.
+pub fn ends(size: usize, budget: usize, manner: Manner) -> io::Result<(RingTx, RingRx)> {
+    let shape = RingShape::new(size, budget);
+    let region = Arc::new(map::anonymous_shared(shape.region_len())?);
+    Ok((RingTx::new(&region, shape, manner), RingRx::new(&region, shape, manner)))
 }
 
 /// The shared indices of a ring's region.
@@ -64,7 +68,9 @@ unsafe impl Send for Slots {}
 
 impl Slots {
     pub(in crate::shm) fn new(region: &Region, shape: RingShape) -> Self {
-        assert!(shape.region_len() <= region.len, "the ring does not fit its region");
+        let RingShape { size, stride, slots } = shape;
+        let len = stride.checked_mul(slots).and_then(|len| len.checked_add(PAGE));
+        assert!(size <= stride && len.is_some_and(|len| len <= region.len), "the ring does not fit its region");
         // SAFETY: PAGE is within the region by the assertion.
         Self { first: unsafe { region.base.add(PAGE) }, shape }
     }
