@@ -18,14 +18,31 @@ pub struct LaneShape {
 /// Bytes before the payload of the shared slot and of a lane.
 const SHARED_HEADER: usize = size_of::<Stamp>();
 const LANE_HEADER: usize = size_of::<Words>();
+const LINE: usize = 64;
+/// Bytes beside the words in their line.
+const ROOM: usize = LINE - LANE_HEADER;
+/// From here on a message has lines of its own.
+const LONG: usize = 1024;
 const _: () = assert!(SHARED_HEADER == 8 && LANE_HEADER == 16);
 
 impl LaneShape {
     const LOBBY: usize = 256;
 
+    /// Bytes from the words of a lane to its message. Lines of its own are not pulled away by a peer that looks at the words
+    /// while the message is being written; in the line of the words it begins to travel with these. The first is better for
+    /// a message that fills one line, and for long ones: 64 B, 1 KiB, 4 KiB (0.99, 0.86, 0.94 of the time of a ping-pong with
+    /// the CPUs near each other); the second for what fits beside the words, and for 128 and 256 B (1.22 and 1.29).
+    fn payload(self) -> usize {
+        let own = match self.size {
+            0..=ROOM => false,
+            size => size <= LINE || size >= LONG,
+        };
+        if own { LINE } else { LANE_HEADER }
+    }
+
     fn place_len(self) -> usize {
         // At least two lines of distance, so that the pair prefetcher never drags another place along.
-        (LANE_HEADER + self.size).next_multiple_of(256)
+        (self.payload() + self.size).next_multiple_of(256)
     }
 
     /// Bytes that a region needs for it.
@@ -86,8 +103,8 @@ impl Mailbox {
         let mailbox = Arc::new(Self {
             side: if shape.shares() { side } else { side.lanes_only() },
             shared: payload(shape.shared() + SHARED_HEADER),
-            mine: payload(shape.lane(index) + LANE_HEADER),
-            theirs: payload(shape.lane(1 - index) + LANE_HEADER),
+            mine: payload(shape.lane(index) + shape.payload()),
+            theirs: payload(shape.lane(1 - index) + shape.payload()),
             size: shape.size,
         });
         (MailTx { mailbox: Arc::clone(&mailbox), attached: false }, MailRx { mailbox, attached: false })
