@@ -10,6 +10,7 @@
 //! instance of its own, made with the end, because both ends of a party may be the same socket.
 //! Source: poll(2), epoll(7), fcntl(2).
 
+use super::message::Message;
 use super::{Receiver, Sender};
 use crate::plan::Wait;
 use crate::shm::budget::Budget;
@@ -110,7 +111,7 @@ pub(super) fn pause(how: Wait, budget: &Budget, fd: &impl AsFd, what: Ready, nap
 pub struct ByteTx<W> {
     stream: W,
     patience: Patience,
-    message: Box<[u8]>,
+    message: Message,
 }
 
 impl<W: Write + AsFd> ByteTx<W> {
@@ -120,7 +121,7 @@ impl<W: Write + AsFd> ByteTx<W> {
     /// As [`Patience::new`].
     pub fn new(stream: W, size: usize, wait: Wait) -> io::Result<Self> {
         let patience = Patience::new(&stream, wait, Ready::Write)?;
-        Ok(Self { stream, patience, message: vec![0; size].into_boxed_slice() })
+        Ok(Self { stream, patience, message: Message::new(size) })
     }
 
     /// Sends the message as it stands. Apart from what fills it, so that the compiler is handed it once for each kind of
@@ -156,7 +157,7 @@ impl<W: Write + AsFd + Send> Sender for ByteTx<W> {
 pub struct ByteRx<R> {
     stream: R,
     patience: Patience,
-    message: Box<[u8]>,
+    message: Message,
 }
 
 impl<R: Read + AsFd> ByteRx<R> {
@@ -166,7 +167,7 @@ impl<R: Read + AsFd> ByteRx<R> {
     /// As [`Patience::new`].
     pub fn new(stream: R, size: usize, wait: Wait) -> io::Result<Self> {
         let patience = Patience::new(&stream, wait, Ready::Read)?;
-        Ok(Self { stream, patience, message: vec![0; size].into_boxed_slice() })
+        Ok(Self { stream, patience, message: Message::new(size) })
     }
 
     /// Receives a whole message; apart from what reads it, as with [`ByteTx::pass`].

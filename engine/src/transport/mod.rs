@@ -33,6 +33,7 @@ pub mod io_uring;
 pub mod ipc_channel;
 pub mod list;
 pub mod local_socket;
+pub mod message;
 pub mod mpsc;
 pub mod mutex_queue;
 pub mod null;
