@@ -3,10 +3,8 @@
 //! Key decision: a boxed slice that is a page longer than the message, and where in it the message begins; nothing but
 //! safe code. Rejected: a boxed slice of its own (the allocator puts it 16 bytes behind a boundary).
 
+use crate::shm::region::PAGE;
 use std::ops::{Deref, DerefMut};
-
-/// Where a message begins.
-const BOUNDARY: usize = 4096;
 
 /// So many bytes from a page boundary on, zeroes at first.
 #[derive(Debug)]
@@ -19,8 +17,8 @@ pub struct Message {
 impl Message {
     /// Of `size` bytes.
     pub fn new(size: usize) -> Self {
-        let room = vec![0; size + BOUNDARY - 1].into_boxed_slice();
-        let start = room.as_ptr().align_offset(BOUNDARY).min(BOUNDARY - 1);
+        let room = vec![0; size + PAGE - 1].into_boxed_slice();
+        let start = room.as_ptr().align_offset(PAGE).min(PAGE - 1);
         Self { room, start, size }
     }
 }
@@ -49,7 +47,7 @@ mod tests {
     fn a_message_begins_at_a_page_and_has_its_length() {
         for size in [1, 64, 4096, 70_000] {
             let mut message = Message::new(size);
-            assert_eq!((message.as_ptr().addr() % BOUNDARY, message.len()), (0, size));
+            assert_eq!((message.as_ptr().addr() % PAGE, message.len()), (0, size));
             message.fill(7);
             assert!(message.iter().all(|byte| *byte == 7));
         }

@@ -93,11 +93,8 @@ impl Tx {
         let (patience, block) = (Patience::new(&pipe, wait, Ready::Write)?, wait == Wait::Block);
         Ok(Self { pipe, places: Places::new(&memory, shape), memory, count: 0, size, patience, block })
     }
-}
 
-impl Tx {
-    /// Moves the message whose turn it is into the pipe; apart from what fills it, as in
-    /// [`bytes`](super::bytes).
+    /// Moves the message whose turn it is into the pipe; apart from what fills it, as in [`bytes`](super::bytes).
     #[inline(always)]
     fn pass(&mut self) -> io::Result<()> {
         let message = self.places.at(self.count);
