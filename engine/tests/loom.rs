@@ -598,20 +598,43 @@ fn ring_consumer_leaves_a_full_ring() {
 
 // ---------------------------------------------------------------------------------------------------------------- slot
 
+/// How messages in the shared slot are announced.
+#[derive(Clone, Copy)]
+enum Announced {
+    /// By a stamp.
+    Stamped,
+    /// By their last word, which this makes of a message.
+    ByContent(fn(u32) -> u64),
+}
+
+/// A message whose last word is another one than that of the message before it.
+const UNLIKE: Announced = Announced::ByContent(|value| u64::from(value) + 1);
+/// One whose last word is mostly the same.
+const ALIKE: Announced = Announced::ByContent(|value| u64::from(value > 1));
+
+impl Announced {
+    fn shared(self) -> Place {
+        match self {
+            Announced::Stamped => Place::Shared,
+            Announced::ByContent(_) => Place::Whole,
+        }
+    }
+}
+
 struct Mailbox {
-    shared: (Stamp, Payload),
+    shared: (Stamp, Stamp, Payload),
     lanes: [(Words, Payload); 2],
     lobby: Lobby,
 }
 
-/// The first line of the slot that both sides write.
-struct Shared(Arc<Mailbox>);
+/// A word of the slot that both sides write: its stamp or the last one of its message.
+struct Shared(Arc<Mailbox>, bool);
 
 impl Deref for Shared {
     type Target = Stamp;
 
     fn deref(&self) -> &Stamp {
-        &self.0.shared.0
+        if self.1 { &self.0.shared.1 } else { &self.0.shared.0 }
     }
 }
 
@@ -641,12 +664,13 @@ struct Party {
     side: Side<Shared, Lane, Hall>,
     mailbox: Arc<Mailbox>,
     index: usize,
+    announced: Announced,
 }
 
 impl Party {
     fn payload(&self, place: Place, sender: usize) -> &Payload {
         match place {
-            Place::Shared => &self.mailbox.shared.1,
+            Place::Shared | Place::Whole => &self.mailbox.shared.2,
             Place::Lane => &self.mailbox.lanes[sender].1,
         }
     }
@@ -654,7 +678,10 @@ impl Party {
     fn send(&self, value: u32) -> Result<Place, Stop> {
         let place = self.side.reserve(alive)?;
         self.payload(place, self.index).write(value);
-        self.side.put(place);
+        match (place, self.announced) {
+            (Place::Whole, Announced::ByContent(word)) => self.side.put_whole(word(value)),
+            _ => self.side.put(place),
+        }
         Ok(place)
     }
 
@@ -671,66 +698,69 @@ impl Party {
     }
 }
 
-fn mailbox(wait: Wait) -> [Party; 2] {
+fn mailbox(wait: Wait, announced: Announced) -> [Party; 2] {
     let lane = || (Words::default(), Payload::new());
-    let shared = (Stamp::default(), Payload::new());
+    let shared = (Stamp::default(), Stamp::default(), Payload::new());
     let mailbox = Arc::new(Mailbox { shared, lanes: [lane(), lane()], lobby: Lobby::default() });
-    [0, 1].map(|index| Party {
-        side: Side::new(
+    [0, 1].map(|index| {
+        let side = Side::new(
             index,
-            Shared(mailbox.clone()),
+            Shared(mailbox.clone(), false),
             [index, 1 - index].map(|lane| Lane(mailbox.clone(), lane)),
             Hall(mailbox.clone()),
             manner(wait),
-        ),
-        mailbox: mailbox.clone(),
-        index,
+        );
+        let side = match announced {
+            Announced::Stamped => side,
+            Announced::ByContent(_) => side.announced_by_content(Shared(mailbox.clone(), true)),
+        };
+        Party { side, mailbox: mailbox.clone(), index, announced }
     })
 }
 
 /// Where a side's `message`th message lies when it gets none: what it owns at the start is spent with the first.
-fn place_alone(index: usize, message: u32) -> Place {
-    if index == 0 && message == 0 { Place::Shared } else { Place::Lane }
+fn place_alone(announced: Announced, index: usize, message: u32) -> Place {
+    if index == 0 && message == 0 { announced.shared() } else { Place::Lane }
 }
 
 /// One slot carries everything, each message over the one that it answers. With `second_leads` the side that does not
 /// own it begins: its first message lies in its lane, and gets the reply in the shared slot, which is its own from then.
-fn slot_ping_pong(wait: Wait, rounds: u32, second_leads: bool) {
-    let mut parties = mailbox(wait);
+fn slot_ping_pong(wait: Wait, announced: Announced, rounds: u32, second_leads: bool) {
+    let mut parties = mailbox(wait, announced);
     if second_leads {
         parties.reverse();
     }
     let [leader, follower] = parties;
-    let request = move |round| if second_leads && round == 0 { Place::Lane } else { Place::Shared };
+    let request = move |round| if second_leads && round == 0 { Place::Lane } else { announced.shared() };
     let peer = thread::spawn(move || {
         for round in 0..rounds {
             assert_eq!(follower.receive(), Ok((request(round), round)));
-            assert_eq!(follower.send(round + 10), Ok(Place::Shared));
+            assert_eq!(follower.send(round + 10), Ok(announced.shared()));
         }
     });
     for round in 0..rounds {
         assert_eq!(leader.send(round), Ok(request(round)));
-        assert_eq!(leader.receive(), Ok((Place::Shared, round + 10)));
+        assert_eq!(leader.receive(), Ok((announced.shared(), round + 10)));
     }
     peer.join().unwrap();
 }
 
 /// No message goes back, so the acknowledgement of a lane travels alone. With `leaving` the sender closes after its last
 /// message. The first message of side 0 lies in the shared slot, of side 1 in the lane, as do all others.
-fn slot_stream(wait: Wait, sends: usize, messages: u32, leaving: bool) {
-    let mut parties = mailbox(wait);
+fn slot_stream(wait: Wait, announced: Announced, sends: usize, messages: u32, leaving: bool) {
+    let mut parties = mailbox(wait, announced);
     parties.rotate_left(sends);
     let [sender, receiver] = parties;
     let peer = thread::spawn(move || {
         for message in 0..messages {
-            assert_eq!(sender.send(message), Ok(place_alone(sends, message)));
+            assert_eq!(sender.send(message), Ok(place_alone(announced, sends, message)));
         }
         if leaving {
             sender.close();
         }
     });
     for message in 0..messages {
-        assert_eq!(receiver.receive(), Ok((place_alone(sends, message), message)));
+        assert_eq!(receiver.receive(), Ok((place_alone(announced, sends, message), message)));
     }
     if leaving {
         assert_eq!(receiver.receive(), Err(Stop::Gone));
@@ -740,23 +770,23 @@ fn slot_stream(wait: Wait, sends: usize, messages: u32, leaving: bool) {
 
 /// One way first, then the other: the shared slot and what was acknowledged change hands in between, and the second
 /// sender overwrites the first message of the first one.
-fn slot_turns(wait: Wait) {
-    let [one, other] = mailbox(wait);
+fn slot_turns(wait: Wait, announced: Announced) {
+    let [one, other] = mailbox(wait, announced);
     let peer = thread::spawn(move || {
-        assert_eq!(other.receive(), Ok((Place::Shared, 0)));
+        assert_eq!(other.receive(), Ok((announced.shared(), 0)));
         assert_eq!(other.receive(), Ok((Place::Lane, 1)));
-        assert_eq!(other.send(10), Ok(Place::Shared));
+        assert_eq!(other.send(10), Ok(announced.shared()));
         assert_eq!(other.send(11), Ok(Place::Lane));
     });
-    assert_eq!(one.send(0), Ok(Place::Shared));
+    assert_eq!(one.send(0), Ok(announced.shared()));
     assert_eq!(one.send(1), Ok(Place::Lane));
-    assert_eq!(one.receive(), Ok((Place::Shared, 10)));
+    assert_eq!(one.receive(), Ok((announced.shared(), 10)));
     assert_eq!(one.receive(), Ok((Place::Lane, 11)));
     peer.join().unwrap();
 }
 
 /// Both send before they receive: acknowledgements cross messages, and each side's bell rings for either reason.
-fn slot_crossing(wait: Wait, rounds: u32) {
+fn slot_crossing(wait: Wait, announced: Announced, rounds: u32) {
     let run = move |party: &Party| {
         for round in 0..rounds {
             assert!(party.send(round).is_ok());
@@ -765,20 +795,20 @@ fn slot_crossing(wait: Wait, rounds: u32) {
         // The other side may still wait for the acknowledgement of the last message.
         party.close();
     };
-    let [one, other] = mailbox(wait);
+    let [one, other] = mailbox(wait, announced);
     let peer = thread::spawn(move || run(&other));
     run(&one);
     peer.join().unwrap();
 }
 
 /// The receiver takes one message and closes; the sender goes on until it is told.
-fn slot_receiver_leaves(wait: Wait, sends: usize, takes: u32) {
-    let mut parties = mailbox(wait);
+fn slot_receiver_leaves(wait: Wait, announced: Announced, sends: usize, takes: u32) {
+    let mut parties = mailbox(wait, announced);
     parties.rotate_left(sends);
     let [sender, receiver] = parties;
     let peer = thread::spawn(move || {
         for message in 0..takes {
-            assert_eq!(receiver.receive(), Ok((place_alone(sends, message), message)));
+            assert_eq!(receiver.receive(), Ok((place_alone(announced, sends, message), message)));
         }
         receiver.close();
     });
@@ -788,16 +818,16 @@ fn slot_receiver_leaves(wait: Wait, sends: usize, takes: u32) {
 }
 
 /// One side's halves in two threads: the sending one overwrites what the receiving one reads, if it is done with it.
-fn slot_halves(wait: Wait) {
-    let [peer, party] = mailbox(wait);
+fn slot_halves(wait: Wait, announced: Announced) {
+    let [peer, party] = mailbox(wait, announced);
     let party = Arc::new(party);
     let receiver = thread::spawn({
         let party = party.clone();
-        move || assert_eq!(party.receive(), Ok((Place::Shared, 0)))
+        move || assert_eq!(party.receive(), Ok((announced.shared(), 0)))
     });
     // In the lane, or in the shared slot if the receiving half is done with the message there.
     let sender = thread::spawn(move || assert!(party.send(1).is_ok()));
-    assert_eq!(peer.send(0), Ok(Place::Shared));
+    assert_eq!(peer.send(0), Ok(announced.shared()));
     // One look only: nobody may ever ring.
     if let Ok(place) = peer.side.peek(|| true) {
         assert_eq!(peer.payload(place, 1).read(), 1);
@@ -810,119 +840,119 @@ fn slot_halves(wait: Wait) {
 
 #[test]
 fn slot_ping_pong_blocks() {
-    check(Some(BOUND), || slot_ping_pong(Wait::Block, 2, false));
+    check(Some(BOUND), || slot_ping_pong(Wait::Block, Announced::Stamped, 2, false));
 }
 
 #[test]
 fn slot_ping_pong_blocks_exhaustively() {
-    check(ALL, || slot_ping_pong(Wait::Block, 1, false));
+    check(ALL, || slot_ping_pong(Wait::Block, Announced::Stamped, 1, false));
 }
 
 #[test]
 fn slot_ping_pong_hybrid() {
-    check(Some(BOUND), || slot_ping_pong(Wait::Hybrid(1), 2, false));
+    check(Some(BOUND), || slot_ping_pong(Wait::Hybrid(1), Announced::Stamped, 2, false));
 }
 
 #[test]
 fn slot_ping_pong_spins() {
-    check(Some(BOUND), || slot_ping_pong(Wait::Spin, 3, false));
+    check(Some(BOUND), || slot_ping_pong(Wait::Spin, Announced::Stamped, 3, false));
 }
 
 #[test]
 fn slot_ping_pong_spins_exhaustively() {
-    check(ALL, || slot_ping_pong(Wait::Spin, 2, false));
+    check(ALL, || slot_ping_pong(Wait::Spin, Announced::Stamped, 2, false));
 }
 
 #[test]
 fn slot_second_side_leads_and_blocks() {
-    check(Some(BOUND), || slot_ping_pong(Wait::Block, 2, true));
+    check(Some(BOUND), || slot_ping_pong(Wait::Block, Announced::Stamped, 2, true));
 }
 
 #[test]
 fn slot_second_side_leads_and_spins() {
-    check(Some(BOUND), || slot_ping_pong(Wait::Spin, 3, true));
+    check(Some(BOUND), || slot_ping_pong(Wait::Spin, Announced::Stamped, 3, true));
 }
 
 #[test]
 fn slot_stream_blocks() {
-    check(Some(BOUND), || slot_stream(Wait::Block, 0, 3, false));
+    check(Some(BOUND), || slot_stream(Wait::Block, Announced::Stamped, 0, 3, false));
 }
 
 #[test]
 fn slot_stream_of_second_side_blocks() {
-    check(Some(BOUND), || slot_stream(Wait::Block, 1, 3, false));
+    check(Some(BOUND), || slot_stream(Wait::Block, Announced::Stamped, 1, 3, false));
 }
 
 #[test]
 fn slot_stream_hybrid() {
-    check(Some(BOUND), || slot_stream(Wait::Hybrid(1), 1, 2, false));
+    check(Some(BOUND), || slot_stream(Wait::Hybrid(1), Announced::Stamped, 1, 2, false));
 }
 
 #[test]
 fn slot_stream_spins() {
-    check(Some(BOUND), || slot_stream(Wait::Spin, 0, 4, false));
+    check(Some(BOUND), || slot_stream(Wait::Spin, Announced::Stamped, 0, 4, false));
 }
 
 #[test]
 fn slot_stream_yields() {
-    check(ALL, || slot_stream(Wait::Yield, 0, 3, false));
+    check(ALL, || slot_stream(Wait::Yield, Announced::Stamped, 0, 3, false));
 }
 
 #[test]
 fn slot_turns_block() {
-    check(Some(BOUND), || slot_turns(Wait::Block));
+    check(Some(BOUND), || slot_turns(Wait::Block, Announced::Stamped));
 }
 
 #[test]
 fn slot_turns_spin() {
-    check(Some(BOUND), || slot_turns(Wait::Spin));
+    check(Some(BOUND), || slot_turns(Wait::Spin, Announced::Stamped));
 }
 
 #[test]
 fn slot_crossing_blocks() {
-    check(Some(BOUND), || slot_crossing(Wait::Block, 2));
+    check(Some(BOUND), || slot_crossing(Wait::Block, Announced::Stamped, 2));
 }
 
 #[test]
 fn slot_crossing_spins() {
-    check(Some(BOUND), || slot_crossing(Wait::Spin, 2));
+    check(Some(BOUND), || slot_crossing(Wait::Spin, Announced::Stamped, 2));
 }
 
 #[test]
 fn slot_sender_leaves_a_sleeper() {
-    check(Some(BOUND), || slot_stream(Wait::Block, 0, 1, true));
+    check(Some(BOUND), || slot_stream(Wait::Block, Announced::Stamped, 0, 1, true));
 }
 
 #[test]
 fn slot_sender_leaves_two_messages() {
-    check(Some(BOUND), || slot_stream(Wait::Block, 0, 2, true));
+    check(Some(BOUND), || slot_stream(Wait::Block, Announced::Stamped, 0, 2, true));
 }
 
 #[test]
 fn slot_sender_leaves_a_spinner() {
-    check(ALL, || slot_stream(Wait::Spin, 1, 1, true));
+    check(ALL, || slot_stream(Wait::Spin, Announced::Stamped, 1, 1, true));
 }
 
 #[test]
 fn slot_receiver_leaves_a_full_lane() {
-    check(Some(BOUND), || slot_receiver_leaves(Wait::Block, 0, 0));
+    check(Some(BOUND), || slot_receiver_leaves(Wait::Block, Announced::Stamped, 0, 0));
 }
 
 #[test]
 fn slot_receiver_leaves_a_sleeper() {
-    check(Some(BOUND), || slot_receiver_leaves(Wait::Block, 1, 1));
+    check(Some(BOUND), || slot_receiver_leaves(Wait::Block, Announced::Stamped, 1, 1));
 }
 
 #[test]
 fn slot_receiver_leaves_a_spinner() {
-    check(ALL, || slot_receiver_leaves(Wait::Spin, 1, 1));
+    check(ALL, || slot_receiver_leaves(Wait::Spin, Announced::Stamped, 1, 1));
 }
 
 /// The halves of one side in two threads may stall the peer, but when it finds a place free the place is free: the
 /// sending half may overwrite, or acknowledge, what the receiving half, elsewhere, has read.
 #[test]
 fn slot_halves_in_two_threads_keep_the_shared_slot() {
-    check(Some(BOUND), || slot_halves(Wait::Spin));
+    check(Some(BOUND), || slot_halves(Wait::Spin, Announced::Stamped));
 }
 
 /// As above, for the lane: the first message is gone from the shared slot, and the second one is acknowledged.
@@ -930,7 +960,7 @@ fn slot_halves_in_two_threads_keep_the_shared_slot() {
 fn slot_halves_in_two_threads_keep_the_lane() {
     check(Some(BOUND), || {
         // The side that sends first through its lane is the one that does not own the shared slot.
-        let [party, peer] = mailbox(Wait::Spin);
+        let [party, peer] = mailbox(Wait::Spin, Announced::Stamped);
         let party = Arc::new(party);
         let receiver = thread::spawn({
             let party = party.clone();
@@ -943,6 +973,66 @@ fn slot_halves_in_two_threads_keep_the_lane() {
             peer.payload(Place::Lane, peer.index).write(2);
         }
         receiver.join().unwrap();
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn slot_messages_that_announce_themselves_spin() {
+    check(Some(BOUND), || slot_ping_pong(Wait::Spin, UNLIKE, 3, false));
+    check(Some(BOUND), || slot_ping_pong(Wait::Spin, ALIKE, 3, true));
+}
+
+#[test]
+fn slot_messages_that_announce_themselves_spin_exhaustively() {
+    check(ALL, || slot_ping_pong(Wait::Spin, UNLIKE, 2, false));
+    check(ALL, || slot_ping_pong(Wait::Spin, ALIKE, 2, false));
+}
+
+#[test]
+fn slot_messages_that_announce_themselves_block() {
+    check(Some(BOUND), || slot_ping_pong(Wait::Block, UNLIKE, 2, true));
+    check(Some(BOUND), || slot_ping_pong(Wait::Block, ALIKE, 2, false));
+}
+
+#[test]
+fn slot_messages_that_announce_themselves_stream_and_turn() {
+    check(Some(BOUND), || slot_stream(Wait::Block, UNLIKE, 0, 2, true));
+    check(Some(BOUND), || slot_turns(Wait::Spin, UNLIKE));
+    check(Some(BOUND), || slot_turns(Wait::Block, ALIKE));
+}
+
+/// A message without a number, which comes behind one in the lane.
+#[test]
+fn slot_messages_that_announce_themselves_keep_the_order() {
+    check(Some(BOUND), || slot_crossing(Wait::Spin, UNLIKE, 2));
+    check(Some(BOUND), || slot_crossing(Wait::Block, ALIKE, 2));
+}
+
+#[test]
+fn slot_messages_that_announce_themselves_wake_who_leaves() {
+    check(Some(BOUND), || slot_receiver_leaves(Wait::Block, UNLIKE, 0, 1));
+}
+
+#[test]
+fn slot_halves_in_two_threads_keep_messages_that_announce_themselves() {
+    check(Some(BOUND), || slot_halves(Wait::Spin, UNLIKE));
+    check(Some(BOUND), || slot_halves(Wait::Spin, ALIKE));
+}
+
+/// What the sending half puts into the shared slot must not look like a message to the receiving one.
+#[test]
+fn slot_halves_in_two_threads_take_no_message_of_their_own() {
+    check(Some(BOUND), || {
+        let [peer, party] = mailbox(Wait::Spin, UNLIKE);
+        let party = Arc::new(party);
+        assert_eq!(peer.send(0), Ok(Place::Whole));
+        assert_eq!(party.receive(), Ok((Place::Whole, 0)));
+        let sender = thread::spawn({
+            let party = party.clone();
+            move || assert_eq!(party.send(1), Ok(Place::Whole))
+        });
+        assert_eq!(party.side.peek(|| true), Err(Stop::Gone));
         sender.join().unwrap();
     });
 }

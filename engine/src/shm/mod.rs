@@ -15,6 +15,7 @@
 //! - [`futex`], [`wait`]: sleeping and waking without losing a wake-up
 //! - [`vigil`]: noticing that a peer died while its survivor sleeps without a limit
 //! - [`budget`]: how long a hybrid wait looks before it sleeps
+//! - [`pace`]: how far apart the looks of a spinning wait are
 //! - [`ring`]: single-producer single-consumer indices, without memory
 //! - `exchange`: a ring of places in which two threads swap values
 //! - [`nonsense`]: what is said of a word that cannot be
@@ -47,6 +48,7 @@ pub mod lock;
 #[cfg(not(loom))]
 pub mod muster;
 pub mod nonsense;
+pub mod pace;
 #[cfg(not(loom))]
 pub mod pool;
 #[cfg(not(loom))]

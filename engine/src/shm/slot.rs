@@ -1,10 +1,10 @@
-//! A mailbox for one message at a time per direction: the stamp that says "full" lies in the first line of the message.
+//! A mailbox for one message at a time per direction: the word that says "full" lies in the line of the message.
 //!
 //! Key decision: *one shared slot that both sides write in turn*, besides a *lane* per side that only this side writes.
 //! Whoever received a message through the shared slot owns it from then on, and overwrites the message that it read with
 //! its own. A ping-pong therefore moves one line, there and back, and writes no other: the reader of a line is its next
-//! writer, which costs two thirds of two lines that are written by one side each. Nothing is published for it: the stamp
-//! that announces the message also hands the slot over, and both sides know whose it is. A side that does not own the
+//! writer, which costs half to two thirds of two lines that are written by one side each. Nothing is published for it: the
+//! word that announces the message also hands the slot over, and both sides know whose it is. A side that does not own the
 //! shared slot sends through its lane, so that both may send at once; the acknowledgement of what a side took from the
 //! peer's lane travels in its own lane, published lazily: with the next send, or before the next wait, because
 //! publishing it at once would pull the line away from the peer that polls it.
@@ -13,11 +13,19 @@
 //! side are in order wherever they lie and a stale stamp is never taken for a new one. 32 bits would not do: the place
 //! that is not in use keeps its old stamp, and after 2^32 messages, some minutes, it would be the awaited one.
 //!
-//! The shared slot is for messages of one word. Between the first byte of a message and its stamp the line must stay with
-//! the writer, and a peer that polls it pulls it away: measured with the CPUs close together, 64 bytes, lanes only against
-//! shared slot, 103 against 140 ns a round trip, and 84 against 67 ns at 8 bytes. Longer messages use the lanes alone
-//! ([`Side::lanes_only`]). Tried and slower: building the message aside and storing it in one burst,
-//! and touching the message's second line at every look (with a look at the unused slot: 137 against 104 ns at 64 bytes).
+//! A message that leaves no room for a stamp in its line *announces itself* ([`Side::announced_by_content`]): its last word
+//! is stored last, and the reader waits until the word there is another one than it left. Where the new word happens to be
+//! the old one, the stamp says so, which lies in a line that nobody writes otherwise and both have in their cache. Such a
+//! message has no number; but it was sent after everything that its sender put into the lane before, so a reader that sees
+//! it looks into the lane once more and takes what is due from there first. It is built aside, because its last word must
+//! be stored at once and behind the others. The words of whoever receives by DMA are watched in the same way.
+//!
+//! The shared slot is for messages of one line. Between the first byte of a message and its stamp the line must stay with
+//! the writer, and a peer that polls it pulls it away: how long to leave it alone is learnt ([`super::pace`]). On two CPUs
+//! of one mesh (line round trip 180 ns) lanes took 2.1 times the bare line for 48 bytes and 3.2 for 64; the shared slot
+//! takes 1.1 and 1.2, and 1.3 and 1.6 without what is learnt. Tried: asking for the line as one's own (prefetchw) between
+//! looks, or once the message is there: slower or no different; giving it up (cldemote) after a store: 1.3. Longer messages
+//! move as many lines either way, and use the lanes alone ([`Side::lanes_only`]).
 //!
 //! Rejected: lanes for every message (two lines per round trip, also for one word); one word
 //! per direction that both sides write ("full" set and cleared), where the line bounces twice per message; the shared
@@ -36,12 +44,13 @@ use super::wait::{Bell, Judged, Peer};
 use std::ops::Deref;
 use std::sync::OnceLock;
 
-/// The word at the start of the shared slot, before the payload. Written by its owner only. Zero is no message.
+/// The word that announces a message in the shared slot. Written by the slot's owner only. Zero is no message.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Stamp {
-    /// The number of the message times two, plus the side that wrote it.
-    stamp: AtomicU64,
+    /// The number of the message times two, plus the side that wrote it; or the last word of a message that announces
+    /// itself.
+    word: AtomicU64,
 }
 
 /// The words at the start of a lane, before the payload. Written by the lane's side only. All zero is an empty lane.
@@ -57,8 +66,10 @@ pub struct Words {
 /// Where a message lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// In the slot that both sides write in turn.
+    /// In the slot that both sides write in turn; the message is written there.
     Shared,
+    /// There too; but the message is handed over whole ([`Side::put_whole`]), as its last word announces it.
+    Whole,
     /// In the lane of the side that sends it.
     Lane,
 }
@@ -76,7 +87,7 @@ pub struct Lobby {
 #[cfg(not(loom))]
 impl Stamp {
     pub(super) fn words(&self) -> Vec<Word<'_>> {
-        vec![Word::full("stamp", &self.stamp)]
+        vec![Word::full("stamp", &self.word)]
     }
 }
 
@@ -108,6 +119,17 @@ fn stamp(number: u64, side: usize) -> u64 {
     number << 1 | side as u64
 }
 
+/// What is done with the shared slot.
+#[derive(Debug)]
+enum Sharing<S> {
+    /// Nothing: it is nobody's.
+    Not,
+    /// A stamp announces each message.
+    Stamped,
+    /// The last word of the slot, which this is, announces it.
+    ByContent(S),
+}
+
 /// What one side knows without looking at shared memory; its sender and its receiver share it.
 ///
 /// The private counters are atomics only so that both halves may hold a reference: every access is a plain load or
@@ -133,13 +155,14 @@ pub struct Side<S, C, L> {
     lane_put: AtomicU32,
     lane_taken: AtomicU32,
     told: AtomicU32,
-    /// Whether the shared slot is in use at all.
-    shares: bool,
+    sharing: Sharing<S>,
     /// 1 while the shared slot is ours.
     owner: AtomicU32,
     /// What we last wrote over a message in our lane and in the shared slot: what a wait expects to find there still.
     lane_number: AtomicU64,
     shared_stamp: AtomicU64,
+    /// The last word of the message that lies in the shared slot, while that announces itself.
+    last_word: AtomicU64,
     /// The thread that uses both halves, as far as is known; [`SEVERAL`] if they are two. Only one thread knows at any
     /// time what stands in the words that its side writes.
     thread: AtomicU64,
@@ -168,10 +191,11 @@ where
             lane_put: AtomicU32::new(0),
             lane_taken: AtomicU32::new(0),
             told: AtomicU32::new(0),
-            shares: true,
+            sharing: Sharing::Stamped,
             owner: AtomicU32::new(u32::from(index == 0)),
             lane_number: AtomicU64::new(0),
             shared_stamp: AtomicU64::new(0),
+            last_word: AtomicU64::new(0),
             thread: AtomicU64::new(0),
             nonsense: OnceLock::new(),
         }
@@ -195,7 +219,14 @@ where
     /// The same side without the shared slot: nobody owns it, so everything goes through the lanes. For both sides alike.
     #[must_use]
     pub fn lanes_only(self) -> Self {
-        Self { owner: AtomicU32::new(0), shares: false, ..self }
+        Self { owner: AtomicU32::new(0), sharing: Sharing::Not, ..self }
+    }
+
+    /// The same side with messages in the shared slot that announce themselves with their last word, which is `last`. For
+    /// both sides alike.
+    #[must_use]
+    pub fn announced_by_content(self, last: S) -> Self {
+        Self { sharing: Sharing::ByContent(last), ..self }
     }
 
     /// Finds the place for the next message, which is ours to write until [`put`](Self::put): the shared slot if we own
@@ -212,7 +243,7 @@ where
         // Acquire: pairs with the release in `take`: the receiving half, in whichever thread, is done with the message
         // that we are about to overwrite, and with it everything that the peer did before it gave us the slot.
         if self.owner.load(Ordering::Acquire) != 0 {
-            return Ok(Place::Shared);
+            return Ok(if let Sharing::ByContent(_) = self.sharing { Place::Whole } else { Place::Shared });
         }
         let put = self.lane_put.load(Ordering::Relaxed);
         // Acquire: pairs with the release of `took`, so that the peer's reads of our lane are over.
@@ -224,14 +255,25 @@ where
         self.wait(SENDING, taken, left, peer)
     }
 
-    /// Publishes the message at `place`, where [`reserve`](Self::reserve) said, together with what we took so far. The
-    /// shared slot is the peer's from here on.
+    /// The number of the message that is put now; what we took so far goes with it.
     #[inline(always)]
-    pub fn put(&self, place: Place) {
+    fn count(&self) -> u64 {
         let number = self.put.load(Ordering::Relaxed) + 1;
         self.put.store(number, Ordering::Relaxed);
         self.acknowledge();
+        number
+    }
+
+    /// Publishes the message at `place`, where [`reserve`](Self::reserve) said, together with what we took so far. The
+    /// shared slot is the peer's from here on.
+    ///
+    /// # Panics
+    /// At a place whose message is to be [put whole](Self::put_whole).
+    #[inline(always)]
+    pub fn put(&self, place: Place) {
+        let number = self.count();
         match place {
+            Place::Whole => unreachable!("a message that announces itself is put whole"),
             Place::Shared => {
                 // Relaxed, and before the stamp: whoever makes us the owner again has seen the stamp, so this store
                 // cannot come behind that one.
@@ -239,7 +281,7 @@ where
                 let stamp = stamp(number, self.index);
                 self.shared_stamp.store(stamp, Ordering::Relaxed);
                 // Release: the payload, and that we read the message before it, come before the stamp.
-                self.shared.stamp.store(stamp, Ordering::Release);
+                self.shared.word.store(stamp, Ordering::Release);
             }
             Place::Lane => {
                 self.lane_put.store(self.lane_put.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
@@ -251,6 +293,50 @@ where
         self.ring();
     }
 
+    /// Publishes the message at [`Place::Whole`], all of which but its last word is there already. The shared slot is the
+    /// peer's from here on.
+    ///
+    /// # Panics
+    /// When messages do not announce themselves.
+    #[inline(always)]
+    pub fn put_whole(&self, word: u64) {
+        let Sharing::ByContent(last) = &self.sharing else { unreachable!("only some messages announce themselves") };
+        let number = self.count();
+        let before = self.last_word.load(Ordering::Relaxed);
+        self.last_word.store(word, Ordering::Relaxed);
+        // Release, both: the message, and that we read the one before it, come before what announces it.
+        if word == before {
+            let stamp = stamp(number, self.index);
+            self.shared_stamp.store(stamp, Ordering::Relaxed);
+            self.shared.word.store(stamp, Ordering::Release);
+        } else {
+            last.word.store(word, Ordering::Release);
+        }
+        // Release: a receiving half in another thread that sees that the slot is not ours any more also sees our message
+        // in it, and does not take that for the peer's. Behind the message, for that; the half that makes us the owner
+        // again looks for the peer's message only after it saw this.
+        self.owner.store(0, Ordering::Release);
+        self.ring();
+    }
+
+    /// Where the peer's message `next` is, if it is there, when messages announce themselves with the word at `last`.
+    #[inline(always)]
+    fn by_content(&self, last: &S, next: u64) -> Option<Place> {
+        // Acquire: pairs with `put_whole`. While the slot is ours nothing comes through it.
+        if self.owner.load(Ordering::Acquire) != 0 {
+            return None;
+        }
+        // Acquire: pairs with the release in `put_whole`: the message is there, and so is what the peer put into its lane
+        // before it.
+        if last.word.load(Ordering::Acquire) != self.last_word.load(Ordering::Relaxed) {
+            let earlier = self.theirs.put.load(Ordering::Acquire) == next;
+            return Some(if earlier { Place::Lane } else { Place::Whole });
+        }
+        // Acquire: as above. The stamp has a number: no other place needs to be looked at.
+        let announced = self.shared.word.load(Ordering::Acquire) == stamp(next, 1 - self.index);
+        announced.then_some(Place::Whole)
+    }
+
     /// Waits for the peer's next message and says where it lies; it is ours to read until [`take`](Self::take).
     ///
     /// # Errors
@@ -259,18 +345,21 @@ where
     #[inline(always)]
     pub fn peek(&self, peer: impl Peer) -> Result<Place, Stop> {
         let next = self.taken.load(Ordering::Relaxed) + 1;
-        let awaited = stamp(next, 1 - self.index);
-        // The number is in one of the two places and in no other, so the order of the looks does not matter. The one
+        // A number is in one of the two places and in no other, so the order of the looks does not matter. The one
         // where it is not is not written either, and its line stays in our cache.
         let message = || {
             // Acquire, both: pair with the releases in `put`: the payload is there, and the peer has read what it
             // overwrote.
             if self.theirs.put.load(Ordering::Acquire) == next {
-                Some(Place::Lane)
-            } else if self.shares && self.shared.stamp.load(Ordering::Acquire) == awaited {
-                Some(Place::Shared)
-            } else {
-                None
+                return Some(Place::Lane);
+            }
+            match &self.sharing {
+                Sharing::Not => None,
+                Sharing::Stamped => {
+                    let here = self.shared.word.load(Ordering::Acquire) == stamp(next, 1 - self.index);
+                    here.then_some(Place::Shared)
+                }
+                Sharing::ByContent(last) => self.by_content(last, next),
             }
         };
         if let Some(place) = message() {
@@ -289,6 +378,15 @@ where
             // Release: pairs with `reserve`, should the other half be in another thread: our reads are over before it
             // overwrites them.
             Place::Shared => self.owner.store(1, Ordering::Release),
+            Place::Whole => {
+                // Relaxed: nobody writes these words while the slot is ours, and whoever told us that it is wrote them before.
+                if let Sharing::ByContent(last) = &self.sharing {
+                    self.last_word.store(last.word.load(Ordering::Relaxed), Ordering::Relaxed);
+                }
+                self.shared_stamp.store(self.shared.word.load(Ordering::Relaxed), Ordering::Relaxed);
+                // Release: as above.
+                self.owner.store(1, Ordering::Release);
+            }
             // Release: pairs with `acknowledge`, should the other half, in another thread, be the one that tells the
             // peer.
             Place::Lane => {
@@ -355,7 +453,7 @@ where
                     "the number in the peer's lane",
                     number(&self.theirs),
                     0,
-                    next + u64::from(self.shares),
+                    next + u64::from(!matches!(self.sharing, Sharing::Not)),
                 )
             })
             .or_else(|| {
@@ -366,12 +464,12 @@ where
             })
     }
 
-    /// In the shared slot stands what we wrote when we gave it away, or one of the peer's next two messages.
+    /// The stamp is the one that we left when we gave the slot away, or of one of the peer's next two messages.
     fn impossible_stamp(&self) -> Option<Nonsense> {
         let awaited = |ahead| stamp(self.taken.load(Ordering::Relaxed) + ahead, 1 - self.index);
-        let (now, wrote) = (self.shared.stamp.load(Ordering::Relaxed), self.shared_stamp.load(Ordering::Relaxed));
+        let (now, wrote) = (self.shared.word.load(Ordering::Relaxed), self.shared_stamp.load(Ordering::Relaxed));
         // While the slot is ours its stamp tells nobody anything.
-        let ours = !self.shares || self.owner.load(Ordering::Relaxed) != 0;
+        let ours = matches!(self.sharing, Sharing::Not) || self.owner.load(Ordering::Relaxed) != 0;
         let possible = ours || [wrote, awaited(1), awaited(2)].contains(&now);
         (!possible).then_some(Nonsense { word: "the stamp of the shared slot", value: now, low: wrote, high: wrote })
     }

@@ -48,7 +48,7 @@ impl Wait {
 
 #[cfg(not(loom))]
 impl Wait {
-    /// What is left of a bounded number of looks after so many.
+    /// What is left of a bounded number of looks, one for each pause, after so many.
     fn less(self, looks: u32) -> Self {
         if let Wait::Hybrid(most) = self { Wait::Hybrid(most - looks) } else { self }
     }
@@ -64,12 +64,12 @@ const LOOKS_PER_CHECK: u32 = 1 << 14;
 /// The model checker follows every look, and one before each check already has all the interleavings.
 #[cfg(loom)]
 const LOOKS_PER_CHECK: u32 = 1;
-/// Looks of a spinning wait before it leaves the caller's code. The model checker has enough of them without.
+/// Pauses of a spinning wait before it leaves the caller's code. The model checker has enough of them without.
 #[cfg(not(loom))]
-const LOOKS_IN_PLACE: u32 = 256;
+const PAUSES_IN_PLACE: u32 = 256;
 /// A hybrid wait with fewer looks makes all of them where they are counted, so that a wait in vain is known for one.
 #[cfg(not(loom))]
-const MORE_THAN_IN_PLACE: u32 = LOOKS_IN_PLACE + 1;
+const MORE_THAN_IN_PLACE: u32 = PAUSES_IN_PLACE + super::pace::LONGEST;
 /// Sleep between two checks whether the peer still lives, where nobody watches it: short enough that a survivor that waits is
 /// told within 10 ms.
 pub(crate) const NAP: Duration = Duration::from_millis(5);
@@ -206,16 +206,19 @@ impl Bell {
         // cost as much as a tenth of a round trip.
         #[cfg(not(loom))]
         let how = if let Wait::Spin | Wait::Hybrid(MORE_THAN_IN_PLACE..) = how {
-            for _ in 0..LOOKS_IN_PLACE {
-                relax();
+            let (between, mut looks) = (budget.pace.pauses(), 0);
+            while looks * between < PAUSES_IN_PLACE {
+                (0..between).for_each(|_| relax());
+                looks += 1;
                 if let Some(found) = ready() {
+                    budget.pace.met(looks);
                     if how.sleeps() {
                         budget.paid();
                     }
                     return Ok(found);
                 }
             }
-            how.less(LOOKS_IN_PLACE)
+            how.less(looks * between)
         } else {
             how
         };

@@ -1,6 +1,6 @@
-//! A mailbox for one message per direction; stamp and payload share a cache line up to 48 bytes.
+//! A mailbox for one message per direction; up to 64 bytes, the message and what announces it are one cache line.
 //!
-//! Key decision: the lowest latency rather than the highest rate. Messages of one word travel in a slot that both sides
+//! Key decision: the lowest latency rather than the highest rate. Messages of one line travel in a slot that both sides
 //! write in turn, so that a reply overwrites the request in the line that was just read; longer ones in a lane per
 //! direction. See [`crate::shm::slot`] for the protocol and the measurement behind that boundary.
 
@@ -47,7 +47,7 @@ impl Damaged for ShmSlot {
 impl Transport for ShmSlot {
     const SPEC: &'static Spec = &Spec {
         name: "shm-slot",
-        summary: "one-message mailbox in a sealed memfd; stamp and payload in one cache line up to 48 bytes",
+        summary: "one-message mailbox in a sealed memfd; up to 64 bytes in one cache line, which both sides write in turn",
         family: Family::SharedMemory,
         parties: BOTH,
         waits: ALL_WAITS,

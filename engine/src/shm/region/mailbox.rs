@@ -19,8 +19,9 @@ pub struct LaneShape {
 const SHARED_HEADER: usize = size_of::<Stamp>();
 const LANE_HEADER: usize = size_of::<Words>();
 const LINE: usize = 64;
-/// Bytes beside the words in their line.
+/// Bytes beside the words in their line, and beside the stamp of the shared slot.
 const ROOM: usize = LINE - LANE_HEADER;
+const SHARED_ROOM: usize = LINE - SHARED_HEADER;
 /// From here on a message has lines of its own.
 const LONG: usize = 1024;
 const _: () = assert!(SHARED_HEADER == 8 && LANE_HEADER == 16);
@@ -42,7 +43,7 @@ impl LaneShape {
 
     fn place_len(self) -> usize {
         // At least two lines of distance, so that the pair prefetcher never drags another place along.
-        (self.payload() + self.size).next_multiple_of(256)
+        (self.payload() + self.size).max(2 * LINE + LINE).next_multiple_of(256)
     }
 
     /// Bytes that a region needs for it.
@@ -52,11 +53,28 @@ impl LaneShape {
 
     /// Whether messages are short enough for the slot that both sides write in turn: see [`slot`](crate::shm::slot).
     fn shares(self) -> bool {
-        self.size <= size_of::<u64>()
+        self.size <= LINE
     }
 
+    /// Whether a message of the shared slot leaves no room for a stamp in its line.
+    fn announces_itself(self) -> bool {
+        self.shares() && self.size > SHARED_ROOM
+    }
+
+    /// Where the stamp of the shared slot is.
     fn shared(self) -> usize {
         PAGE
+    }
+
+    /// Where the message in the shared slot is: behind the stamp, or in a line of its own, no neighbour of the stamp's that
+    /// the pair prefetcher would drag along.
+    fn shared_payload(self) -> usize {
+        self.shared() + if self.announces_itself() { 2 * LINE } else { SHARED_HEADER }
+    }
+
+    /// Where the last word of the message in the shared slot is, if messages announce themselves.
+    fn last_word(self) -> Option<usize> {
+        self.announces_itself().then_some(self.shared_payload() + SHARED_ROOM)
     }
 
     fn lane(self, index: usize) -> usize {
@@ -100,9 +118,15 @@ impl Mailbox {
             unsafe { region.base.add(offset) }
         };
         let side = Side::new(index, stamp, words, lobby, manner);
+        // SAFETY: `Stamp` is an atomic. The rest of the protocol writes what comes before this word only.
+        let last = shape.last_word().map(|at| unsafe { View::new(region, at) });
         let mailbox = Arc::new(Self {
-            side: if shape.shares() { side } else { side.lanes_only() },
-            shared: payload(shape.shared() + SHARED_HEADER),
+            side: match last {
+                Some(last) => side.announced_by_content(last),
+                None if shape.shares() => side,
+                None => side.lanes_only(),
+            },
+            shared: payload(shape.shared_payload()),
             mine: payload(shape.lane(index) + shape.payload()),
             theirs: payload(shape.lane(1 - index) + shape.payload()),
             size: shape.size,
@@ -110,6 +134,10 @@ impl Mailbox {
         (MailTx { mailbox: Arc::clone(&mailbox), attached: false }, MailRx { mailbox, attached: false })
     }
 }
+
+/// A message that is built aside.
+#[repr(align(64))]
+struct Whole([u8; LINE]);
 
 /// The sending half of a mailbox side.
 #[derive(Debug)]
@@ -143,7 +171,20 @@ impl MailTx {
     pub fn send_with(&mut self, peer: impl Peer, fill: impl FnOnce(&mut [u8])) -> Result<(), Stop> {
         let mailbox = &*self.mailbox;
         let place = mailbox.side.reserve(peer)?;
-        let at = if place == Place::Shared { mailbox.shared } else { mailbox.mine };
+        let at = match place {
+            Place::Shared => mailbox.shared,
+            Place::Lane => mailbox.mine,
+            Place::Whole => {
+                let mut whole = Whole([0; LINE]);
+                fill(&mut whole.0[..mailbox.size]);
+                let [begin @ .., w0, w1, w2, w3, w4, w5, w6, w7] = whole.0;
+                // SAFETY: after `reserve` and until `put_whole` the shared slot is this half's alone but for its last
+                // word, `&mut self` makes this half unique, and a line fits there: `LaneShape::place_len` holds it.
+                unsafe { mailbox.shared.cast::<[u8; SHARED_ROOM]>().write(begin) };
+                mailbox.side.put_whole(u64::from_ne_bytes([w0, w1, w2, w3, w4, w5, w6, w7]));
+                return Ok(());
+            }
+        };
         // SAFETY: after `reserve` and until `put` the place is this half's alone (nobody but its owner touches the shared
         // slot, and the peer took the last message from our lane), `&mut self` makes this half unique, and the payload
         // was checked to lie within the region.
@@ -194,7 +235,7 @@ impl MailRx {
     pub fn recv_with<R>(&mut self, peer: impl Peer, read: impl FnOnce(&[u8]) -> R) -> Result<R, Stop> {
         let mailbox = &*self.mailbox;
         let place = mailbox.side.peek(peer)?;
-        let at = if place == Place::Shared { mailbox.shared } else { mailbox.theirs };
+        let at = if place == Place::Lane { mailbox.theirs } else { mailbox.shared };
         // SAFETY: after `peek` the peer writes this place again only after it saw that we took the message (its lane), or
         // got the slot back from us (the shared slot). Our sending half gets neither done before `take`.
         let payload = unsafe { std::slice::from_raw_parts(at.as_ptr(), mailbox.size) };
@@ -208,6 +249,61 @@ impl Drop for MailRx {
     fn drop(&mut self) {
         if self.attached {
             self.mailbox.side.close_receiving();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Wait;
+    use crate::shm::futex::Scope;
+
+    fn sides(size: usize) -> [(MailTx, MailRx); 2] {
+        let shape = LaneShape { size };
+        let region = Arc::new(Region::heap(shape.region_len()));
+        let manner = Manner { wait: Wait::Spin, berth: Scope::Private };
+        [0, 1].map(|index| Mailbox::open(&region, shape, index, manner))
+    }
+
+    #[test]
+    fn messages_of_any_length_come_over_whatever_stood_there_before() {
+        let present = || false;
+        for size in 1..=130 {
+            let [(mut near_tx, mut near_rx), (mut far_tx, mut far_rx)] = sides(size);
+            // Messages that are alike, and alike at their end only, and one that looks like a slot nobody has used.
+            for (round, byte) in [0_u8, 0, 7, 7, 9, 9, 0].into_iter().enumerate() {
+                let message = |first: u8| {
+                    let mut message = vec![byte; size];
+                    message[0] = first;
+                    message
+                };
+                let [ping, pong] = [message(round as u8), message(byte)];
+                near_tx.send_with(present, |place| place.copy_from_slice(&ping)).unwrap();
+                assert_eq!(far_rx.recv_with(present, <[u8]>::to_vec).unwrap(), ping, "{size}");
+                far_tx.send_with(present, |place| place.copy_from_slice(&pong)).unwrap();
+                // There is a second place while the first is not empty yet: its message comes behind the other.
+                let twice = size <= LINE;
+                if twice {
+                    far_tx.send_with(present, |place| place.copy_from_slice(&ping)).unwrap();
+                }
+                assert_eq!(near_rx.recv_with(present, <[u8]>::to_vec).unwrap(), pong, "{size}");
+                if twice {
+                    assert_eq!(near_rx.recv_with(present, <[u8]>::to_vec).unwrap(), ping, "{size}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn places_lie_apart_and_within_their_region() {
+        for size in [1, 8, 48, 49, 56, 57, 64, 65, 1023, 1024, 4096] {
+            let shape = LaneShape { size };
+            let shared = shape.shared_payload() + if shape.announces_itself() { LINE } else { size };
+            assert!(shape.last_word().is_none_or(|at| at + 8 == shared && at % 8 == 0), "{size}");
+            assert!(!shape.shares() || shared <= shape.lane(0), "{size}");
+            assert!(shape.lane(0) + shape.payload() + size <= shape.lane(1), "{size}");
+            assert!(shape.lane(1) + shape.payload() + size <= shape.region_len(), "{size}");
         }
     }
 }
