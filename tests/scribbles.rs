@@ -90,24 +90,28 @@ fn a_header_that_nobody_wrote_over_carries_everything() {
 #[test]
 fn what_was_found_stays_mended() {
     // The first words are the process ids; then of a ring tail and head, of a mutex's buffer both counts, of a semaphore's the
-    // number sent and the farewells; of the file ring count, farewell and process id of either side, then three lengths.
+    // number sent and the farewells; of the file ring count, farewell and process id of either side, then three lengths; of a
+    // mailbox two bells, the farewells, the stamp, two words of each lane, and the last word.
+    const LONG: usize = 1 << 17;
     let found = [
-        ("a process id that no process can have", Subject::ShmRing, 1, 1 << 31),
-        ("an index that makes both sides wait", Subject::ShmRing, 2, 0),
-        ("a stamp that is never awaited", Subject::ShmSlot, 5, 1),
-        ("a count that is never reached", Subject::ShmMutex, 3, u64::MAX),
-        ("more messages than were sent, and a farewell", Subject::ShmSem, 2, u64::MAX),
-        ("a farewell that nobody said", Subject::ShmSem, 3, 1),
-        ("a count in a file that is never reached", Subject::File, 3, u64::MAX),
-        ("a count in a file that was never reached", Subject::File, 0, u64::MAX),
-        ("a process id in a file that no process can have", Subject::File, 2, 1 << 31),
-        ("a file that is cut", Subject::File, 8, 0),
+        ("a process id that no process can have", Subject::ShmRing, LONG, 1, 1 << 31),
+        ("an index that makes both sides wait", Subject::ShmRing, LONG, 2, 0),
+        ("a stamp that is never awaited", Subject::ShmSlot, 8, 5, 1),
+        ("the same, beside messages that announce themselves", Subject::ShmSlot, 64, 5, 1),
+        ("a last word that announces nothing", Subject::ShmSlot, 64, 10, 0),
+        ("a count that is never reached", Subject::ShmMutex, LONG, 3, u64::MAX),
+        ("more messages than were sent, and a farewell", Subject::ShmSem, LONG, 2, u64::MAX),
+        ("a farewell that nobody said", Subject::ShmSem, LONG, 3, 1),
+        ("a count in a file that is never reached", Subject::File, LONG, 3, u64::MAX),
+        ("a count in a file that was never reached", Subject::File, LONG, 0, u64::MAX),
+        ("a process id in a file that no process can have", Subject::File, LONG, 2, 1 << 31),
+        ("a file that is cut", Subject::File, LONG, 8, 0),
     ];
-    for (what, subject, word, value) in found {
+    for (what, subject, size, word, value) in found {
         for wait in [Wait::Block, Wait::Spin] {
             let strike = Strike { word, value };
             let between = (6..24).map(|at| (at, strike)).collect();
-            let script = Script { between, before: vec![strike], ..calm(subject, wait, 1 << 17) };
+            let script = Script { between, before: vec![strike], ..calm(subject, wait, size) };
             if let Some(Ends { sender, receiver, .. }) = played(&script) {
                 println!("{what}: {sender:?}, {receiver:?}");
             }

@@ -47,6 +47,7 @@ impl Futex {
     /// tenth of a round trip. Returns early for any reason at all (a wake, a signal, a changed word, the limit): the caller
     /// looks at its own condition again.
     #[cfg(not(loom))]
+    #[inline(always)]
     pub fn wait(&self, expected: u32, scope: Scope, limit: Option<Duration>) {
         use rustix::thread::futex;
         // EAGAIN (word changed), EINTR and ETIMEDOUT all mean "look again", so the result carries no information.
@@ -55,6 +56,7 @@ impl Futex {
 
     /// Wakes one sleeper, if there is one.
     #[cfg(not(loom))]
+    #[inline(always)]
     pub fn wake(&self, scope: Scope) {
         let _ = rustix::thread::futex::wake(&self.word, flags(scope), 1);
     }

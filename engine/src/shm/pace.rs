@@ -4,7 +4,7 @@
 //! after it was written is late. How far apart looks should be depends on how far apart the CPUs are and on how long the
 //! processor's pause takes (20 to 140 cycles), and neither is known. Both show in one number: how many looks a wait takes.
 //! Found at the third look or later, looks are too close together: one pause more. Found at the first one several times
-//! in a row, they may be too far apart: one less. Nothing is timed, as no wait that a message ends may read the clock.
+//! since, they may be too far apart: one less. Nothing is timed, as no wait that a message ends may read the clock.
 //!
 //! Rejected: looks at every pause (on two CPUs of one mesh a ping-pong of 64 bytes in one line took 1.4 to 1.7 of the
 //! line's round trip, and 1.2 with this); learning how long to wait for the *first* look such that it succeeds: both sides
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub const LONGEST: u32 = 4;
 /// Looks that show that they are too close together.
 const TOO_MANY: u32 = 3;
-/// Waits in a row that ended with their first look, before looks come closer together.
+/// Waits that ended with their first look, since looks last came closer together, before they do so again.
 const EARLY: u32 = 8;
 
 /// What one end remembers of its spinning waits.
@@ -30,7 +30,7 @@ const EARLY: u32 = 8;
 pub struct Pace {
     /// Pauses between two looks, less one.
     more: AtomicU32,
-    /// Waits in a row that ended with their first look.
+    /// Waits that ended with their first look, of [`EARLY`].
     early: AtomicU32,
 }
 
@@ -89,11 +89,12 @@ mod tests {
     }
 
     #[test]
-    fn one_wait_that_was_early_changes_nothing() {
+    fn waits_that_ended_early_count_whatever_came_between() {
         let pace = Pace::default();
         waits(&pace, &[100; 3]);
         assert_eq!(pace.pauses(), LONGEST);
         waits(&pace, &[1; EARLY as usize - 1]);
+        waits(&pace, &[2 * LONGEST; 5]);
         assert_eq!(pace.pauses(), LONGEST);
         waits(&pace, &[1]);
         assert_eq!(pace.pauses(), LONGEST - 1);

@@ -8,6 +8,7 @@ mod mailbox;
 mod occupants;
 mod ring;
 
+pub(super) use mailbox::Desk;
 pub use mailbox::{LaneShape, MailRx, MailTx, Mailbox};
 pub(super) use occupants::INDICES;
 pub use occupants::{Farewell, Occupants, occupants};

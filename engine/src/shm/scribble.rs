@@ -6,9 +6,8 @@
 //! `bounded` are not here: what it does with damaged ones is not defined (`docs/SECURITY.md`).
 
 use super::bounded;
-use super::region::{LaneShape, Occupants, Region, View, indices, occupants};
+use super::region::{Desk, LaneShape, Occupants, Region, View, indices, occupants};
 use super::ring::Indices;
-use super::slot::{Lobby, Stamp, Words};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -63,7 +62,7 @@ pub struct Header {
 #[derive(Debug, Clone)]
 enum Protocol {
     Ring(View<Indices>),
-    Slot(View<Lobby>, View<Stamp>, [View<Words>; 2]),
+    Slot(Desk),
     Mutex(View<bounded::Books>),
     Semaphores(View<bounded::Tokens>),
 }
@@ -80,8 +79,7 @@ impl Header {
 
     /// Of a mailbox pair.
     pub fn slot(region: &Arc<Region>, shape: LaneShape) -> Self {
-        let (lobby, stamp, words) = shape.views(region);
-        Self::new(region, Protocol::Slot(lobby, stamp, words))
+        Self::new(region, Protocol::Slot(shape.views(region)))
     }
 
     /// Of a buffer under a mutex.
@@ -99,10 +97,11 @@ impl Header {
         let mut words = self.occupants.words();
         match &self.protocol {
             Protocol::Ring(indices) => words.extend(indices.words()),
-            Protocol::Slot(lobby, stamp, lanes) => {
+            Protocol::Slot(Desk { lobby, stamp, lanes, last }) => {
                 words.extend(lobby.words());
-                words.extend(stamp.words());
+                words.extend(stamp.words("stamp"));
                 words.extend(lanes.iter().flat_map(|lane| lane.words()));
+                words.extend(last.iter().flat_map(|last| last.words("last word")));
             }
             Protocol::Mutex(books) => words.extend(books.words()),
             Protocol::Semaphores(tokens) => words.extend(tokens.words()),

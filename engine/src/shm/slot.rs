@@ -2,7 +2,7 @@
 //!
 //! Key decision: *one shared slot that both sides write in turn*, besides a *lane* per side that only this side writes.
 //! Whoever received a message through the shared slot owns it from then on, and overwrites the message that it read with
-//! its own. A ping-pong therefore moves one line, there and back, and writes no other: the reader of a line is its next
+//! its own. A ping-pong therefore moves one line, there and back: the reader of a line is its next
 //! writer, which costs half to two thirds of two lines that are written by one side each. Nothing is published for it: the
 //! word that announces the message also hands the slot over, and both sides know whose it is. A side that does not own the
 //! shared slot sends through its lane, so that both may send at once; the acknowledgement of what a side took from the
@@ -22,7 +22,7 @@
 //!
 //! The shared slot is for messages of one line. Between the first byte of a message and its stamp the line must stay with
 //! the writer, and a peer that polls it pulls it away: how long to leave it alone is learnt ([`super::pace`]). On two CPUs
-//! of one mesh (line round trip 180 ns) lanes took 2.1 times the bare line for 48 bytes and 3.2 for 64; the shared slot
+//! of one mesh (line round trip 180 ns) bare lanes took 2.1 times the line for 48 bytes and 3.2 for 64; a bare shared slot
 //! takes 1.1 and 1.2, and 1.3 and 1.6 without what is learnt. Tried: asking for the line as one's own (prefetchw) between
 //! looks, or once the message is there: slower or no different; giving it up (cldemote) after a store: 1.3. Longer messages
 //! move as many lines either way, and use the lanes alone ([`Side::lanes_only`]).
@@ -44,7 +44,8 @@ use super::wait::{Bell, Judged, Peer};
 use std::ops::Deref;
 use std::sync::OnceLock;
 
-/// The word that announces a message in the shared slot. Written by the slot's owner only. Zero is no message.
+/// The word that announces a message in the shared slot, by being another one than before. Written by the slot's owner
+/// only.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Stamp {
@@ -86,8 +87,8 @@ pub struct Lobby {
 
 #[cfg(not(loom))]
 impl Stamp {
-    pub(super) fn words(&self) -> Vec<Word<'_>> {
-        vec![Word::full("stamp", &self.word)]
+    pub(super) fn words(&self, name: &'static str) -> Vec<Word<'_>> {
+        vec![Word::full(name, &self.word)]
     }
 }
 
@@ -134,8 +135,8 @@ enum Sharing<S> {
 ///
 /// The private counters are atomics only so that both halves may hold a reference: every access is a plain load or
 /// store. The halves of one side are meant to stay with one thread. Used from two threads at once they may publish the
-/// acknowledgement late or forget it, and may sleep through a bell, which can stall the peer for good, but cannot make
-/// a place look free that is not.
+/// acknowledgement late or forget it, and may sleep through a bell, which can stall the peer or the receiving half for
+/// good, but cannot make a place look free that is not.
 #[derive(Debug)]
 pub struct Side<S, C, L> {
     /// 0 or 1.
@@ -158,7 +159,8 @@ pub struct Side<S, C, L> {
     sharing: Sharing<S>,
     /// 1 while the shared slot is ours.
     owner: AtomicU32,
-    /// What we last wrote over a message in our lane and in the shared slot: what a wait expects to find there still.
+    /// What we last wrote over a message in our lane, and what the stamp of the shared slot was when we last wrote or took a
+    /// message there: what a wait expects to find there still.
     lane_number: AtomicU64,
     shared_stamp: AtomicU64,
     /// The last word of the message that lies in the shared slot, while that announces itself.
@@ -229,7 +231,7 @@ where
         Self { sharing: Sharing::ByContent(last), ..self }
     }
 
-    /// Finds the place for the next message, which is ours to write until [`put`](Self::put): the shared slot if we own
+    /// Finds the place for the next message, which is ours to write until it is [put](Self::put): the shared slot if we own
     /// it, else our lane, as soon as the peer took the last message from there.
     ///
     /// # Errors
@@ -345,8 +347,9 @@ where
     #[inline(always)]
     pub fn peek(&self, peer: impl Peer) -> Result<Place, Stop> {
         let next = self.taken.load(Ordering::Relaxed) + 1;
-        // A number is in one of the two places and in no other, so the order of the looks does not matter. The one
-        // where it is not is not written either, and its line stays in our cache.
+        // A number is in one of the two places and in no other, so the order of the looks does not matter; what has no
+        // number is looked for with one more look at the lane. The place where nothing comes is not written either, and
+        // its line stays in our cache.
         let message = || {
             // Acquire, both: pair with the releases in `put`: the payload is there, and the peer has read what it
             // overwrote.
@@ -433,7 +436,11 @@ where
         let (left, own) = (self.lobby.left.0.load(Ordering::Relaxed), half << self.index);
         Nonsense::unless("one's own farewell", u64::from(left & own), 0)
             .or_else(|| Nonsense::unless("a farewell of neither side", u64::from(left & !FAREWELLS), 0))
-            .or_else(|| self.impossible_lanes().or_else(|| self.impossible_stamp()).filter(|_| self.in_one_thread()))
+            .or_else(|| self.impossible_slot().filter(|_| self.in_one_thread()))
+    }
+
+    fn impossible_slot(&self) -> Option<Nonsense> {
+        self.impossible_lanes().or_else(|| self.impossible_stamp()).or_else(|| self.impossible_silence())
     }
 
     /// In our lane stands what we wrote; in the peer's at most one message beyond those that we await, and it took all of
@@ -472,6 +479,20 @@ where
         let ours = matches!(self.sharing, Sharing::Not) || self.owner.load(Ordering::Relaxed) != 0;
         let possible = ours || [wrote, awaited(1), awaited(2)].contains(&now);
         (!possible).then_some(Nonsense { word: "the stamp of the shared slot", value: now, low: wrote, high: wrote })
+    }
+
+    /// Where messages announce themselves: behind the one that is due there is one in the lane, so the one that is due was
+    /// put before it into the shared slot; and nothing there is another than before.
+    fn impossible_silence(&self) -> Option<Nonsense> {
+        let Sharing::ByContent(last) = &self.sharing else { return None };
+        let next = self.taken.load(Ordering::Relaxed) + 1;
+        // Acquire: what was put into the shared slot before is there to be seen.
+        let overtaken = self.theirs.put.load(Ordering::Acquire) == next + 1;
+        let value = last.word.load(Ordering::Relaxed);
+        let silent = value == self.last_word.load(Ordering::Relaxed)
+            && self.shared.word.load(Ordering::Relaxed) != stamp(next, 1 - self.index);
+        let word = "the last word of the message in the shared slot";
+        (overtaken && silent).then_some(Nonsense { word, value, low: value, high: value })
     }
 
     /// Where either half of this side sleeps, if it ever does.

@@ -31,6 +31,7 @@ pub struct Watch {
 
 impl Watch {
     /// Lets `sleep` sleep: without a limit while the watcher is going to wake whoever sleeps, and with one otherwise.
+    #[inline(always)]
     pub fn sleep<R>(&self, sleep: impl FnOnce(Option<Duration>) -> R) -> R {
         // Relaxed: the fence orders this store before the load, and pairs with the one in `end`: either we see that the watch
         // is over, or the watcher sees us asleep and wakes us.
@@ -170,6 +171,7 @@ mod keeper {
         }
 
         /// As [`Watch::sleep`] where there is a watch; else the sleep has a limit.
+        #[inline(always)]
         pub fn guard<R>(vigil: Option<&Self>, sleep: impl FnOnce(Option<Duration>) -> R) -> R {
             match vigil {
                 Some(vigil) => vigil.watch.sleep(sleep),

@@ -106,10 +106,12 @@ impl std::fmt::Debug for Rouser {
 }
 
 impl Berth for Scope {
+    #[inline(always)]
     fn sleep(&self, flag: &Futex, limit: Option<Duration>) {
         flag.wait(1, *self, limit);
     }
 
+    #[inline(always)]
     fn wake(&self, flag: &Futex) {
         flag.wake(*self);
     }
@@ -122,10 +124,12 @@ impl Berth for Scope {
 }
 
 impl<B: Berth> Berth for &B {
+    #[inline(always)]
     fn sleep(&self, flag: &Futex, limit: Option<Duration>) {
         (*self).sleep(flag, limit);
     }
 
+    #[inline(always)]
     fn wake(&self, flag: &Futex) {
         (*self).wake(flag);
     }
@@ -162,6 +166,7 @@ impl<F: FnMut() -> bool, P: Peer> Peer for Judged<'_, F, P> {
         (self.0)() || self.1.gone()
     }
 
+    #[inline(always)]
     fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) {
         self.1.sleep(berth, flag);
     }
@@ -222,6 +227,11 @@ impl Bell {
         } else {
             how
         };
+        if how == Wait::Block
+            && let Some(found) = self.block(&berth, &mut ready, &mut left, &mut peer)
+        {
+            return Ok(found);
+        }
         let mut found = None;
         let look = &mut || {
             found = ready();
@@ -229,6 +239,25 @@ impl Bell {
         };
         self.wait_slow((how, budget), &berth, look, &mut left, &mut peer)?;
         found.ok_or(Gone)
+    }
+
+    /// The first sleep of a wait that sleeps at once, as one function for each end: a return after a system call that
+    /// switched is mispredicted, and the rest of the wait is five calls deep there.
+    #[inline(never)]
+    fn block<R>(
+        &self,
+        berth: &impl Berth,
+        ready: &mut impl FnMut() -> Option<R>,
+        left: &mut impl FnMut() -> bool,
+        peer: &mut impl Peer,
+    ) -> Option<R> {
+        let mut found = None;
+        let look = &mut || {
+            found = ready();
+            found.is_some()
+        };
+        self.sleep(look, left, |flag| peer.sleep(berth, flag));
+        found
     }
 
     /// The rest of the wait, once for all kinds of waiting: here an indirect call costs nothing that counts. Returns when
@@ -264,7 +293,7 @@ impl Bell {
                 budget.in_vain();
                 judged = true;
             }
-            if how.sleeps() && self.sleep(berth, ready, left, peer) {
+            if how.sleeps() && self.sleep(&mut *ready, &mut *left, |flag| peer.sleep(berth, flag)) {
                 return Ok(());
             }
             if left() || peer.gone() {
@@ -274,12 +303,12 @@ impl Bell {
     }
 
     /// One round of "raise the flag, look again, sleep"; whether it is ready.
+    #[inline(always)]
     fn sleep(
         &self,
-        berth: &dyn Berth,
-        ready: &mut dyn FnMut() -> bool,
-        left: &mut dyn FnMut() -> bool,
-        peer: &mut dyn Peer,
+        mut ready: impl FnMut() -> bool,
+        mut left: impl FnMut() -> bool,
+        sleep: impl FnOnce(&Futex),
     ) -> bool {
         // Relaxed: the fence below orders this store before the looks, which is all that the protocol needs.
         self.asleep.word().store(1, Ordering::Relaxed);
@@ -288,7 +317,7 @@ impl Bell {
         // The peer rings for leaving as it does for publishing, so leaving too has to be looked for behind the flag:
         // whoever left before the flag was up rang in vain.
         if !found && !left() {
-            peer.sleep(berth, &self.asleep);
+            sleep(&self.asleep);
         }
         // Lower the flag ourselves too: after the limit, or when the look succeeded, nobody else did.
         self.asleep.word().store(0, Ordering::Relaxed);
@@ -334,5 +363,56 @@ impl Bell {
     fn rouse(&self, berth: &impl Berth) {
         self.asleep.word().store(0, Ordering::Relaxed);
         berth.wake(&self.asleep);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Looks of a wait in vain for a peer that has left.
+    fn looks(how: Wait, budget: &Budget) -> u32 {
+        let mut looks = 0;
+        let ready = || {
+            looks += 1;
+            None::<()>
+        };
+        assert_eq!(Bell::default().wait((how, budget), Scope::Private, ready, || true, || true), Err(Gone));
+        looks
+    }
+
+    /// A wait that ends with this look, not counting the one before all pauses.
+    fn found_at(look: u32, budget: &Budget) {
+        let mut looks = 0;
+        let ready = || {
+            looks += 1;
+            (looks > look).then_some(())
+        };
+        assert_eq!(Bell::default().wait((Wait::Spin, budget), Scope::Private, ready, || false, || false), Ok(()));
+    }
+
+    #[test]
+    fn a_wait_learns_how_far_apart_looks_are_and_keeps_the_number_of_its_pauses() {
+        let budget = Budget::default();
+        // The look before all pauses, those of the sleep, and the last one.
+        const BESIDE: u32 = 6;
+        for pauses in 1..=super::super::pace::LONGEST {
+            assert_eq!(budget.pace.pauses(), pauses);
+            for most in [PAUSES_IN_PLACE, MORE_THAN_IN_PLACE, MORE_THAN_IN_PLACE + 1, 2000] {
+                let found = looks(Wait::Hybrid(most), &Budget::default());
+                assert!((most..=most + BESIDE).contains(&found), "{found} of {most}");
+                let budget = Budget::default();
+                (1..pauses).for_each(|_| found_at(5, &budget));
+                let found = looks(Wait::Hybrid(most), &budget);
+                let in_place = if most < MORE_THAN_IN_PLACE { 0 } else { PAUSES_IN_PLACE };
+                let fewer = in_place - in_place.div_ceil(pauses);
+                assert!(
+                    (most - fewer - pauses..=most - fewer + BESIDE).contains(&found),
+                    "{found} of {most}, {pauses}"
+                );
+            }
+            found_at(5, &budget);
+        }
+        assert_eq!(budget.pace.pauses(), super::super::pace::LONGEST);
     }
 }

@@ -32,19 +32,26 @@ impl Events {
     }
 }
 
+/// Bytes of what read(2) gives and write(2) takes.
+const COUNT: usize = size_of::<u64>();
+
 impl Berth for Events {
-    /// Sleeps in read(2), which has no limit: where there is one, a poll(2) before it keeps it.
+    /// Sleeps in read(2), which has no limit: where there is one, a poll(2) before it keeps it. Here and in `wake` the call is
+    /// made in place: the C library's function is a point of cancellation, and in a program of several threads, which each end
+    /// with a watcher is, it asks for that before and after the call.
+    #[inline(always)]
     fn sleep(&self, _: &Futex, limit: Option<Duration>) {
         if limit.is_some_and(|limit| doze([self.mine.as_fd()], limit) == [false]) {
             return;
         }
         // EINTR means "look again", as a wake-up does.
-        let _ = self.mine.read();
+        let _ = rustix::io::read(&*self.mine, &mut [0; COUNT]);
     }
 
+    #[inline(always)]
     fn wake(&self, _: &Futex) {
         // The counter cannot overflow: a wake-up needs a raised flag, and each sleep takes the count back to zero.
-        let _ = self.theirs.write(1);
+        let _ = rustix::io::write(&*self.theirs, &1_u64.to_ne_bytes());
     }
 
     fn rouser(&self, _: View<Futex>) -> Rouser {

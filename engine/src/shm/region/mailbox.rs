@@ -24,15 +24,21 @@ const ROOM: usize = LINE - LANE_HEADER;
 const SHARED_ROOM: usize = LINE - SHARED_HEADER;
 /// From here on a message has lines of its own.
 const LONG: usize = 1024;
-const _: () = assert!(SHARED_HEADER == 8 && LANE_HEADER == 16);
+/// Places begin at multiples of it.
+const APART: usize = 4 * LINE;
+/// Bytes from the stamp of the shared slot to a message that has its line for itself: no neighbour of the stamp's that the
+/// pair prefetcher would drag along.
+const ALONE: usize = 2 * LINE;
+const _: () = assert!(SHARED_HEADER == 8 && LANE_HEADER == 16 && ALONE + LINE <= APART);
 
 impl LaneShape {
     const LOBBY: usize = 256;
 
     /// Bytes from the words of a lane to its message. Lines of its own are not pulled away by a peer that looks at the words
     /// while the message is being written; in the line of the words it begins to travel with these. The first is better for
-    /// a message that fills one line, and for long ones: 64 B, 1 KiB, 4 KiB (0.99, 0.86, 0.94 of the time of a ping-pong with
-    /// the CPUs near each other); the second for what fits beside the words, and for 128 and 256 B (1.22 and 1.29).
+    /// a message that fills one line, and for long ones: 64 B in a stream, 1 KiB and 4 KiB in a ping-pong (0.95, 0.86 and 0.94
+    /// of the time with the CPUs near each other); the second for what fits beside the words, and for 128 and 256 B (1.22 and
+    /// 1.29).
     fn payload(self) -> usize {
         let own = match self.size {
             0..=ROOM => false,
@@ -42,8 +48,8 @@ impl LaneShape {
     }
 
     fn place_len(self) -> usize {
-        // At least two lines of distance, so that the pair prefetcher never drags another place along.
-        (self.payload() + self.size).max(2 * LINE + LINE).next_multiple_of(256)
+        // So far apart that the pair prefetcher never drags another place along.
+        (self.payload() + self.size).next_multiple_of(APART)
     }
 
     /// Bytes that a region needs for it.
@@ -66,10 +72,9 @@ impl LaneShape {
         PAGE
     }
 
-    /// Where the message in the shared slot is: behind the stamp, or in a line of its own, no neighbour of the stamp's that
-    /// the pair prefetcher would drag along.
+    /// Where the message in the shared slot is: behind the stamp, or in a line of its own.
     fn shared_payload(self) -> usize {
-        self.shared() + if self.announces_itself() { 2 * LINE } else { SHARED_HEADER }
+        self.shared() + if self.announces_itself() { ALONE } else { SHARED_HEADER }
     }
 
     /// Where the last word of the message in the shared slot is, if messages announce themselves.
@@ -81,13 +86,28 @@ impl LaneShape {
         PAGE + (1 + index) * self.place_len()
     }
 
-    /// The words of the pair: for both, of the shared slot, and of the two lanes.
-    pub(in crate::shm) fn views(self, region: &Arc<Region>) -> (View<Lobby>, View<Stamp>, [View<Words>; 2]) {
+    /// The words of the pair.
+    pub(in crate::shm) fn views(self, region: &Arc<Region>) -> Desk {
         // SAFETY: `Words` is all atomics.
         let lanes = [0, 1].map(|lane| unsafe { View::new(region, self.lane(lane)) });
+        // SAFETY: `Stamp` is an atomic. Everybody else writes what comes before this word only; whoever reads it as a part
+        // of a message owns the slot, and meanwhile the peer loads it at most.
+        let last = self.last_word().map(|at| unsafe { View::new(region, at) });
         // SAFETY: `Stamp` is an atomic, `Lobby` all atomics.
-        unsafe { (View::new(region, Self::LOBBY), View::new(region, self.shared()), lanes) }
+        let (lobby, stamp) = unsafe { (View::new(region, Self::LOBBY), View::new(region, self.shared())) };
+        Desk { lobby, stamp, lanes, last }
     }
+}
+
+/// The words of a mailbox pair.
+#[derive(Debug, Clone)]
+pub(in crate::shm) struct Desk {
+    pub(in crate::shm) lobby: View<Lobby>,
+    /// Of the shared slot.
+    pub(in crate::shm) stamp: View<Stamp>,
+    pub(in crate::shm) lanes: [View<Words>; 2],
+    /// The last word of the message in the shared slot, if messages announce themselves.
+    pub(in crate::shm) last: Option<View<Stamp>>,
 }
 
 /// One side of a mailbox pair over a region; its sender and receiver share it.
@@ -111,15 +131,13 @@ impl Mailbox {
     pub(crate) fn open(region: &Arc<Region>, shape: LaneShape, index: usize, manner: Manner) -> (MailTx, MailRx) {
         assert!(shape.region_len() <= region.len, "the mailbox does not fit its region");
         assert!(index < 2, "a mailbox has sides 0 and 1");
-        let (lobby, stamp, lanes) = shape.views(region);
+        let Desk { lobby, stamp, lanes, last } = shape.views(region);
         let words = [&lanes[index], &lanes[1 - index]].map(View::clone);
         let payload = |offset| {
             // SAFETY: the payloads lie within the region by the first assertion.
             unsafe { region.base.add(offset) }
         };
         let side = Side::new(index, stamp, words, lobby, manner);
-        // SAFETY: `Stamp` is an atomic. The rest of the protocol writes what comes before this word only.
-        let last = shape.last_word().map(|at| unsafe { View::new(region, at) });
         let mailbox = Arc::new(Self {
             side: match last {
                 Some(last) => side.announced_by_content(last),
@@ -179,7 +197,7 @@ impl MailTx {
                 fill(&mut whole.0[..mailbox.size]);
                 let [begin @ .., w0, w1, w2, w3, w4, w5, w6, w7] = whole.0;
                 // SAFETY: after `reserve` and until `put_whole` the shared slot is this half's alone but for its last
-                // word, `&mut self` makes this half unique, and a line fits there: `LaneShape::place_len` holds it.
+                // word, `&mut self` makes this half unique, and a line fits there (`ALONE`).
                 unsafe { mailbox.shared.cast::<[u8; SHARED_ROOM]>().write(begin) };
                 mailbox.side.put_whole(u64::from_ne_bytes([w0, w1, w2, w3, w4, w5, w6, w7]));
                 return Ok(());
@@ -259,11 +277,32 @@ mod tests {
     use crate::plan::Wait;
     use crate::shm::futex::Scope;
 
-    fn sides(size: usize) -> [(MailTx, MailRx); 2] {
+    fn region(size: usize) -> (Arc<Region>, LaneShape) {
         let shape = LaneShape { size };
-        let region = Arc::new(Region::heap(shape.region_len()));
+        (Arc::new(Region::heap(shape.region_len())), shape)
+    }
+
+    fn open(region: &Arc<Region>, shape: LaneShape) -> [(MailTx, MailRx); 2] {
         let manner = Manner { wait: Wait::Spin, berth: Scope::Private };
-        [0, 1].map(|index| Mailbox::open(&region, shape, index, manner))
+        [0, 1].map(|index| {
+            let (mut tx, mut rx) = Mailbox::open(region, shape, index, manner);
+            tx.attach();
+            rx.attach();
+            (tx, rx)
+        })
+    }
+
+    fn sides(size: usize) -> [(MailTx, MailRx); 2] {
+        let (region, shape) = region(size);
+        open(&region, shape)
+    }
+
+    fn say((tx, _): &mut (MailTx, MailRx), byte: u8) {
+        tx.send_with(|| false, |place| place.fill(byte)).unwrap();
+    }
+
+    fn hear((_, rx): &mut (MailTx, MailRx)) -> Result<u8, Stop> {
+        rx.recv_with(|| false, |message| message[0])
     }
 
     #[test]
@@ -305,5 +344,36 @@ mod tests {
             assert!(shape.lane(0) + shape.payload() + size <= shape.lane(1), "{size}");
             assert!(shape.lane(1) + shape.payload() + size <= shape.region_len(), "{size}");
         }
+    }
+
+    /// Whatever announced the last messages, a side that waits long finds nothing wrong with the words.
+    #[test]
+    fn a_side_that_waits_in_vain_for_messages_that_announce_themselves_is_told_that_the_peer_is_gone() {
+        for pair in [[0, 0], [0, 7], [7, 7], [7, 9]] {
+            let [mut near, mut far] = sides(64);
+            for (round, [ping, pong]) in [[7, 7], [0, 0], pair].into_iter().enumerate() {
+                say(&mut near, ping);
+                assert_eq!(hear(&mut far), Ok(ping), "{pair:?}, {round}");
+                say(&mut far, pong);
+                assert_eq!(hear(&mut near), Ok(pong), "{pair:?}, {round}");
+            }
+            for (_, rx) in [&mut far, &mut near] {
+                assert_eq!(rx.recv_with(|| true, |_| ()), Err(Stop::Gone), "{pair:?}: {:?}", rx.nonsense());
+            }
+        }
+    }
+
+    /// The message that is due was announced by a word that somebody has put back; the one behind it lies in the lane.
+    #[test]
+    fn a_message_that_announces_itself_and_was_wiped_out_ends_the_wait() {
+        let (region, shape) = region(64);
+        let [mut near, mut far] = open(&region, shape);
+        say(&mut near, 7);
+        let header = crate::shm::scribble::Header::slot(&region, shape);
+        header.words().iter().find(|word| word.name == "last word").expect("it is one of the words").strike(0);
+        say(&mut near, 8);
+        assert_eq!(hear(&mut far), Err(Stop::Corrupt));
+        let word = far.1.nonsense().expect("it is named").word;
+        assert_eq!(word, "the last word of the message in the shared slot");
     }
 }

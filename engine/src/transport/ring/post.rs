@@ -41,6 +41,7 @@ impl Peer for Watched<'_> {
         self.0.peer_gone()
     }
 
+    #[inline(always)]
     fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) {
         Vigil::guard(self.0.vigil.as_ref(), |limit| berth.sleep(flag, limit));
     }
