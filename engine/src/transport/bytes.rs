@@ -106,6 +106,36 @@ pub(super) fn pause(how: Wait, budget: &Budget, fd: &impl AsFd, what: Ready, nap
     Ok(())
 }
 
+/// A descriptor whose read(2) and write(2) are made in place, without the function of the C library around them, which is one
+/// more return after the call: a mispredicted one where the kernel switched or its own calls were deep. For pipes; what std does
+/// with a socket is send(2), which keeps the signal away.
+#[derive(Debug)]
+pub struct Direct<S>(pub S);
+
+impl<S: AsFd> Read for Direct<S> {
+    #[inline(always)]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&self.0, buf)?)
+    }
+}
+
+impl<S: AsFd> Write for Direct<S> {
+    #[inline(always)]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(&self.0, buf)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<S: AsFd> AsFd for Direct<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// The sending end of a byte stream.
 #[derive(Debug)]
 pub struct ByteTx<W> {

@@ -5,8 +5,8 @@
 //! defect. The name is made in a folder of its own, which nobody else can write to. Rejected: one descriptor that is open
 //! for reading and writing, which never sees the end of the file. Source: fifo(7), mkfifo(3).
 
-use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
-use super::pipe::{ends, enlarge, shared};
+use super::bytes::{ByteRx, ByteTx, Direct, hear_hello, say_hello};
+use super::pipe::{self, ends, enlarge, shared};
 use super::ring::{await_peer, nobody};
 use super::{
     BOTH, Config, DESCRIPTOR_WAITS, Ends, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Shape, Spec, Transport,
@@ -38,8 +38,8 @@ impl Transport for Fifo {
         meeting: Meeting::Path,
         sources: &["mkfifo(3)", "fifo(7)", "pipe(7)", "F_SETPIPE_SZ in fcntl(2)"],
     };
-    type Tx = ByteTx<PipeWriter>;
-    type Rx = ByteRx<PipeReader>;
+    type Tx = pipe::Tx;
+    type Rx = pipe::Rx;
 
     fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
         let (reader, writer) = made(cfg)?;
@@ -56,12 +56,13 @@ impl Transport for Fifo {
                 let writer = await_consumer(cfg, at)?;
                 enlarge(cfg, &writer, 2 * cfg.size)?;
                 let hello = set_nonblocking(&writer, false).and_then(|()| say_hello(&writer, cfg.size));
-                let tx = hello.and_then(|()| ByteTx::new(writer, cfg.size, cfg.wait));
+                let tx = hello.and_then(|()| ByteTx::new(Direct(writer), cfg.size, cfg.wait));
                 Ok(Met::Tx(tx.context(Phase::Start, format!("cannot talk to the consumer at {at}"))?))
             }
             Role::Consumer => {
                 let (reader, size) = await_producer(cfg, at)?;
-                let rx = ByteRx::new(reader, size, cfg.wait).context(Phase::Start, "cannot prepare the named pipe")?;
+                let rx = ByteRx::new(Direct(reader), size, cfg.wait)
+                    .context(Phase::Start, "cannot prepare the named pipe")?;
                 Ok(Met::Rx(rx, size))
             }
         }

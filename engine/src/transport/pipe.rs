@@ -4,7 +4,7 @@
 //! unprivileged user may have) and what the kernel gave is recorded, because the default decides the throughput of large
 //! messages. Rejected: leaving the default, which measures wake-ups per 64 KiB. Source: pipe(2), pipe(7), fcntl(2).
 
-use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
+use super::bytes::{ByteRx, ByteTx, Direct, hear_hello, say_hello};
 use super::{
     BOTH, Config, DESCRIPTOR_WAITS, Ends, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Shape, Spec, Transport,
     UNLIMITED,
@@ -28,6 +28,11 @@ fn largest() -> usize {
     text.trim().parse().unwrap_or(1 << 20)
 }
 
+/// The end that writes a pipe.
+pub(super) type Tx = ByteTx<Direct<PipeWriter>>;
+/// The end that reads one.
+pub(super) type Rx = ByteRx<Direct<PipeReader>>;
+
 /// Gives a pipe its capacity and records it.
 fn sized(cfg: &Config, writer: &PipeWriter) -> Result<()> {
     let given = enlarge(cfg, writer, 2 * cfg.size)?;
@@ -38,14 +43,10 @@ fn sized(cfg: &Config, writer: &PipeWriter) -> Result<()> {
 }
 
 /// Gives a pipe its capacity, records it, and makes ends of it.
-pub(super) fn ends(
-    cfg: &Config,
-    reader: PipeReader,
-    writer: PipeWriter,
-) -> Result<(ByteTx<PipeWriter>, ByteRx<PipeReader>)> {
+pub(super) fn ends(cfg: &Config, reader: PipeReader, writer: PipeWriter) -> Result<(Tx, Rx)> {
     sized(cfg, &writer)?;
-    let tx = ByteTx::new(writer, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
-    let rx = ByteRx::new(reader, cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
+    let tx = ByteTx::new(Direct(writer), cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
+    let rx = ByteRx::new(Direct(reader), cfg.size, cfg.wait).context(Phase::Setup, "cannot prepare the pipe")?;
     Ok((tx, rx))
 }
 
@@ -63,8 +64,8 @@ impl Transport for Pipe {
         meeting: Meeting::Stdio,
         sources: &["pipe(2)", "pipe(7)", "F_SETPIPE_SZ in fcntl(2)", "std::io::pipe"],
     };
-    type Tx = ByteTx<PipeWriter>;
-    type Rx = ByteRx<PipeReader>;
+    type Tx = Tx;
+    type Rx = Rx;
 
     fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
         let (reader, writer) = std::io::pipe().context(Phase::Setup, "cannot create a pipe")?;
@@ -80,13 +81,14 @@ impl Transport for Pipe {
             Role::Producer => {
                 let writer = standard_output(Self::SPEC)?;
                 enlarge(cfg, &writer, 2 * cfg.size)?;
-                let tx = say_hello(&writer, cfg.size).and_then(|()| ByteTx::new(writer, cfg.size, cfg.wait));
+                let tx = say_hello(&writer, cfg.size).and_then(|()| ByteTx::new(Direct(writer), cfg.size, cfg.wait));
                 Ok(Met::Tx(tx.context(Phase::Start, "cannot write to standard output")?))
             }
             Role::Consumer => {
                 let reader = standard_input(Self::SPEC)?;
                 let size = hear_hello(&reader).context(Phase::Start, "no producer on standard input")?;
-                let rx = ByteRx::new(reader, size, cfg.wait).context(Phase::Start, "cannot read standard input")?;
+                let rx =
+                    ByteRx::new(Direct(reader), size, cfg.wait).context(Phase::Start, "cannot read standard input")?;
                 Ok(Met::Rx(rx, size))
             }
         }
@@ -104,7 +106,7 @@ pub(super) fn shared<T>(
     make: impl FnOnce() -> Result<(PipeReader, PipeWriter)>,
 ) -> Result<Option<Ends<T>>>
 where
-    T: Transport<Tx = ByteTx<PipeWriter>, Rx = ByteRx<PipeReader>>,
+    T: Transport<Tx = Tx, Rx = Rx>,
 {
     if matches!(shape, Shape::Broadcast(_)) {
         return Ok(None);
@@ -115,8 +117,8 @@ where
     }
     let (reader, writer) = make()?;
     sized(cfg, &writer)?;
-    let tx = || ByteTx::new(writer.try_clone()?, cfg.size, cfg.wait);
-    let rx = || ByteRx::new(reader.try_clone()?, cfg.size, cfg.wait);
+    let tx = || ByteTx::new(Direct(writer.try_clone()?), cfg.size, cfg.wait);
+    let rx = || ByteRx::new(Direct(reader.try_clone()?), cfg.size, cfg.wait);
     Ends::made(shape, tx, rx).map(Some).context(Phase::Setup, "cannot share the pipe")
 }
 

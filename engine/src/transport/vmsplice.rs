@@ -22,8 +22,8 @@
 //! Linux 2.6.21, when splice(2) lost the ability to move pages into a file; asking with FIONREAD how much was read, a
 //! second system call for each message. Source: vmsplice(2), splice(2), pipe(7), fcntl(2).
 
-use super::bytes::{ByteRx, Patience, hear_end, hear_hello, say_hello};
-use super::pipe::{enlarge, standard_input, standard_output};
+use super::bytes::{ByteRx, Direct, Patience, hear_end, hear_hello, say_hello};
+use super::pipe::{self, enlarge, standard_input, standard_output};
 use super::{
     BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Spec, Transport,
     UNLIMITED,
@@ -194,10 +194,10 @@ impl Reading for Copying {
         meeting: Meeting::Stdio,
         sources: &["vmsplice(2)", "pipe(7)", "F_SETPIPE_SZ in fcntl(2)"],
     };
-    type Rx = ByteRx<PipeReader>;
+    type Rx = pipe::Rx;
 
     fn from(cfg: &Config, pipe: PipeReader, size: usize) -> io::Result<Self::Rx> {
-        ByteRx::new(pipe, size, cfg.wait)
+        ByteRx::new(Direct(pipe), size, cfg.wait)
     }
 }
 
