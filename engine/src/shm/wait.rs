@@ -227,10 +227,14 @@ impl Bell {
         } else {
             how
         };
-        if how == Wait::Block
-            && let Some(found) = self.block(&berth, &mut ready, &mut left, &mut peer)
-        {
-            return Ok(found);
+        if how == Wait::Block {
+            if let Some(found) = self.block(&berth, &mut ready, &mut left, &mut peer) {
+                return Ok(found);
+            }
+            // Before the next sleep: this one may have been ended by a watcher, or by its limit.
+            if left() || peer.gone() {
+                return ready().ok_or(Gone);
+            }
         }
         let mut found = None;
         let look = &mut || {
@@ -389,6 +393,30 @@ mod tests {
             (looks > look).then_some(())
         };
         assert_eq!(Bell::default().wait((Wait::Spin, budget), Scope::Private, ready, || false, || false), Ok(()));
+    }
+
+    /// A peer that died: sleeps before it is asked after.
+    struct Dead<'a>(&'a mut u32);
+
+    impl Peer for Dead<'_> {
+        fn gone(&mut self) -> bool {
+            true
+        }
+
+        fn sleep(&mut self, _: &dyn Berth, _: &Futex) {
+            *self.0 += 1;
+        }
+    }
+
+    #[test]
+    fn a_sleeper_asks_after_its_peer_when_it_was_woken_for_nothing() {
+        for how in [Wait::Block, Wait::Hybrid(0), Wait::Hybrid(3), Wait::Hybrid(2000)] {
+            let mut sleeps = 0;
+            let nothing = || None::<()>;
+            let peer = Dead(&mut sleeps);
+            let waited = Bell::default().wait((how, &Budget::default()), Scope::Private, nothing, || false, peer);
+            assert_eq!((waited, sleeps), (Err(Gone), 1), "{how:?}");
+        }
     }
 
     #[test]
