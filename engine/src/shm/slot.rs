@@ -266,6 +266,27 @@ where
         number
     }
 
+    /// Announces message `number`, in the shared slot, by its stamp.
+    #[inline(always)]
+    fn announce(&self, number: u64) {
+        let stamp = stamp(number, self.index);
+        self.shared_stamp.store(stamp, Ordering::Relaxed);
+        // Release: the payload, and that we read the message before it, come before the stamp.
+        self.shared.word.store(stamp, Ordering::Release);
+    }
+
+    /// Whether the peer's message `next` is announced in the shared slot by its stamp.
+    #[inline(always)]
+    fn announced(&self, next: u64) -> bool {
+        // Acquire: pairs with `announce`: the payload is there, and the peer has read what it overwrote.
+        self.shared.word.load(Ordering::Acquire) == stamp(next, 1 - self.index)
+    }
+
+    /// Whether the shared slot is in use at all.
+    fn shares(&self) -> bool {
+        !matches!(self.sharing, Sharing::Not)
+    }
+
     /// Publishes the message at `place`, where [`reserve`](Self::reserve) said, together with what we took so far. The
     /// shared slot is the peer's from here on.
     ///
@@ -280,10 +301,7 @@ where
                 // Relaxed, and before the stamp: whoever makes us the owner again has seen the stamp, so this store
                 // cannot come behind that one.
                 self.owner.store(0, Ordering::Relaxed);
-                let stamp = stamp(number, self.index);
-                self.shared_stamp.store(stamp, Ordering::Relaxed);
-                // Release: the payload, and that we read the message before it, come before the stamp.
-                self.shared.word.store(stamp, Ordering::Release);
+                self.announce(number);
             }
             Place::Lane => {
                 self.lane_put.store(self.lane_put.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
@@ -306,12 +324,10 @@ where
         let number = self.count();
         let before = self.last_word.load(Ordering::Relaxed);
         self.last_word.store(word, Ordering::Relaxed);
-        // Release, both: the message, and that we read the one before it, come before what announces it.
         if word == before {
-            let stamp = stamp(number, self.index);
-            self.shared_stamp.store(stamp, Ordering::Relaxed);
-            self.shared.word.store(stamp, Ordering::Release);
+            self.announce(number);
         } else {
+            // Release: the message, and that we read the one before it, come before what announces it.
             last.word.store(word, Ordering::Release);
         }
         // Release: a receiving half in another thread that sees that the slot is not ours any more also sees our message
@@ -334,9 +350,8 @@ where
             let earlier = self.theirs.put.load(Ordering::Acquire) == next;
             return Some(if earlier { Place::Lane } else { Place::Whole });
         }
-        // Acquire: as above. The stamp has a number: no other place needs to be looked at.
-        let announced = self.shared.word.load(Ordering::Acquire) == stamp(next, 1 - self.index);
-        announced.then_some(Place::Whole)
+        // The stamp has a number: no other place needs to be looked at.
+        self.announced(next).then_some(Place::Whole)
     }
 
     /// Waits for the peer's next message and says where it lies; it is ours to read until [`take`](Self::take).
@@ -351,17 +366,13 @@ where
         // number is looked for with one more look at the lane. The place where nothing comes is not written either, and
         // its line stays in our cache.
         let message = || {
-            // Acquire, both: pair with the releases in `put`: the payload is there, and the peer has read what it
-            // overwrote.
+            // Acquire: pairs with the release in `put`: the payload is there, and the peer has read what it overwrote.
             if self.theirs.put.load(Ordering::Acquire) == next {
                 return Some(Place::Lane);
             }
             match &self.sharing {
                 Sharing::Not => None,
-                Sharing::Stamped => {
-                    let here = self.shared.word.load(Ordering::Acquire) == stamp(next, 1 - self.index);
-                    here.then_some(Place::Shared)
-                }
+                Sharing::Stamped => self.announced(next).then_some(Place::Shared),
                 Sharing::ByContent(last) => self.by_content(last, next),
             }
         };
@@ -460,7 +471,7 @@ where
                     "the number in the peer's lane",
                     number(&self.theirs),
                     0,
-                    next + u64::from(!matches!(self.sharing, Sharing::Not)),
+                    next + u64::from(self.shares()),
                 )
             })
             .or_else(|| {
@@ -476,7 +487,7 @@ where
         let awaited = |ahead| stamp(self.taken.load(Ordering::Relaxed) + ahead, 1 - self.index);
         let (now, wrote) = (self.shared.word.load(Ordering::Relaxed), self.shared_stamp.load(Ordering::Relaxed));
         // While the slot is ours its stamp tells nobody anything.
-        let ours = matches!(self.sharing, Sharing::Not) || self.owner.load(Ordering::Relaxed) != 0;
+        let ours = !self.shares() || self.owner.load(Ordering::Relaxed) != 0;
         let possible = ours || [wrote, awaited(1), awaited(2)].contains(&now);
         (!possible).then_some(Nonsense { word: "the stamp of the shared slot", value: now, low: wrote, high: wrote })
     }
@@ -489,8 +500,7 @@ where
         // Acquire: what was put into the shared slot before is there to be seen.
         let overtaken = self.theirs.put.load(Ordering::Acquire) == next + 1;
         let value = last.word.load(Ordering::Relaxed);
-        let silent = value == self.last_word.load(Ordering::Relaxed)
-            && self.shared.word.load(Ordering::Relaxed) != stamp(next, 1 - self.index);
+        let silent = value == self.last_word.load(Ordering::Relaxed) && !self.announced(next);
         let word = "the last word of the message in the shared slot";
         (overtaken && silent).then_some(Nonsense { word, value, low: value, high: value })
     }

@@ -255,13 +255,7 @@ impl Bell {
         left: &mut impl FnMut() -> bool,
         peer: &mut impl Peer,
     ) -> Option<R> {
-        let mut found = None;
-        let look = &mut || {
-            found = ready();
-            found.is_some()
-        };
-        self.sleep(look, left, |flag| peer.sleep(berth, flag));
-        found
+        self.sleep(ready, left, |flag| peer.sleep(berth, flag))
     }
 
     /// The rest of the wait, once for all kinds of waiting: here an indirect call costs nothing that counts. Returns when
@@ -297,7 +291,9 @@ impl Bell {
                 budget.in_vain();
                 judged = true;
             }
-            if how.sleeps() && self.sleep(&mut *ready, &mut *left, |flag| peer.sleep(berth, flag)) {
+            if how.sleeps()
+                && self.sleep(|| ready().then_some(()), &mut *left, |flag| peer.sleep(berth, flag)).is_some()
+            {
                 return Ok(());
             }
             if left() || peer.gone() {
@@ -306,26 +302,26 @@ impl Bell {
         }
     }
 
-    /// One round of "raise the flag, look again, sleep"; whether it is ready.
+    /// One round of "raise the flag, look again, sleep": what is ready then.
     #[inline(always)]
-    fn sleep(
+    fn sleep<R>(
         &self,
-        mut ready: impl FnMut() -> bool,
+        mut ready: impl FnMut() -> Option<R>,
         mut left: impl FnMut() -> bool,
         sleep: impl FnOnce(&Futex),
-    ) -> bool {
+    ) -> Option<R> {
         // Relaxed: the fence below orders this store before the looks, which is all that the protocol needs.
         self.asleep.word().store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let found = ready();
         // The peer rings for leaving as it does for publishing, so leaving too has to be looked for behind the flag:
         // whoever left before the flag was up rang in vain.
-        if !found && !left() {
+        if found.is_none() && !left() {
             sleep(&self.asleep);
         }
         // Lower the flag ourselves too: after the limit, or when the look succeeded, nobody else did.
         self.asleep.word().store(0, Ordering::Relaxed);
-        found || ready()
+        found.or_else(ready)
     }
 
     /// The flag, for those who wake the sleeper from outside.

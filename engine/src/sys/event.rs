@@ -32,9 +32,6 @@ impl Events {
     }
 }
 
-/// Bytes of what read(2) gives and write(2) takes.
-const COUNT: usize = size_of::<u64>();
-
 impl Berth for Events {
     /// Sleeps in read(2), which has no limit: where there is one, a poll(2) before it keeps it. Here and in `wake` the call is
     /// made in place: the C library's function is a point of cancellation, and in a program of several threads, which each end
@@ -45,7 +42,7 @@ impl Berth for Events {
             return;
         }
         // EINTR means "look again", as a wake-up does.
-        let _ = rustix::io::read(&*self.mine, &mut [0; COUNT]);
+        let _ = rustix::io::read(&*self.mine, &mut [0; size_of::<u64>()]);
     }
 
     #[inline(always)]
