@@ -175,8 +175,10 @@ fn fill_any(mut word: u64, message: &mut [u8]) {
         *place = word.to_le_bytes();
         word = word.wrapping_add(STEP);
     }
-    let len = rest.len();
-    rest.copy_from_slice(&word.to_le_bytes()[..len]);
+    // Only where there is a rest: what copies it is a call, however short it is.
+    if let len @ 1.. = rest.len() {
+        rest.copy_from_slice(&word.to_le_bytes()[..len]);
+    }
 }
 
 /// Zero if the message is right.
