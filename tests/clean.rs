@@ -27,13 +27,16 @@ const SOON: Duration = Duration::from_secs(60);
 struct Home {
     tmp: PathBuf,
     _dir: tempfile::TempDir,
+    /// Where the folders are. Dropped after them.
+    _apart: Option<sandbox::Mounted>,
 }
 
 impl Home {
     fn new() -> Self {
+        let mut apart = None;
         // Others' leftovers in the usual place would be counted, too.
         if !Path::new(env!("CARGO_BIN_EXE_ipcost")).starts_with("/tmp") {
-            sandbox::tmpfs(Path::new("/tmp"), "1g");
+            apart = Some(sandbox::tmpfs(Path::new("/tmp"), "1g"));
             fs::set_permissions("/tmp", fs::Permissions::from_mode(0o1777)).unwrap();
         }
         let dir = tempfile::tempdir().unwrap();
@@ -42,7 +45,7 @@ impl Home {
         fs::DirBuilder::new().create(&tmp).unwrap();
         fs::set_permissions(&tmp, fs::Permissions::from_mode(0o1777)).unwrap();
         fs::DirBuilder::new().mode(0o700).create(dir.path().join("run")).unwrap();
-        Self { tmp, _dir: dir }
+        Self { tmp, _dir: dir, _apart: apart }
     }
 
     fn run(&self) -> PathBuf {

@@ -212,7 +212,7 @@ fn file_systems_without_room_are_named() {
         }
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        tmpfs(dir.path(), "256k");
+        let _small = tmpfs(dir.path(), "256k");
         let small = ["--dir", dir.path().to_str().unwrap()];
         let rows = campaign("pipe,posix-shm", &LARGE, |_| {});
         only_refused(&rows, &["posix-shm"], &["/dev/shm", "--shm-size"]);

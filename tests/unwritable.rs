@@ -77,7 +77,7 @@ fn a_journal_that_fills_its_file_system_ends_the_command_and_keeps_whole_lines()
         for (name, options, journal) in COMMANDS {
             let dir = tempfile::tempdir().unwrap();
             // Room for what is written first, and for a few lines: tmpfs counts in pages.
-            tmpfs(dir.path(), if name == "compare" { "40k" } else { "8k" });
+            let _small = tmpfs(dir.path(), if name == "compare" { "40k" } else { "8k" });
             let out = dir.path().join("out");
             let output = command(name, options, &out).output().unwrap();
             let (code, said) = said(&output);

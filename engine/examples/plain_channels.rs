@@ -15,14 +15,13 @@
 //! With `PLAIN_SPOIL=N` one bit of ping N is turned when it was written: its receiver has to notice.
 
 use ipcost_engine::plan::Touch;
+use ipcost_engine::transport::buffers::Buffer;
 use ipcost_engine::workload::payload::{Payload, Way};
 use protocol::{Order, Party, wrong};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 #[path = "plain/protocol.rs"]
 mod protocol;
-
-type Buffer = Box<[u8]>;
 
 /// How a party waits: `0` sleeps, `1` spins, `2` yields. A constant, so that each is compiled for itself.
 type Wait = u8;
@@ -122,7 +121,7 @@ impl<C: Calls> Side<C> {
             let (mut full_tx, mut full_rx) = C::bounded(depth);
             let (mut empty_tx, empty_rx) = C::bounded(depth);
             for _ in 0..depth {
-                C::put(&mut full_tx, vec![0xA5; size].into_boxed_slice());
+                C::put(&mut full_tx, Buffer::new(size));
             }
             while let Some(buffer) = C::look(&mut full_rx) {
                 C::put(&mut empty_tx, buffer);
@@ -209,7 +208,7 @@ const CONSUMER: usize = 1;
 
 impl Queue {
     fn new(depth: usize, size: usize) -> Arc<Self> {
-        let buffers = (0..depth).map(|_| vec![0xA5; size].into_boxed_slice()).collect();
+        let buffers = (0..depth).map(|_| Buffer::new(size)).collect();
         let places = Mutex::new(Places { buffers, head: 0, len: 0, asleep: [false; 2] });
         Arc::new(Self { places, news: [Condvar::new(), Condvar::new()] })
     }
@@ -260,7 +259,7 @@ impl<const WAIT: Wait> Locked<WAIT> {
         let side = |out: &Arc<Queue>, home: &Arc<Queue>, spoil| Self {
             out: Arc::clone(out),
             home: Arc::clone(home),
-            spares: [(); 2].map(|()| vec![0xA5; order.size].into_boxed_slice()),
+            spares: [(); 2].map(|()| Buffer::new(order.size)),
             spoil,
         };
         [side(&there, &back, order.spoil), side(&back, &there, None)]

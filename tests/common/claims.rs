@@ -108,7 +108,8 @@ pub fn pass(name: &str, plant: Option<&str>) -> Value {
 
 /// Kills the launcher as soon as a cell runs; everything that it started must end.
 pub fn a_killed_launcher_leaves_nothing(name: &str) {
-    let mut child = start_pass(name, None, &tempfile::tempdir().unwrap());
+    let out = tempfile::tempdir().unwrap();
+    let mut child = start_pass(name, None, &out);
     wait_until("the start of a cell", || launched_by(child.id()) > 0);
     child.kill().unwrap();
     child.wait().unwrap();

@@ -7,9 +7,11 @@
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 /// A user that is not root and owns nothing.
@@ -33,7 +35,7 @@ pub fn isolate(size: &str) -> bool {
         println!("skipped: no name spaces of its own: {error}");
         return false;
     }
-    let data = std::ffi::CString::new(format!("size={size},mode=1777")).unwrap();
+    let data = CString::new(format!("size={size},mode=1777")).unwrap();
     let mounted = mount(c"none", c"/", c"", libc::MS_REC | libc::MS_PRIVATE, c"")
         .and_then(|()| mount(c"none", c"/dev/shm", c"tmpfs", 0, &data));
     mounted.expect("a thread with its own mounts may mount");
@@ -136,12 +138,24 @@ fn install(command: &mut Command, program: Vec<libc::sock_filter>) -> &mut Comma
     unsafe { command.pre_exec(install) }
 }
 
+/// A file system that is there until this is dropped: a folder on which one is mounted cannot be removed.
+#[must_use]
+pub struct Mounted(CString);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // SAFETY: the path is a text that ends in a zero byte and outlives the call.
+        let done = unsafe { libc::umount2(self.0.as_ptr(), libc::MNT_DETACH) };
+        assert!(done == 0 || std::thread::panicking(), "{:?} stays mounted: {}", self.0, io::Error::last_os_error());
+    }
+}
+
 /// Mounts an empty file system of that size, which only the calling thread and its programs see after [`isolate`].
-pub fn tmpfs(at: &std::path::Path, size: &str) {
-    use std::os::unix::ffi::OsStrExt;
-    let at = std::ffi::CString::new(at.as_os_str().as_bytes()).unwrap();
-    let data = std::ffi::CString::new(format!("size={size},mode=0755")).unwrap();
+pub fn tmpfs(at: &Path, size: &str) -> Mounted {
+    let at = CString::new(at.as_os_str().as_bytes()).unwrap();
+    let data = CString::new(format!("size={size},mode=0755")).unwrap();
     mount(c"none", &at, c"tmpfs", 0, &data).unwrap();
+    Mounted(at)
 }
 
 /// Lets the program use one CPU only.

@@ -25,6 +25,7 @@
 //! - `seats`: words and futexes of the parties of an experiment
 //! - `ledger`: the page in which two parties of a run keep their books
 //! - `muster`: what more than two parties share besides a ledger each
+//! - `buffer`: memory for one message on the heap
 //! - `pool`: buffers that change hands
 //! - `board`, `lock`: what the workers of an experiment share
 //! - `stamps`: when each message of an open-loop window was there
@@ -38,6 +39,8 @@ pub mod board;
 #[cfg(not(loom))]
 pub mod bounded;
 pub mod budget;
+#[cfg(not(loom))]
+pub mod buffer;
 #[cfg(not(loom))]
 pub mod exchange;
 pub mod futex;

@@ -1,6 +1,6 @@
 //! What every channel of buffers has in common, whichever crate it comes from.
 //!
-//! Key decision: *buffers go round*. A channel of [`Box`]es takes filled buffers to the consumer and a second one
+//! Key decision: *buffers go round*. A channel of [`Buffer`]s takes filled ones to the consumer and a second one
 //! brings the empty ones back, so that nothing is allocated for a message and the number of buffers bounds what is
 //! under way. The pool, the waits and the ends are here and once; a mechanism adds the four calls of its [`Channel`],
 //! so that two of these rows differ by the crate only. Rejected: a fresh buffer for each message (measures the
@@ -11,12 +11,10 @@ use super::{Config, Family, Meeting, NEAR, PATTERNS, PeerDeath, Receiver, Sender
 use crate::error::{Error, Result};
 use crate::plan::{Parties, Wait, WaitKind};
 use crate::shm::budget::Budget;
+pub use crate::shm::buffer::Buffer;
 use std::io::{self, ErrorKind};
 use std::marker::PhantomData;
 use std::sync::mpsc::TryRecvError;
-
-/// Memory for one message.
-pub type Buffer = Box<[u8]>;
 
 /// Most buffers of a pool: each is an allocation of its own.
 const DEEPEST: usize = 1024;
@@ -31,12 +29,6 @@ pub fn depth(cfg: &Config) -> usize {
     let near = cfg.wait == Wait::Spin && cfg.size <= SMALL && cfg.peers == 0 && fits;
     let bytes = if near { NEAR } else { cfg.memory() };
     (bytes / cfg.size).min(DEEPEST)
-}
-
-/// Allocates one buffer.
-pub(super) fn buffer(size: usize) -> Buffer {
-    // Not zeroes: the allocator may hand out zeroed pages that fault when they are first written.
-    vec![0xA5; size].into_boxed_slice()
 }
 
 /// Writes down what a pool of `depth` buffers is.
@@ -153,7 +145,7 @@ impl<C: Channel> Transport for Buffers<C> {
         // Through both channels, so that each has grown to its full length and touched its memory before the first
         // message.
         for _ in 0..depth {
-            C::put(&mut full_tx, buffer(cfg.size));
+            C::put(&mut full_tx, Buffer::new(cfg.size));
         }
         while let Ok(buffer) = C::look(&mut full_rx) {
             C::put(&mut empty_tx, buffer);

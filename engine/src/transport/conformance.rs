@@ -32,10 +32,30 @@ pub type Verdict = Result<(), String>;
 /// A check of one transport under one way of waiting.
 pub type Topic = fn(Wait) -> Verdict;
 
-/// Around every boundary that a transport may have: bytes, words, pages, the default capacity of a pipe, the budget of a
-/// ring, and a message that is larger than anything that the kernel buffers.
-pub const SIZES: &[usize] =
-    &[1, 7, 8, 9, PAGE - 1, PAGE, PAGE + 1, 64 << 10, (256 << 10) - 1, 256 << 10, (256 << 10) + 1, 16 << 20];
+/// Around every boundary that a transport may have: bytes, words, a cache line with and without words beside the message,
+/// pages, the default capacity of a pipe, the budget of a ring, and a message that is larger than anything that the kernel
+/// buffers.
+pub const SIZES: &[usize] = &[
+    1,
+    7,
+    8,
+    9,
+    48,
+    49,
+    56,
+    57,
+    63,
+    64,
+    65,
+    PAGE - 1,
+    PAGE,
+    PAGE + 1,
+    64 << 10,
+    (256 << 10) - 1,
+    256 << 10,
+    (256 << 10) + 1,
+    16 << 20,
+];
 
 /// Every topic with its name, for [`check`] and for lists.
 pub fn topics<T: Transport>() -> [(&'static str, Topic); 12] {

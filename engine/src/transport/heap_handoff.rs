@@ -6,7 +6,7 @@
 //! into a pool (the same number of shared lines, and a buffer could not be kept); a fresh `Box` for each message
 //! (measures the allocator). Source: [`shm::exchange`](crate::shm::exchange).
 
-use super::buffers::{Buffer, buffer, depth, record, spec};
+use super::buffers::{Buffer, depth, record, spec};
 use super::ring::stopped;
 use super::{ALL_WAITS, Config, Receiver, Role, Sender, Spec, Transport};
 use crate::error::Result;
@@ -35,7 +35,7 @@ impl Transport for HeapHandoff {
     type Rx = Rx;
 
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
-        let new = || buffer(cfg.size);
+        let new = || Buffer::new(cfg.size);
         // The ring wants a power of two, and no more than the others have.
         let depth = 1 << depth(cfg).ilog2();
         record(cfg, depth);

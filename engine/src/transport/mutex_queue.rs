@@ -3,15 +3,18 @@
 //! Key decision: a message changes hands by *swapping* its buffer with a spare one under the lock. Payload is written
 //! and verified outside the lock, nothing is copied and nothing is allocated, and the lock is held for a few
 //! instructions. Sleepers are counted under the lock, since std's `notify_one` is a system call whether or not somebody
-//! sleeps (two futex calls for each message of a stream, where none is needed), and whoever wakes one counts it out: on one
-//! CPU it does not run for another thousand messages, each of which would wake it again. Senders that found the queue full
+//! sleeps (two futex calls for each message of a stream, where none is needed), and so are those that were woken and do not
+//! run yet: on one CPU one does not run for another thousand messages, each of which would wake it again. Senders that found the queue full
 //! are woken when half of it is free, where all of them sleep (`block`): one that is woken for a single place sleeps again
 //! right away, and several that share a CPU do so in turn, a wake-up for every few messages. That holds up nothing that was
-//! sent. A receiver is woken for every message, since it would be held up. Rejected: copying under the lock (holds up the
-//! other side for the length of the payload), a push of a fresh vector (measures the allocator).
+//! sent. Receivers are woken one after the other: the one that was woken wakes the next if it leaves a message there, so that
+//! no message is held up by a receiver that is busy, and a sender makes one system call for the messages that it sends before
+//! the first of them runs. Rejected: a wake-up for each message while one sleeps (those of a fan-out all woke for a
+//! few messages, and slept again), copying under the lock (holds up the other side for the length of the payload), a push of a
+//! fresh vector (measures the allocator).
 //! Source: Dijkstra's bounded buffer; std::sync::{Mutex, Condvar}.
 
-use super::buffers::{Buffer, buffer, depth, record, spec};
+use super::buffers::{Buffer, depth, record, spec};
 use super::{ALL_WAITS, Config, Ends, Receiver, Sender, Shape, Spec, Transport};
 use crate::error::Result;
 use crate::plan::Wait;
@@ -32,17 +35,27 @@ struct Queue {
     enough: usize,
     /// Ends on either side that have not left: sending, receiving.
     present: [usize; 2],
-    /// Ends that sleep and that nobody has woken: sending (until something is freed), receiving (until something is filled).
+    /// Ends that sleep: sending (until something is freed), receiving (until something is filled). Each counts itself, in and
+    /// out, because a wake-up may end more than one sleep, and a sleep may end without.
     asleep: [usize; 2],
+    /// Wake-ups that no end has come from yet; never more than ends sleep, so that somebody does come.
+    woken: [usize; 2],
 }
 
 impl Queue {
-    /// Whether somebody sleeps on that side. The caller is going to wake one, who is not counted any more.
+    /// Whether somebody sleeps on that side whom nobody has woken. The caller is going to.
     #[inline(always)]
     fn sleeper(&mut self, who: usize) -> bool {
-        let any = self.asleep[who] > 0;
-        self.asleep[who] -= usize::from(any);
+        let any = self.asleep[who] > self.woken[who];
+        self.woken[who] += usize::from(any);
         any
+    }
+
+    /// Whether a receiver is to be woken, by the caller, for the messages that are there. One that is on its way wakes the
+    /// next.
+    #[inline(always)]
+    fn receiver_wanted(&mut self) -> bool {
+        self.asleep[1] > 0 && self.woken[1] == 0 && self.len > 0 && self.sleeper(1)
     }
 }
 
@@ -68,10 +81,10 @@ impl Shared {
         let mut queue = lock();
         while !ready(&queue) {
             if !budget.looks_on(self.wait) {
-                // Whoever wakes us counts us out, so that nobody else makes a system call for us until we run. A wake-up
-                // for no reason leaves us counted, which costs one wake-up too many.
                 queue.asleep[who] += 1;
                 queue = bell.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue.asleep[who] -= 1;
+                queue.woken[who] = queue.woken[who].saturating_sub(1);
                 continue;
             }
             // Polling means letting go of the lock, or the other side could never make it ready.
@@ -101,13 +114,13 @@ pub struct Rx(Arc<Shared>, Buffer, Budget);
 
 impl Tx {
     fn new(shared: &Arc<Shared>, size: usize) -> Self {
-        Self(Arc::clone(shared), buffer(size), Budget::default())
+        Self(Arc::clone(shared), Buffer::new(size), Budget::default())
     }
 }
 
 impl Rx {
     fn new(shared: &Arc<Shared>, size: usize) -> Self {
-        Self(Arc::clone(shared), buffer(size), Budget::default())
+        Self(Arc::clone(shared), Buffer::new(size), Budget::default())
     }
 }
 
@@ -143,10 +156,18 @@ impl Transport for MutexQueue {
 fn queue(cfg: &Config, (senders, receivers): (usize, usize)) -> Arc<Shared> {
     let depth = depth(cfg);
     record(cfg, depth);
-    let buffers = (0..depth).map(|_| buffer(cfg.size)).collect();
+    let buffers = (0..depth).map(|_| Buffer::new(cfg.size)).collect();
     // Where senders may look instead of sleeping, the one that looks would take each place before the one that sleeps is woken.
     let enough = if cfg.wait == Wait::Block { depth.div_ceil(2) } else { 1 };
-    let queue = Mutex::new(Queue { buffers, enough, head: 0, len: 0, present: [senders, receivers], asleep: [0, 0] });
+    let queue = Mutex::new(Queue {
+        buffers,
+        enough,
+        head: 0,
+        len: 0,
+        present: [senders, receivers],
+        asleep: [0, 0],
+        woken: [0, 0],
+    });
     Arc::new(Shared { queue, filled: Condvar::new(), freed: Condvar::new(), wait: cfg.wait })
 }
 
@@ -166,9 +187,9 @@ impl Sender for Tx {
         let place = (queue.head + queue.len) % queue.buffers.len();
         std::mem::swap(&mut queue.buffers[place], &mut self.1);
         queue.len += 1;
-        let sleeper = queue.sleeper(1);
+        let wanted = queue.receiver_wanted();
         drop(queue);
-        if sleeper {
+        if wanted {
             shared.filled.notify_one();
         }
         Ok(())
@@ -188,9 +209,13 @@ impl Receiver for Rx {
         queue.head = (place + 1) % queue.buffers.len();
         queue.len -= 1;
         let sleeper = queue.buffers.len() - queue.len >= queue.enough && queue.sleeper(0);
+        let wanted = queue.receiver_wanted();
         drop(queue);
         if sleeper {
             shared.freed.notify_one();
+        }
+        if wanted {
+            shared.filled.notify_one();
         }
         Ok(read(&self.1))
     }
@@ -206,5 +231,69 @@ impl Drop for Tx {
 impl Drop for Rx {
     fn drop(&mut self) {
         self.0.leave(1, &self.0.freed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::conformance::config;
+    use std::sync::{Barrier, mpsc};
+    use std::thread;
+    use std::time::Duration;
+
+    fn fan_out(receivers: usize) -> (Tx, Vec<Rx>) {
+        let Ends { mut txs, rxs } =
+            MutexQueue::shared(&config(Wait::Block, 8), Shape::FanOut(receivers)).unwrap().unwrap();
+        (txs.remove(0), rxs)
+    }
+
+    /// What the receivers say, each within a minute.
+    fn all_of<T>(ended: &mpsc::Receiver<T>, receivers: usize) -> Vec<T> {
+        let within = Duration::from_secs(60);
+        (0..receivers).map(|_| ended.recv_timeout(within).expect("messages wait while a receiver sleeps")).collect()
+    }
+
+    /// Receivers that sleep, and that keep their message until each of them has one.
+    #[test]
+    fn no_message_waits_for_a_receiver_that_is_busy() {
+        const RECEIVERS: usize = 3;
+        let (mut tx, rxs) = fan_out(RECEIVERS);
+        let (shared, all) = (Arc::clone(&tx.0), Arc::new(Barrier::new(RECEIVERS)));
+        let (done, ended) = mpsc::channel();
+        for mut rx in rxs {
+            let (all, done) = (Arc::clone(&all), done.clone());
+            thread::spawn(move || {
+                rx.recv_with(|_| all.wait()).unwrap();
+                done.send(()).unwrap();
+            });
+        }
+        while shared.queue.lock().unwrap().asleep[1] < RECEIVERS {
+            thread::yield_now();
+        }
+        for _ in 0..RECEIVERS {
+            tx.send_with(|message| message.fill(1)).unwrap();
+        }
+        all_of(&ended, RECEIVERS);
+    }
+
+    /// A sender that lets them sleep now and then: sleeps that end by a wake-up for another one are among them.
+    #[test]
+    fn no_wake_up_is_lost_between_receivers_that_go_to_sleep() {
+        const RECEIVERS: usize = 3;
+        const MESSAGES: usize = 30_000;
+        let (mut tx, rxs) = fan_out(RECEIVERS);
+        let (done, ended) = mpsc::channel();
+        for mut rx in rxs {
+            let done = done.clone();
+            thread::spawn(move || done.send(std::iter::from_fn(|| rx.recv_with(|_| ()).ok()).count()).unwrap());
+        }
+        thread::spawn(move || {
+            for n in 0..MESSAGES {
+                tx.send_with(|message| message.fill(1)).unwrap();
+                (0..n % 40).for_each(|_| std::hint::spin_loop());
+            }
+        });
+        assert_eq!(all_of(&ended, RECEIVERS).iter().sum::<usize>(), MESSAGES);
     }
 }
