@@ -78,6 +78,7 @@ pub fn kill_in_the_middle(cell: &Cell) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut child = start_in(folder.path(), &Cell { millis: 3000, ..cell.clone() });
     std::thread::sleep(Duration::from_millis(500));
+    assert!(child.try_wait().unwrap().is_none(), "{} ended before it was killed", cell.case);
     child.kill().unwrap();
     child.wait().unwrap();
     wait_until(&format!("the end of {}", cell.case), || running(child.id()).is_empty());

@@ -9,10 +9,12 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 use std::ffi::{CStr, CString};
 use std::io;
+use std::marker::PhantomData;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::MutexGuard;
 
 /// A user that is not root and owns nothing.
 pub const STRANGER: u32 = 54_321;
@@ -140,13 +142,17 @@ fn install(command: &mut Command, program: Vec<libc::sock_filter>) -> &mut Comma
 
 /// A file system that is there until this is dropped: a folder on which one is mounted cannot be removed.
 #[must_use]
-pub struct Mounted(CString);
+pub struct Mounted {
+    at: CString,
+    /// Stays with its thread, as such a guard does: another one may be in another name space, where something else is mounted.
+    _here: PhantomData<MutexGuard<'static, ()>>,
+}
 
 impl Drop for Mounted {
     fn drop(&mut self) {
         // SAFETY: the path is a text that ends in a zero byte and outlives the call.
-        let done = unsafe { libc::umount2(self.0.as_ptr(), libc::MNT_DETACH) };
-        assert!(done == 0 || std::thread::panicking(), "{:?} stays mounted: {}", self.0, io::Error::last_os_error());
+        let done = unsafe { libc::umount2(self.at.as_ptr(), libc::MNT_DETACH) };
+        assert!(done == 0 || std::thread::panicking(), "{:?} stays mounted: {}", self.at, io::Error::last_os_error());
     }
 }
 
@@ -155,7 +161,7 @@ pub fn tmpfs(at: &Path, size: &str) -> Mounted {
     let at = CString::new(at.as_os_str().as_bytes()).unwrap();
     let data = CString::new(format!("size={size},mode=0755")).unwrap();
     mount(c"none", &at, c"tmpfs", 0, &data).unwrap();
-    Mounted(at)
+    Mounted { at, _here: PhantomData }
 }
 
 /// Lets the program use one CPU only.

@@ -10,7 +10,8 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-const LINE: usize = 64;
+/// Buffers begin at multiples of it, and none shares one with another.
+pub const LINE: usize = 64;
 
 /// So many bytes from the start of a line on.
 #[derive(Debug)]

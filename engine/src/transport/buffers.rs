@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Parties, Wait, WaitKind};
 use crate::shm::budget::Budget;
 pub use crate::shm::buffer::Buffer;
+use crate::shm::buffer::LINE;
 use std::io::{self, ErrorKind};
 use std::marker::PhantomData;
 use std::sync::mpsc::TryRecvError;
@@ -25,10 +26,12 @@ const SMALL: usize = 1 << 10;
 
 /// Buffers of a pool, at least two.
 pub fn depth(cfg: &Config) -> usize {
-    let fits = cfg.turns.is_none_or(|turns| 2 * turns.saturating_mul(cfg.size) <= NEAR);
+    // A buffer has lines of its own.
+    let lines = cfg.size.div_ceil(LINE).saturating_mul(LINE);
+    let fits = cfg.turns.is_none_or(|turns| 2 * turns.saturating_mul(lines) <= NEAR);
     let near = cfg.wait == Wait::Spin && cfg.size <= SMALL && cfg.peers == 0 && fits;
-    let bytes = if near { NEAR } else { cfg.memory() };
-    (bytes / cfg.size).min(DEEPEST)
+    let room = if near { NEAR / lines } else { cfg.memory() / cfg.size };
+    room.min(DEEPEST)
 }
 
 /// Writes down what a pool of `depth` buffers is.

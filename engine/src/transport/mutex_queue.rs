@@ -7,9 +7,9 @@
 //! run yet: on one CPU one does not run for another thousand messages, each of which would wake it again. Senders that found the queue full
 //! are woken when half of it is free, where all of them sleep (`block`): one that is woken for a single place sleeps again
 //! right away, and several that share a CPU do so in turn, a wake-up for every few messages. That holds up nothing that was
-//! sent. Receivers are woken one after the other: the one that was woken wakes the next if it leaves a message there, so that
-//! no message is held up by a receiver that is busy, and a sender makes one system call for the messages that it sends before
-//! the first of them runs. Rejected: a wake-up for each message while one sleeps (those of a fan-out all woke for a
+//! sent. Receivers are woken one after the other: the one that was woken wakes the next if it leaves a message there, before
+//! it looks at its own, so that no message waits for a busy receiver while another sleeps, but at most for one that is on its
+//! way; and a sender makes one system call for the messages that it sends before the first of them runs. Rejected: a wake-up for each message while one sleeps (those of a fan-out all woke for a
 //! few messages, and slept again), copying under the lock (holds up the other side for the length of the payload), a push of a
 //! fresh vector (measures the allocator).
 //! Source: Dijkstra's bounded buffer; std::sync::{Mutex, Condvar}.
@@ -211,11 +211,12 @@ impl Receiver for Rx {
         let sleeper = queue.buffers.len() - queue.len >= queue.enough && queue.sleeper(0);
         let wanted = queue.receiver_wanted();
         drop(queue);
-        if sleeper {
-            shared.freed.notify_one();
-        }
+        // First the one without whom the next receiver is not woken, for which this one may lose its CPU.
         if wanted {
             shared.filled.notify_one();
+        }
+        if sleeper {
+            shared.freed.notify_one();
         }
         Ok(read(&self.1))
     }
@@ -240,7 +241,9 @@ mod tests {
     use crate::transport::conformance::config;
     use std::sync::{Barrier, mpsc};
     use std::thread;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
+
+    const WITHIN: Duration = Duration::from_secs(60);
 
     fn fan_out(receivers: usize) -> (Tx, Vec<Rx>) {
         let Ends { mut txs, rxs } =
@@ -250,15 +253,14 @@ mod tests {
 
     /// What the receivers say, each within a minute.
     fn all_of<T>(ended: &mpsc::Receiver<T>, receivers: usize) -> Vec<T> {
-        let within = Duration::from_secs(60);
-        (0..receivers).map(|_| ended.recv_timeout(within).expect("messages wait while a receiver sleeps")).collect()
+        (0..receivers).map(|_| ended.recv_timeout(WITHIN).expect("messages wait while a receiver sleeps")).collect()
     }
 
     /// Receivers that sleep, and that keep their message until each of them has one.
     #[test]
     fn no_message_waits_for_a_receiver_that_is_busy() {
         const RECEIVERS: usize = 3;
-        let (mut tx, rxs) = fan_out(RECEIVERS);
+        let (tx, rxs) = fan_out(RECEIVERS);
         let (shared, all) = (Arc::clone(&tx.0), Arc::new(Barrier::new(RECEIVERS)));
         let (done, ended) = mpsc::channel();
         for mut rx in rxs {
@@ -268,12 +270,17 @@ mod tests {
                 done.send(()).unwrap();
             });
         }
+        let begun = Instant::now();
         while shared.queue.lock().unwrap().asleep[1] < RECEIVERS {
+            assert!(begun.elapsed() < WITHIN, "no receiver sleeps");
             thread::yield_now();
         }
-        for _ in 0..RECEIVERS {
-            tx.send_with(|message| message.fill(1)).unwrap();
-        }
+        // As if all were sent before the first receiver ran.
+        let mut queue = shared.queue.lock().unwrap();
+        queue.len = RECEIVERS;
+        assert!(queue.receiver_wanted() && !queue.receiver_wanted());
+        drop(queue);
+        shared.filled.notify_one();
         all_of(&ended, RECEIVERS);
     }
 
@@ -291,6 +298,9 @@ mod tests {
         thread::spawn(move || {
             for n in 0..MESSAGES {
                 tx.send_with(|message| message.fill(1)).unwrap();
+                let Queue { len, asleep, woken, .. } = *tx.0.queue.lock().unwrap();
+                assert!(len == 0 || asleep[1] == 0 || woken[1] > 0, "nobody is on the way");
+                assert!(woken[0] <= asleep[0] && woken[1] <= asleep[1], "who is to come?");
                 (0..n % 40).for_each(|_| std::hint::spin_loop());
             }
         });
