@@ -13,7 +13,24 @@
 //! looks are too close together (n 15 of each: 64 bytes in one line 1.39 [1.18, 1.56] of the line's round trip instead of
 //! 1.08 [0.96, 1.32], a ring 1.03 of the time).
 
+use super::sync::relax;
+use super::wait::Wait;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Pauses of a side that falls back: some hundred nanoseconds, the price of a line or two from afar.
+const SLIP: u32 = 16;
+
+/// Falls back a little behind the other side, if `how` looks at what that one writes, and says whether it does: then it is
+/// worth another look. For a side in a run of messages, of which it found the next one missing. Source: "temporal
+/// slipping" in Giacomoni et al., "FastForward", PPoPP 2008.
+#[inline(always)]
+pub fn slip(how: Wait) -> bool {
+    let slips = matches!(how, Wait::Spin | Wait::Hybrid(_));
+    if slips {
+        (0..SLIP).for_each(|_| relax());
+    }
+    slips
+}
 
 /// Most pauses between two looks.
 pub const LONGEST: u32 = 4;

@@ -15,9 +15,10 @@ use super::budget::Budget;
 use super::futex::Futex;
 use super::futex::Scope;
 use super::nonsense::Nonsense;
+use super::pace::slip;
 #[cfg(not(loom))]
 use super::scribble::Word;
-use super::sync::{AtomicU32, AtomicU64, Ordering, relax};
+use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::wait::{Bell, Berth, Judged, Peer, Wait};
 use std::convert::Infallible;
 use std::fmt;
@@ -39,9 +40,6 @@ pub struct Indices {
     /// Bit 0: producer left. Bit 1: consumer left. Read often, written twice in a lifetime.
     left: Line<AtomicU32>,
 }
-
-/// Pauses of a side that falls back ([`Waiter::slips`]): some hundred nanoseconds, the price of a line or two from afar.
-const SLIP: u32 = 16;
 
 const PRODUCER_LEFT: u32 = 1;
 const CONSUMER_LEFT: u32 = 2;
@@ -442,11 +440,7 @@ impl<B: Berth, S: Side> Waiter<'_, B, S> {
     /// only where slots are small and many. Source: "temporal slipping" in Giacomoni et al., 2008.
     #[inline(always)]
     fn slips(&self, gained: u64, wanted: u64) -> bool {
-        let slips = matches!(self.manner.wait, Wait::Spin | Wait::Hybrid(_)) && gained < wanted.min(self.slots >> 6);
-        if slips {
-            (0..SLIP).for_each(|_| relax());
-        }
-        slips
+        gained < wanted.min(self.slots >> 6) && slip(self.manner.wait)
     }
 
     /// Why there is nothing more to wait for: the other side left, unless a word says otherwise.
