@@ -16,6 +16,7 @@ use super::{Cell, Claim, Finding, Record, Setting, Unit, Values, Verdict, lab, v
 use crate::error::{Context, Error, Phase, Result};
 use crate::measure::stats::Estimate;
 use crate::report::picture::{Axis, Picture};
+use crate::shm::LINE;
 use crate::shm::futex::Scope;
 use crate::shm::region::{PAGE, Region, View};
 use crate::shm::seats::{SEATS, Table};
@@ -86,7 +87,6 @@ struct With {
     cpu: usize,
 }
 
-const LINE: usize = 64;
 const NONE: Data = Data { kib: 0, private: false, stride: LINE, huge: false };
 
 impl Data {

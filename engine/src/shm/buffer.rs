@@ -6,12 +6,10 @@
 //! while the other reads its neighbour. Rejected: a longer boxed slice and where the message begins in it (three words in
 //! every place, and a check for each access).
 
+use super::LINE;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-
-/// Buffers begin at multiples of it, and none shares one with another.
-pub const LINE: usize = 64;
 
 /// So many bytes from the start of a line on.
 #[derive(Debug)]

@@ -73,6 +73,9 @@ pub mod tally;
 pub mod vigil;
 pub mod wait;
 
+/// Bytes of a cache line: of every x86-64 processor, and of most arm64 ones.
+pub const LINE: usize = 64;
+
 /// A value in cache lines of its own. 128 bytes, because x86 fetches lines in pairs and some arm64 lines are that long.
 #[derive(Debug, Default)]
 #[repr(C, align(128))]

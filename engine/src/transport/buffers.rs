@@ -10,9 +10,9 @@
 use super::{Config, Family, Meeting, NEAR, PATTERNS, PeerDeath, Receiver, Sender, Spec, Transport, UNLIMITED};
 use crate::error::{Error, Result};
 use crate::plan::{Parties, Wait, WaitKind};
+use crate::shm::LINE;
 use crate::shm::budget::Budget;
 pub use crate::shm::buffer::Buffer;
-use crate::shm::buffer::LINE;
 use crate::shm::pace::slip;
 use std::io::{self, ErrorKind};
 use std::marker::PhantomData;

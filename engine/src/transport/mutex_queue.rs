@@ -4,15 +4,15 @@
 //! and verified outside the lock, nothing is copied and nothing is allocated, and the lock is held for a few
 //! instructions. Sleepers are counted under the lock, since std's `notify_one` is a system call whether or not somebody
 //! sleeps (two futex calls for each message of a stream, where none is needed), and so are those that were woken and do not
-//! run yet: on one CPU one does not run for another thousand messages, each of which would wake it again. Senders that found the queue full
-//! are woken when half of it is free, where all of them sleep (`block`): one that is woken for a single place sleeps again
-//! right away, and several that share a CPU do so in turn, a wake-up for every few messages. That holds up nothing that was
-//! sent. Receivers are woken one after the other: the one that was woken wakes the next if it leaves a message there, before
-//! it looks at its own, so that no message waits for a busy receiver while another sleeps, but at most for one that is on its
-//! way; and a sender makes one system call for the messages that it sends before the first of them runs. Rejected: a wake-up for each message while one sleeps (those of a fan-out all woke for a
-//! few messages, and slept again), copying under the lock (holds up the other side for the length of the payload), a push of a
-//! fresh vector (measures the allocator).
-//! Source: Dijkstra's bounded buffer; std::sync::{Mutex, Condvar}.
+//! run yet: on one CPU one does not run for another thousand messages, each of which would wake it again. Senders that
+//! found the queue full are woken when half of it is free, where all of them sleep (`block`): one that is woken for a
+//! single place sleeps again right away, and several that share a CPU do so in turn, a wake-up for every few messages. That
+//! holds up nothing that was sent. Receivers are woken one after the other: the one that was woken wakes the next if it
+//! leaves a message there, before it looks at its own. So no message waits for a busy receiver while another sleeps, but
+//! at most for one that is on its way, and a sender makes one system call for the messages that it sends before the first
+//! of them runs. Rejected: a wake-up for each message while one sleeps (those of a fan-out all woke for a few messages, and
+//! slept again), copying under the lock (holds up the other side for the length of the payload), a push of a fresh vector
+//! (measures the allocator). Source: Dijkstra's bounded buffer; std::sync::{Mutex, Condvar}.
 
 use super::buffers::{Buffer, depth, record, spec};
 use super::{ALL_WAITS, Config, Ends, Receiver, Sender, Shape, Spec, Transport};
@@ -55,7 +55,7 @@ impl Queue {
     /// next.
     #[inline(always)]
     fn receiver_wanted(&mut self) -> bool {
-        self.asleep[1] > 0 && self.woken[1] == 0 && self.len > 0 && self.sleeper(1)
+        self.woken[1] == 0 && self.len > 0 && self.sleeper(1)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A pair of mailboxes in a region: where the places lie, and the halves of each side with the places as slices.
 
 use super::{PAGE, Region, View, futex};
+use crate::shm::LINE;
 use crate::shm::nonsense::Nonsense;
 use crate::shm::ring::{Manner, Stop};
 use crate::shm::slot::{Lobby, Place, Side, Stamp, Words};
@@ -18,7 +19,6 @@ pub struct LaneShape {
 /// Bytes before the payload of the shared slot and of a lane.
 const SHARED_HEADER: usize = size_of::<Stamp>();
 const LANE_HEADER: usize = size_of::<Words>();
-const LINE: usize = 64;
 /// Bytes beside the words in their line, and beside the stamp of the shared slot.
 const ROOM: usize = LINE - LANE_HEADER;
 const SHARED_ROOM: usize = LINE - SHARED_HEADER;

@@ -2,6 +2,7 @@
 
 use super::occupants::INDICES;
 use super::{PAGE, Region, View, futex};
+use crate::shm::LINE;
 use crate::shm::futex::Scope;
 use crate::shm::nonsense::Nonsense;
 use crate::shm::ring::{Consumer, Indices, Manner, Producer, Stop};
@@ -27,7 +28,7 @@ impl RingShape {
     ///
     /// Small messages share lines in powers of two, so that none straddles a line; others begin at a line.
     pub fn new(size: usize, budget: usize) -> Self {
-        let stride = if size <= 32 { size.next_power_of_two().max(8) } else { size.next_multiple_of(64) };
+        let stride = if size <= 32 { size.next_power_of_two().max(8) } else { size.next_multiple_of(LINE) };
         let wanted = (budget / stride).max(2);
         let slots = if wanted.is_power_of_two() { wanted } else { wanted.next_power_of_two() / 2 };
         Self { size, stride, slots }
