@@ -55,7 +55,8 @@ impl Queue {
     /// next.
     #[inline(always)]
     fn receiver_wanted(&mut self) -> bool {
-        self.woken[1] == 0 && self.len > 0 && self.sleeper(1)
+        // First what ends it for nearly every message, before `sleeper` stores anything.
+        self.asleep[1] > 0 && self.woken[1] == 0 && self.len > 0 && self.sleeper(1)
     }
 }
 
