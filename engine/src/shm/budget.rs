@@ -42,6 +42,11 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// Of an end whose looks are as far apart as `pace` says.
+    pub fn paced(pace: Pace) -> Self {
+        Self { pace, ..Self::default() }
+    }
+
     /// How the wait that begins now goes: as `how` says, but for a hybrid one that rests, which makes no looks.
     #[inline(always)]
     pub fn begin(&self, how: Wait) -> Wait {

@@ -15,7 +15,7 @@ use super::budget::Budget;
 use super::futex::Futex;
 use super::futex::Scope;
 use super::nonsense::Nonsense;
-use super::pace::slip;
+use super::pace::{Pace, slip};
 #[cfg(not(loom))]
 use super::scribble::Word;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
@@ -168,6 +168,14 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
         // The other's index as if it were 0: a consumer then reads the tail, with acquire, before its first message.
         let (limit, side) = (S::lead(slots), PhantomData);
         Self { shared, slots, manner, budget: Budget::default(), at: 0, limit, attached: false, nonsense: None, side }
+    }
+
+    /// The same end, for messages of `size` bytes: how far apart the looks of its waits are, is learnt. An index and a
+    /// message come over, in a line each.
+    #[must_use]
+    pub fn paced(mut self, size: usize) -> Self {
+        self.budget = Budget::paced(Pace::learnt(size, 2));
+        self
     }
 
     /// Which word made [`Stop::Corrupt`] of the last call.

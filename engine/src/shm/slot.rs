@@ -36,6 +36,7 @@ use super::budget::Budget;
 #[cfg(not(loom))]
 use super::futex::{Futex, Scope};
 use super::nonsense::Nonsense;
+use super::pace::Pace;
 use super::ring::{Manner, Stop};
 #[cfg(not(loom))]
 use super::scribble::Word;
@@ -149,6 +150,8 @@ pub struct Side<S, C, L> {
     lobby: L,
     manner: Manner,
     budget: Budget,
+    /// Of the waits for a message in the shared slot that the peer owns: how far apart their looks are, may be learnt.
+    turns: Budget,
     /// Messages put and messages taken, over both places.
     put: AtomicU64,
     taken: AtomicU64,
@@ -188,6 +191,7 @@ where
             lobby,
             manner,
             budget: Budget::default(),
+            turns: Budget::default(),
             put: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             lane_put: AtomicU32::new(0),
@@ -216,6 +220,13 @@ where
     /// The first word that made [`Stop::Corrupt`].
     pub fn nonsense(&self) -> Option<Nonsense> {
         self.nonsense.get().copied()
+    }
+
+    /// The same side, for messages of `size` bytes: how far apart the looks of its waits are, is learnt. One line comes over.
+    #[must_use]
+    pub fn paced(mut self, size: usize) -> Self {
+        self.turns = Budget::paced(Pace::learnt(size, 1));
+        self
     }
 
     /// The same side without the shared slot: nobody owns it, so everything goes through the lanes. For both sides alike.
@@ -419,8 +430,11 @@ where
         mut peer: impl Peer,
     ) -> Result<Place, Stop> {
         let peer = Judged(|| self.sees(half), &mut peer);
+        // Relaxed: it decides on nothing but pauses.
+        let turns = half == RECEIVING && self.owner.load(Ordering::Relaxed) == 0;
+        let budget = if turns { &self.turns } else { &self.budget };
         self.lobby.bells[self.index]
-            .wait((self.manner.wait, &self.budget), self.manner.berth, ready, left, peer)
+            .wait((self.manner.wait, budget), self.manner.berth, ready, left, peer)
             .map_err(|_| self.ended(half))
     }
 

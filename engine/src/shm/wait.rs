@@ -70,6 +70,21 @@ const PAUSES_IN_PLACE: u32 = 256;
 /// A hybrid wait with fewer looks makes all of them where they are counted, so that a wait in vain is known for one.
 #[cfg(not(loom))]
 const MORE_THAN_IN_PLACE: u32 = PAUSES_IN_PLACE + super::pace::LONGEST;
+/// Looks, with so many pauses before each, for [`PAUSES_IN_PLACE`]; what was found, and by which look.
+#[cfg(not(loom))]
+#[inline(always)]
+fn looks<R>(apart: u32, ready: &mut impl FnMut() -> Option<R>) -> Option<(R, u32)> {
+    let mut looks = 0;
+    while looks * apart < PAUSES_IN_PLACE {
+        (0..apart).for_each(|_| relax());
+        looks += 1;
+        if let Some(found) = ready() {
+            return Some((found, looks));
+        }
+    }
+    None
+}
+
 /// Sleep between two checks whether the peer still lives, where nobody watches it: short enough that a survivor that waits is
 /// told within 10 ms.
 pub(crate) const NAP: Duration = Duration::from_millis(5);
@@ -211,19 +226,18 @@ impl Bell {
         // cost as much as a tenth of a round trip.
         #[cfg(not(loom))]
         let how = if let Wait::Spin | Wait::Hybrid(MORE_THAN_IN_PLACE..) = how {
-            let (between, mut looks) = (budget.pace.pauses(), 0);
-            while looks * between < PAUSES_IN_PLACE {
-                (0..between).for_each(|_| relax());
-                looks += 1;
-                if let Some(found) = ready() {
-                    budget.pace.met(looks);
-                    if how.sleeps() {
-                        budget.paid();
-                    }
-                    return Ok(found);
+            let apart = budget.pace.pauses();
+            // Two loops, of which the usual one has a pause and a look and nothing else: with pauses to count, ping-pongs of
+            // several lines and streams of a slot took 1.3 to 1.9 of the time on CPUs that are 50 ns apart.
+            let found = if budget.pace.counts() { looks(apart, &mut ready) } else { looks(1, &mut ready) };
+            if let Some((found, look)) = found {
+                budget.pace.met(look, apart);
+                if how.sleeps() {
+                    budget.paid();
                 }
+                return Ok(found);
             }
-            how.less(looks * between)
+            how.less(PAUSES_IN_PLACE.next_multiple_of(apart))
         } else {
             how
         };
@@ -368,10 +382,11 @@ impl Bell {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use super::super::pace::Pace;
     use super::*;
 
     /// Looks of a wait in vain for a peer that has left.
-    fn looks(how: Wait, budget: &Budget) -> u32 {
+    fn in_vain(how: Wait, budget: &Budget) -> u32 {
         let mut looks = 0;
         let ready = || {
             looks += 1;
@@ -417,17 +432,17 @@ mod tests {
 
     #[test]
     fn a_wait_learns_how_far_apart_looks_are_and_keeps_the_number_of_its_pauses() {
-        let budget = Budget::default();
         // The look before all pauses, those of the sleep, and the last one.
         const BESIDE: u32 = 6;
-        for pauses in 1..=super::super::pace::LONGEST {
-            assert_eq!(budget.pace.pauses(), pauses);
+        for apart in [false, true] {
             for most in [PAUSES_IN_PLACE, MORE_THAN_IN_PLACE, MORE_THAN_IN_PLACE + 1, 2000] {
-                let found = looks(Wait::Hybrid(most), &Budget::default());
-                assert!((most..=most + BESIDE).contains(&found), "{found} of {most}");
-                let budget = Budget::default();
-                (1..pauses).for_each(|_| found_at(5, &budget));
-                let found = looks(Wait::Hybrid(most), &budget);
+                let budget = Budget::paced(Pace::learnt(8, 1));
+                if apart {
+                    found_at(PAUSES_IN_PLACE, &budget);
+                }
+                let pauses = budget.pace.pauses();
+                assert_eq!(pauses > 1, apart);
+                let found = in_vain(Wait::Hybrid(most), &budget);
                 let in_place = if most < MORE_THAN_IN_PLACE { 0 } else { PAUSES_IN_PLACE };
                 let fewer = in_place - in_place.div_ceil(pauses);
                 assert!(
@@ -435,8 +450,6 @@ mod tests {
                     "{found} of {most}, {pauses}"
                 );
             }
-            found_at(5, &budget);
         }
-        assert_eq!(budget.pace.pauses(), super::super::pace::LONGEST);
     }
 }

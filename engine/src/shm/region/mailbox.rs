@@ -137,7 +137,7 @@ impl Mailbox {
             // SAFETY: the payloads lie within the region by the first assertion.
             unsafe { region.base.add(offset) }
         };
-        let side = Side::new(index, stamp, words, lobby, manner);
+        let side = Side::new(index, stamp, words, lobby, manner).paced(shape.size);
         let mailbox = Arc::new(Self {
             side: match last {
                 Some(last) => side.announced_by_content(last),

@@ -131,7 +131,7 @@ impl<B: Berth> RingTx<B> {
     /// would hand out the same slot again.
     pub(crate) fn new(region: &Arc<Region>, shape: RingShape, manner: Manner<B>) -> Self {
         let slots = Slots::new(region, shape);
-        Self { producer: Producer::new(indices(region), shape.slots as u64, manner), slots }
+        Self { producer: Producer::new(indices(region), shape.slots as u64, manner).paced(shape.size), slots }
     }
 
     /// Waits for a free slot, lets `fill` write the message into it, and publishes it.
@@ -225,7 +225,7 @@ impl<B: Berth> RingRx<B> {
     /// The consumer's end. There must be one per ring, as with [`RingTx::new`].
     pub(crate) fn new(region: &Arc<Region>, shape: RingShape, manner: Manner<B>) -> Self {
         let slots = Slots::new(region, shape);
-        Self { consumer: Consumer::new(indices(region), shape.slots as u64, manner), slots }
+        Self { consumer: Consumer::new(indices(region), shape.slots as u64, manner).paced(shape.size), slots }
     }
 
     /// Waits for a message, lets `read` look at it in place, and frees the slot.
