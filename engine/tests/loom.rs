@@ -22,6 +22,7 @@
 use ipcost_engine::shm::budget::Budget;
 use ipcost_engine::shm::futex::Futex;
 use ipcost_engine::shm::futex::Scope;
+use ipcost_engine::shm::pace::Pace;
 use ipcost_engine::shm::ring::{Consumer, Indices, Manner, Producer, Stop};
 use ipcost_engine::shm::slot::{Lobby, Place, Side, Stamp, Words};
 use ipcost_engine::shm::sync::{AtomicU32, Ordering};
@@ -114,7 +115,7 @@ fn bell_over(berth: impl Berth + Send + Sync + 'static, wait: Wait, rings: u32, 
     let (bell, stamp, payload, answer) = &*shared;
     for ring in 1..=rings {
         let found = || (stamp.load(Ordering::Acquire) == ring).then_some(());
-        assert_eq!(bell.wait((wait, &Budget::default()), &*berth, found, alive, alive), Ok(()));
+        assert_eq!(bell.wait((wait, &Budget::default(), &Pace::default()), &*berth, found, alive, alive), Ok(()));
         assert_eq!(payload.read(), ring);
         answer.store(ring, Ordering::Release);
     }
@@ -209,8 +210,8 @@ fn vigil(messages: u32) {
     let (bell, watch, berth, dead) = &*shared;
     for ask in 1..=messages + 2 {
         let found = || (stamp.load(Ordering::Acquire) >= ask).then_some(());
-        let (terms, peer) = (Budget::default(), Mortal(watch, dead));
-        let heard = bell.wait((Wait::Block, &terms), berth, found, alive, peer);
+        let (budget, pace, peer) = (Budget::default(), Pace::default(), Mortal(watch, dead));
+        let heard = bell.wait((Wait::Block, &budget, &pace), berth, found, alive, peer);
         assert_eq!(heard, if ask <= messages { Ok(()) } else { Err(Gone) });
     }
     watcher.join().unwrap();
@@ -257,7 +258,13 @@ fn bell_tells_a_sleeper_that_the_peer_left() {
         });
         let left = || shared.1.load(Ordering::Acquire) == 1;
         assert_eq!(
-            shared.0.wait((Wait::Block, &Budget::default()), Scope::Private, || None::<()>, left, alive),
+            shared.0.wait(
+                (Wait::Block, &Budget::default(), &Pace::default()),
+                Scope::Private,
+                || None::<()>,
+                left,
+                alive
+            ),
             Err(Gone)
         );
         leaver.join().unwrap();

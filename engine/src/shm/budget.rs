@@ -13,7 +13,6 @@
 //! looks, may both come to rest after a disturbance: each then finds the other asleep whenever it tries. With any fixed number
 //! of looks they do so too, and waste the looks.
 
-use super::pace::Pace;
 use super::sync::{relax, yield_now};
 use super::wait::Wait;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,14 +24,12 @@ pub const LONGEST_REST: u32 = 128;
 /// Looks that the wait under way has made, once it has slept.
 const SLEPT: u32 = u32::MAX;
 
-/// What one end remembers of its waits: of hybrid ones, and of the looks of those that spin.
+/// What one end remembers of its hybrid waits.
 ///
 /// The numbers are one end's own and decide on nothing but looking; they are atomic, and all accesses `Relaxed`, only
 /// because the two halves of an end may be in two threads, of which each may then spoil the other's guess.
 #[derive(Debug, Default)]
 pub struct Budget {
-    /// How far apart looks are.
-    pub pace: Pace,
     /// Looks of the wait under way.
     looks: AtomicU32,
     /// Waits that slept after their looks, since one that did not.
@@ -42,11 +39,6 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Of an end whose looks are as far apart as `pace` says.
-    pub fn paced(pace: Pace) -> Self {
-        Self { pace, ..Self::default() }
-    }
-
     /// How the wait that begins now goes: as `how` says, but for a hybrid one that rests, which makes no looks.
     #[inline(always)]
     pub fn begin(&self, how: Wait) -> Wait {

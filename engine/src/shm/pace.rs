@@ -2,13 +2,14 @@
 //!
 //! Key decision: a look that comes while the peer is writing pulls the line away under its pen, and one that comes long
 //! after it was written is late. Which counts more depends on how far apart the CPUs are, which can change within
-//! seconds where a hypervisor moves them. It shows in how long waits take: one that lasts [`FAR`] for each line of a
-//! message waits for CPUs that are far apart, and looks are [`WIDE`] apart from then on; after [`EARLY`] waits that
-//! ended with the first of those, at every pause again. Time is counted in pauses, of which each takes 4 to 50 ns, as the
-//! processor has it: how long one takes is measured once for each process, before its first message, because no wait
-//! that a message ends may read the clock.
+//! seconds where a hypervisor moves them. It shows in how long waits take: one that lasts [`FAR`] for each line that has
+//! to come over waits for CPUs that are far apart, and looks are [`WIDE`] apart from then on; after [`EARLY`] waits that
+//! ended with the first of those, at every pause again. Time is counted in pauses: how long one takes, which is 4 to 50 ns
+//! where measured, is found out once for each process, before its first message, because no wait that a message ends may
+//! read the clock. A wait that has outlasted its first 256 pauses looks at every one of them.
 //!
-//! Only where a message is one line at most: a wait for a longer one is long because the peer has more to do.
+//! Only where a message is one line at most: a wait for a longer one is long because the peer has more to do. For the same
+//! reason the swapping ring of [`exchange`](super::exchange) has no pace: it does not know what lies behind its pointers.
 //!
 //! Where one line is all that comes over, pauses are counted also while there is one ([`Pace::counts`]). Each look then
 //! comes two nanoseconds later, and the second one more often finds a message from a CPU that is near.
@@ -21,12 +22,16 @@
 //! late together, because each is found late by the other; ever more pauses within one wait, which are wrong again for each
 //! message.
 
+#[cfg(not(loom))]
 use super::LINE;
 use super::sync::relax;
 use super::wait::Wait;
+#[cfg(not(loom))]
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(not(loom))]
+use std::time::Instant;
 
 /// Pauses of a side that falls back: some hundred nanoseconds, the price of a line or two from afar.
 const SLIP: u32 = 16;
@@ -36,27 +41,35 @@ const SLIP: u32 = 16;
 /// slipping" in Giacomoni et al., "FastForward", PPoPP 2008.
 #[inline(always)]
 pub fn slip(how: Wait) -> bool {
-    let slips = matches!(how, Wait::Spin | Wait::Hybrid(_));
+    let slips = slips(how);
     if slips {
         (0..SLIP).for_each(|_| relax());
     }
     slips
 }
 
-/// A wait that lasts so long, for each line that carries the message over, waits for CPUs that are far apart. With a
-/// pause of 23 ns that are five looks, with one of 40 ns three.
-const FAR: Duration = Duration::from_nanos(100);
-/// Looks at such CPUs are at least so far apart, and two pauses.
+/// Whether a side that waits like this falls back.
+#[inline(always)]
+pub fn slips(how: Wait) -> bool {
+    matches!(how, Wait::Spin | Wait::Hybrid(_))
+}
+
+/// A wait that lasts so long, for each line that has to come over, and [`FEWEST`] pauses, waits for CPUs that are far apart.
+/// With a pause of 23 ns that are five, with one of 40 ns three.
+pub(super) const FAR: Duration = Duration::from_nanos(100);
+/// Fewer pauses show nothing.
+const FEWEST: u32 = 3;
+/// Looks at such CPUs are so far apart, but at least two pauses and at most [`LONGEST`].
 const WIDE: Duration = Duration::from_nanos(40);
-/// Most pauses between two looks: each takes a nanosecond or more.
-pub const LONGEST: u32 = WIDE.as_nanos() as u32;
+/// Most pauses between two looks.
+pub const LONGEST: u32 = 40;
 /// Waits that ended with their first look, since looks last came closer together, before they do so again.
 const EARLY: u32 = 8;
 
-/// What one end remembers of its spinning waits; [`Default`] looks at every pause.
+/// What an end remembers of its spinning waits; [`Default`] looks at every pause.
 ///
-/// The numbers are one end's own and decide on nothing but pauses; they are atomic, and all accesses `Relaxed`, only
-/// because the two halves of an end may be in two threads, of which each may then spoil the other's guess.
+/// The numbers are one end's own and decide on nothing but pauses. They are atomic, with `Relaxed` accesses, because waits
+/// only borrow what they belong to, which two threads may share.
 #[derive(Debug)]
 pub struct Pace {
     /// Pauses between two looks.
@@ -78,20 +91,28 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Of waits for messages of `size` bytes, for which so many lines have to come over.
-    pub fn learnt(size: usize, lines: u32) -> Self {
-        if size > LINE {
-            return Self::default();
-        }
-        static PAUSE: OnceLock<Duration> = OnceLock::new();
-        Self::of(*PAUSE.get_or_init(pause), lines)
+    /// Of waits for messages of `size` bytes in one line that both sides write in turn.
+    pub fn in_turns(size: usize) -> Self {
+        let learnt = Self::of(pause(size), 1);
+        Self { counted: learnt.learns(), ..learnt }
     }
 
-    /// As [`learnt`](Self::learnt), where a pause takes so long.
-    fn of(pause: Duration, lines: u32) -> Self {
-        let pauses = |time: Duration| time.as_nanos().div_ceil(pause.as_nanos().max(1)) as u32;
-        let (wide, far) = (pauses(WIDE).max(2), pauses(FAR * lines).max(3));
-        Self { wide, far, counted: lines == 1, ..Self::default() }
+    /// Of waits for messages of `size` bytes, or for the room for one, between sides that write lines of their own: an index
+    /// and a message come over.
+    pub fn one_way(size: usize) -> Self {
+        Self::of(pause(size), 2)
+    }
+
+    /// Where a pause takes so long; without that number nothing is learnt.
+    pub(super) fn of(pause: Option<Duration>, lines: u32) -> Self {
+        let Some(pause) = pause.filter(|pause| !pause.is_zero()) else { return Self::default() };
+        let pauses = |time: Duration| u32::try_from(time.as_nanos().div_ceil(pause.as_nanos())).unwrap_or(u32::MAX);
+        Self { wide: pauses(WIDE).clamp(2, LONGEST), far: pauses(FAR * lines).max(FEWEST), ..Self::default() }
+    }
+
+    /// Whether there is something to learn.
+    pub fn learns(&self) -> bool {
+        self.wide > 1
     }
 
     /// Pauses before each look of a wait.
@@ -123,15 +144,25 @@ impl Pace {
     }
 }
 
-/// How long one pause takes: the shortest of a few attempts, because whoever is disturbed takes longer.
-fn pause() -> Duration {
+/// How long one pause takes, where messages are `size` bytes and it matters: the shortest of a few attempts, because whoever
+/// is disturbed takes longer; `None` where the clock does not tell.
+#[cfg(not(loom))]
+fn pause(size: usize) -> Option<Duration> {
     const PAUSES: u32 = 32;
+    static PAUSE: OnceLock<Duration> = OnceLock::new();
     let attempt = |_| {
         let start = Instant::now();
         (0..PAUSES).for_each(|_| relax());
         start.elapsed() / PAUSES
     };
-    (0..4).map(attempt).min().unwrap_or_default()
+    let measure = || (0..4).map(attempt).filter(|pause| !pause.is_zero()).min().unwrap_or_default();
+    (size <= LINE).then(|| *PAUSE.get_or_init(measure))
+}
+
+/// The model checker has no time, and enough interleavings without.
+#[cfg(loom)]
+fn pause(_: usize) -> Option<Duration> {
+    None
 }
 
 #[cfg(test)]
@@ -150,7 +181,7 @@ mod tests {
     }
 
     fn of(pause: u64, lines: u32) -> Pace {
-        Pace::of(Duration::from_nanos(pause), lines)
+        Pace::of(Some(Duration::from_nanos(pause)), lines)
     }
 
     #[test]
@@ -180,10 +211,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_far_is_a_time_however_long_a_pause_takes() {
+    fn what_is_far_is_a_time_but_three_pauses_at_least() {
         // Nanoseconds of a pause; pauses of a wait that is long, with one line and with two, and between looks then.
         for (pause, one, two, wide) in
-            [(4, 25, 50, 10), (23, 5, 9, 2), (40, 3, 5, 2), (140, 3, 3, 2), (0, 100, 200, 40)]
+            [(1, 100, 200, 40), (4, 25, 50, 10), (23, 5, 9, 2), (40, 3, 5, 2), (140, 3, 3, 2)]
         {
             for (lines, far) in [(1, one), (2, two)] {
                 let pace = of(pause, lines);
@@ -196,11 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_for_more_than_a_line_learns_nothing() {
-        for (size, learns) in [(1, true), (LINE, true), (LINE + 1, false), (1 << 20, false)] {
-            let pace = Pace::learnt(size, 1);
-            waits(&pace, &[1 << 20]);
-            assert_eq!(pace.pauses() > 1, learns, "{size}");
-        }
+    fn nothing_is_learnt_from_a_wait_for_more_than_a_line_nor_from_a_clock_that_stands() {
+        assert!([Pace::in_turns, Pace::one_way].iter().all(|pace| !pace(LINE + 1).learns() && !pace(1 << 20).counts()));
+        let pace = of(0, 1);
+        waits(&pace, &[u32::MAX - 1]);
+        assert_eq!(pace.pauses(), 1);
+        assert!(!pace.learns() && !Pace::default().learns() && of(23, 1).learns());
     }
 }

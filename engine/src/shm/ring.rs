@@ -141,6 +141,7 @@ pub struct End<C: Deref<Target = Indices>, B: Berth, S: Side> {
     slots: u64,
     manner: Manner<B>,
     budget: Budget,
+    pace: Pace,
     /// This end's index, of which the shared one is a copy that only this end writes.
     at: u64,
     /// The index at which it has to look at the other's again: what it last saw there, and its lead.
@@ -167,15 +168,21 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
         assert!(slots.is_power_of_two(), "a ring needs a power of two of slots, not {slots}");
         // The other's index as if it were 0: a consumer then reads the tail, with acquire, before its first message.
         let (limit, side) = (S::lead(slots), PhantomData);
-        Self { shared, slots, manner, budget: Budget::default(), at: 0, limit, attached: false, nonsense: None, side }
+        let (budget, pace) = (Budget::default(), Pace::default());
+        Self { shared, slots, manner, budget, pace, at: 0, limit, attached: false, nonsense: None, side }
     }
 
-    /// The same end, for messages of `size` bytes: how far apart the looks of its waits are, is learnt. An index and a
-    /// message come over, in a line each.
+    /// The same end, with looks that are as far apart as `pace` says, and not at every pause.
     #[must_use]
-    pub fn paced(mut self, size: usize) -> Self {
-        self.budget = Budget::paced(Pace::learnt(size, 2));
+    pub fn paced(mut self, pace: Pace) -> Self {
+        self.pace = pace;
         self
+    }
+
+    /// Whether this end learns how far apart looks should be.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn learns(&self) -> bool {
+        self.pace.learns()
     }
 
     /// Which word made [`Stop::Corrupt`] of the last call.
@@ -198,8 +205,8 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
 
     #[inline(always)]
     fn waiter(&mut self) -> Waiter<'_, B, S> {
-        let Self { shared, slots, manner, budget, nonsense, .. } = self;
-        Waiter { shared, slots: *slots, manner, budget, nonsense, side: PhantomData }
+        let Self { shared, slots, manner, budget, pace, nonsense, .. } = self;
+        Waiter { shared, slots: *slots, manner, budget, pace, nonsense, side: PhantomData }
     }
 
     /// Stops where the other side has left.
@@ -263,9 +270,9 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
         mut peer: impl Peer,
         mut work: impl FnMut(u64, Option<u64>) -> Result<(), E>,
     ) -> Result<Result<(), E>, Stop> {
-        let Self { shared, slots, manner, budget, nonsense, at: kept, limit: kept_limit, .. } = self;
+        let Self { shared, slots, manner, budget, pace, nonsense, at: kept, limit: kept_limit, .. } = self;
         let (mut at, mut limit, slots) = (*kept, *kept_limit, *slots);
-        let mut waiter = Waiter::<B, S> { shared, slots, manner, budget, nonsense, side: PhantomData };
+        let mut waiter = Waiter::<B, S> { shared, slots, manner, budget, pace, nonsense, side: PhantomData };
         for k in 0..n {
             if at == limit {
                 limit = waiter.limit(at, &mut peer)?;
@@ -395,6 +402,7 @@ struct Waiter<'a, B: Berth, S: Side> {
     slots: u64,
     manner: &'a Manner<B>,
     budget: &'a Budget,
+    pace: &'a Pace,
     nonsense: &'a mut Option<Nonsense>,
     side: PhantomData<S>,
 }
@@ -424,7 +432,7 @@ impl<B: Berth, S: Side> Waiter<'_, B, S> {
     /// Waits until the other side's index is as an end at `at` wants it, and returns it.
     #[inline(always)]
     fn until(&mut self, at: u64, wanted: impl Fn(u64) -> bool, peer: &mut impl Peer) -> Result<u64, Stop> {
-        let Self { shared, slots, manner, budget, nonsense, .. } = self;
+        let Self { shared, slots, manner, budget, pace, nonsense, .. } = self;
         let (index, bell) = (S::peer(shared).0, S::own(shared).1);
         // Acquire: pairs with the release in `publish`, so that a message's bytes are there to be read, and the other's
         // reads of a slot are over before we write into it again.
@@ -435,7 +443,7 @@ impl<B: Berth, S: Side> Waiter<'_, B, S> {
             **nonsense = shared.odd::<S>(at, *slots);
             nonsense.is_some()
         };
-        match bell.wait((manner.wait, budget), &manner.berth, ready, left, Judged(judge, peer)) {
+        match bell.wait((manner.wait, budget, pace), &manner.berth, ready, left, Judged(judge, peer)) {
             Ok(other) => Ok(other),
             Err(_) => Err(self.alone(at)),
         }

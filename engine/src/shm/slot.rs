@@ -150,8 +150,9 @@ pub struct Side<S, C, L> {
     lobby: L,
     manner: Manner,
     budget: Budget,
-    /// Of the waits for a message in the shared slot that the peer owns: how far apart their looks are, may be learnt.
-    turns: Budget,
+    /// Of waits for a message in the shared slot, which the peer owns, and of all others.
+    turns: Pace,
+    others: Pace,
     /// Messages put and messages taken, over both places.
     put: AtomicU64,
     taken: AtomicU64,
@@ -191,7 +192,8 @@ where
             lobby,
             manner,
             budget: Budget::default(),
-            turns: Budget::default(),
+            turns: Pace::default(),
+            others: Pace::default(),
             put: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             lane_put: AtomicU32::new(0),
@@ -222,11 +224,16 @@ where
         self.nonsense.get().copied()
     }
 
-    /// The same side, for messages of `size` bytes: how far apart the looks of its waits are, is learnt. One line comes over.
+    /// The same side, with looks into the shared slot that are as far apart as `turns` says, and not at every pause.
     #[must_use]
-    pub fn paced(mut self, size: usize) -> Self {
-        self.turns = Budget::paced(Pace::learnt(size, 1));
-        self
+    pub fn paced(self, turns: Pace) -> Self {
+        Self { turns, ..self }
+    }
+
+    /// Whether this side learns how far apart looks into the shared slot should be, and elsewhere.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn learns(&self) -> (bool, bool) {
+        (self.turns.learns(), self.others.learns())
     }
 
     /// The same side without the shared slot: nobody owns it, so everything goes through the lanes. For both sides alike.
@@ -431,10 +438,10 @@ where
     ) -> Result<Place, Stop> {
         let peer = Judged(|| self.sees(half), &mut peer);
         // Relaxed: it decides on nothing but pauses.
-        let turns = half == RECEIVING && self.owner.load(Ordering::Relaxed) == 0;
-        let budget = if turns { &self.turns } else { &self.budget };
+        let turns = half == RECEIVING && self.shares() && self.owner.load(Ordering::Relaxed) == 0;
+        let pace = if turns { &self.turns } else { &self.others };
         self.lobby.bells[self.index]
-            .wait((self.manner.wait, budget), self.manner.berth, ready, left, peer)
+            .wait((self.manner.wait, &self.budget, pace), self.manner.berth, ready, left, peer)
             .map_err(|_| self.ended(half))
     }
 

@@ -9,6 +9,7 @@
 
 use super::budget::Budget;
 use super::futex::{Futex, Scope};
+use super::pace::Pace;
 #[cfg(not(loom))]
 use super::region::View;
 #[cfg(not(loom))]
@@ -48,9 +49,9 @@ impl Wait {
 
 #[cfg(not(loom))]
 impl Wait {
-    /// What is left of a bounded number of looks, one for each pause, after so many.
-    fn less(self, looks: u32) -> Self {
-        if let Wait::Hybrid(most) = self { Wait::Hybrid(most - looks) } else { self }
+    /// What is left of a bounded number of looks, one for each pause, after so many pauses.
+    fn less(self, pauses: u32) -> Self {
+        if let Wait::Hybrid(most) = self { Wait::Hybrid(most - pauses) } else { self }
     }
 }
 
@@ -67,6 +68,9 @@ const LOOKS_PER_CHECK: u32 = 1;
 /// Pauses of a spinning wait before it leaves the caller's code. The model checker has enough of them without.
 #[cfg(not(loom))]
 const PAUSES_IN_PLACE: u32 = 256;
+/// Who learns has to see a wait from which something is to be learnt to its end.
+#[cfg(not(loom))]
+const _: () = assert!(2 * super::pace::FAR.as_nanos() <= PAUSES_IN_PLACE as u128);
 /// A hybrid wait with fewer looks makes all of them where they are counted, so that a wait in vain is known for one.
 #[cfg(not(loom))]
 const MORE_THAN_IN_PLACE: u32 = PAUSES_IN_PLACE + super::pace::LONGEST;
@@ -212,7 +216,7 @@ impl Bell {
     #[inline(always)]
     pub fn wait<R>(
         &self,
-        (how, budget): (Wait, &Budget),
+        (how, budget, pace): (Wait, &Budget, &Pace),
         berth: impl Berth,
         mut ready: impl FnMut() -> Option<R>,
         mut left: impl FnMut() -> bool,
@@ -222,16 +226,19 @@ impl Bell {
             return Ok(found);
         }
         let how = budget.begin(how);
+        // The model checker makes all the looks there are.
+        #[cfg(loom)]
+        let _ = pace;
         // In place for as long as a peer that is awake takes: a call, and the closures in memory instead of registers,
         // cost as much as a tenth of a round trip.
         #[cfg(not(loom))]
         let how = if let Wait::Spin | Wait::Hybrid(MORE_THAN_IN_PLACE..) = how {
-            let apart = budget.pace.pauses();
+            let apart = pace.pauses();
             // Two loops, of which the usual one has a pause and a look and nothing else: with pauses to count, ping-pongs of
             // several lines and streams of a slot took 1.3 to 1.9 of the time on CPUs that are 50 ns apart.
-            let found = if budget.pace.counts() { looks(apart, &mut ready) } else { looks(1, &mut ready) };
+            let found = if pace.counts() { looks(apart, &mut ready) } else { looks(1, &mut ready) };
             if let Some((found, look)) = found {
-                budget.pace.met(look, apart);
+                pace.met(look, apart);
                 if how.sleeps() {
                     budget.paid();
                 }
@@ -382,28 +389,27 @@ impl Bell {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::pace::Pace;
     use super::*;
 
     /// Looks of a wait in vain for a peer that has left.
-    fn in_vain(how: Wait, budget: &Budget) -> u32 {
+    fn in_vain(how: Wait, (budget, pace): (&Budget, &Pace)) -> u32 {
         let mut looks = 0;
         let ready = || {
             looks += 1;
             None::<()>
         };
-        assert_eq!(Bell::default().wait((how, budget), Scope::Private, ready, || true, || true), Err(Gone));
+        assert_eq!(Bell::default().wait((how, budget, pace), Scope::Private, ready, || true, || true), Err(Gone));
         looks
     }
 
     /// A wait that ends with this look, not counting the one before all pauses.
-    fn found_at(look: u32, budget: &Budget) {
+    fn found_at(look: u32, (budget, pace): (&Budget, &Pace)) {
         let mut looks = 0;
         let ready = || {
             looks += 1;
             (looks > look).then_some(())
         };
-        assert_eq!(Bell::default().wait((Wait::Spin, budget), Scope::Private, ready, || false, || false), Ok(()));
+        assert_eq!(Bell::default().wait((Wait::Spin, budget, pace), Scope::Private, ready, || false, || false), Ok(()));
     }
 
     /// A peer that died: sleeps before it is asked after.
@@ -425,7 +431,13 @@ mod tests {
             let mut sleeps = 0;
             let nothing = || None::<()>;
             let peer = Dead(&mut sleeps);
-            let waited = Bell::default().wait((how, &Budget::default()), Scope::Private, nothing, || false, peer);
+            let waited = Bell::default().wait(
+                (how, &Budget::default(), &Pace::default()),
+                Scope::Private,
+                nothing,
+                || false,
+                peer,
+            );
             assert_eq!((waited, sleeps), (Err(Gone), 1), "{how:?}");
         }
     }
@@ -434,21 +446,23 @@ mod tests {
     fn a_wait_learns_how_far_apart_looks_are_and_keeps_the_number_of_its_pauses() {
         // The look before all pauses, those of the sleep, and the last one.
         const BESIDE: u32 = 6;
-        for apart in [false, true] {
-            for most in [PAUSES_IN_PLACE, MORE_THAN_IN_PLACE, MORE_THAN_IN_PLACE + 1, 2000] {
-                let budget = Budget::paced(Pace::learnt(8, 1));
-                if apart {
-                    found_at(PAUSES_IN_PLACE, &budget);
+        for nanos in [1, 3, 4, 7, 23, 140] {
+            for far in [false, true] {
+                for most in [PAUSES_IN_PLACE, MORE_THAN_IN_PLACE, MORE_THAN_IN_PLACE + 1, 2000] {
+                    let terms = (&Budget::default(), &Pace::of(Some(Duration::from_nanos(nanos)), 1));
+                    if far {
+                        found_at(PAUSES_IN_PLACE, terms);
+                    }
+                    let pauses = terms.1.pauses();
+                    assert_eq!(pauses > 1, far);
+                    let found = in_vain(Wait::Hybrid(most), terms);
+                    let in_place = if most < MORE_THAN_IN_PLACE { 0 } else { PAUSES_IN_PLACE };
+                    let fewer = in_place - in_place.div_ceil(pauses);
+                    assert!(
+                        (most - fewer - pauses..=most - fewer + BESIDE).contains(&found),
+                        "{found} of {most}, {pauses}"
+                    );
                 }
-                let pauses = budget.pace.pauses();
-                assert_eq!(pauses > 1, apart);
-                let found = in_vain(Wait::Hybrid(most), &budget);
-                let in_place = if most < MORE_THAN_IN_PLACE { 0 } else { PAUSES_IN_PLACE };
-                let fewer = in_place - in_place.div_ceil(pauses);
-                assert!(
-                    (most - fewer - pauses..=most - fewer + BESIDE).contains(&found),
-                    "{found} of {most}, {pauses}"
-                );
             }
         }
     }

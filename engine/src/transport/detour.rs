@@ -120,8 +120,8 @@ impl<B: Backing> Transport for HandingOver<B> {
 
     fn one_way(cfg: &Config) -> Result<(HandTx, HandRx)> {
         let tickets = Config { size: size_of::<u64>(), ..cfg.clone() };
-        let (full_tx, full_rx) = Ring::<B>::one_way(&tickets)?;
-        let (free_tx, free_rx) = Ring::<B>::one_way(&tickets)?;
+        let (full_tx, full_rx) = Ring::<B>::one_way_for(&tickets, cfg.size)?;
+        let (free_tx, free_rx) = Ring::<B>::one_way_for(&tickets, cfg.size)?;
         // As many as the ring itself would have slots.
         let count = RingShape::new(cfg.size, cfg.memory()).slots;
         let region = Arc::new(B::region(cfg, Pool::region_len(cfg.size, count))?);

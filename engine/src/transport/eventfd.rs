@@ -35,7 +35,7 @@ fn over(cfg: &Config, events: [Events; 2]) -> Result<(Tx<Events>, Rx<Events>)> {
     cfg.note(super::SLOTS_NOTE, shape.slots);
     cfg.holds(shape.region_len());
     let region = Memfd::region(cfg, shape.region_len())?;
-    Ok(ends(region, shape, events.map(|berth| Manner { wait: cfg.wait, berth })))
+    Ok(ends(region, shape, cfg.size, events.map(|berth| Manner { wait: cfg.wait, berth })))
 }
 
 impl Transport for EventFd {

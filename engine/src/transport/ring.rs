@@ -70,13 +70,15 @@ impl<B: Berth> Tx<B> {
     }
 }
 
-/// Both ends of a ring in `region`, the producer's and the consumer's way of waiting given.
-pub(super) fn ends<B: Berth>(region: Region, shape: RingShape, manners: [Manner<B>; 2]) -> (Tx<B>, Rx<B>) {
+/// Both ends of a ring in `region` whose messages announce some of `size` bytes, or are those themselves; the producer's and
+/// the consumer's way of waiting given.
+pub(super) fn ends<B: Berth>(region: Region, shape: RingShape, size: usize, manners: [Manner<B>; 2]) -> (Tx<B>, Rx<B>) {
     let region = Arc::new(region);
     let [producer, consumer] = manners;
-    let tx = RingTx::new(&region, shape, producer);
+    let tx = RingTx::new(&region, shape, producer).paced(size);
+    let rx = RingRx::new(&region, shape, consumer).paced(size);
     let tx = Tx { ring: tx, post: Post::new(&region, 0), size: shape.size, _name: None };
-    (tx, Rx { ring: RingRx::new(&region, shape, consumer), post: Post::new(&region, 1) })
+    (tx, Rx { ring: rx, post: Post::new(&region, 1) })
 }
 
 impl<B: Backing> Damaged for Ring<B> {
@@ -84,6 +86,16 @@ impl<B: Backing> Damaged for Ring<B> {
         let (tx, rx) = Self::one_way(cfg)?;
         let header = Header::ring(&tx.post.region);
         Ok(Scene::over(erased(tx, rx), header))
+    }
+}
+
+impl<B: Backing> Ring<B> {
+    /// As [`one_way`](Transport::one_way), where what announces messages of `size` bytes comes through the ring.
+    pub(super) fn one_way_for(cfg: &Config, size: usize) -> Result<(Tx, Rx)> {
+        let shape = RingShape::new(cfg.size, cfg.memory());
+        cfg.note(super::SLOTS_NOTE, shape.slots);
+        cfg.holds(shape.region_len());
+        Ok(ends(B::region(cfg, shape.region_len())?, shape, size, [manner(cfg.wait, cfg.processes); 2]))
     }
 }
 
@@ -97,10 +109,7 @@ impl<B: Backing> Transport for Ring<B> {
     }
 
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
-        let shape = RingShape::new(cfg.size, cfg.memory());
-        cfg.note(super::SLOTS_NOTE, shape.slots);
-        cfg.holds(shape.region_len());
-        Ok(ends(B::region(cfg, shape.region_len())?, shape, [manner(cfg.wait, cfg.processes); 2]))
+        Self::one_way_for(cfg, cfg.size)
     }
 
     fn meet(cfg: &Config, at: &str, role: Role) -> Result<Met<Self>> {
@@ -108,13 +117,13 @@ impl<B: Backing> Transport for Ring<B> {
             Role::Producer => {
                 let shape = RingShape::new(cfg.size, memory_for(cfg.size));
                 let (post, name) = host::<B>(cfg, at, shape, |_| Ok(()))?;
-                let ring = RingTx::new(&post.region, shape, manner(cfg.wait, true));
+                let ring = RingTx::new(&post.region, shape, manner(cfg.wait, true)).paced(shape.size);
                 Ok(Met::Tx(Tx { ring, post, size: shape.size, _name: Some(name) }))
             }
             Role::Consumer => {
                 let (region, thing) = find::<B>(cfg, at)?;
                 let shape = ring_shape(&region, at)?;
-                let ring = RingRx::new(&region, shape, manner(cfg.wait, true));
+                let ring = RingRx::new(&region, shape, manner(cfg.wait, true)).paced(shape.size);
                 Ok(Met::Rx(Rx { ring, post: join(&region, &thing)? }, shape.size))
             }
         }

@@ -3,6 +3,7 @@
 use super::{PAGE, Region, View, futex};
 use crate::shm::LINE;
 use crate::shm::nonsense::Nonsense;
+use crate::shm::pace::Pace;
 use crate::shm::ring::{Manner, Stop};
 use crate::shm::slot::{Lobby, Place, Side, Stamp, Words};
 use crate::shm::wait::{Berth, Peer, Rouser};
@@ -137,7 +138,7 @@ impl Mailbox {
             // SAFETY: the payloads lie within the region by the first assertion.
             unsafe { region.base.add(offset) }
         };
-        let side = Side::new(index, stamp, words, lobby, manner).paced(shape.size);
+        let side = Side::new(index, stamp, words, lobby, manner).paced(Pace::in_turns(shape.size));
         let mailbox = Arc::new(Self {
             side: match last {
                 Some(last) => side.announced_by_content(last),
@@ -330,6 +331,15 @@ mod tests {
                 if twice {
                     assert_eq!(near_rx.recv_with(present, <[u8]>::to_vec).unwrap(), ping, "{size}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn who_waits_for_one_line_learns() {
+        for (size, learns) in [(1, true), (LINE, true), (LINE + 1, false), (4096, false)] {
+            for (tx, _) in sides(size) {
+                assert_eq!(tx.mailbox.side.learns(), (learns, false), "{size}");
             }
         }
     }

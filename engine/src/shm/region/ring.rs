@@ -5,6 +5,7 @@ use super::{PAGE, Region, View, futex};
 use crate::shm::LINE;
 use crate::shm::futex::Scope;
 use crate::shm::nonsense::Nonsense;
+use crate::shm::pace::Pace;
 use crate::shm::ring::{Consumer, Indices, Manner, Producer, Stop};
 use crate::shm::wait::{Berth, Peer, Rouser};
 use crate::sys::map;
@@ -131,7 +132,13 @@ impl<B: Berth> RingTx<B> {
     /// would hand out the same slot again.
     pub(crate) fn new(region: &Arc<Region>, shape: RingShape, manner: Manner<B>) -> Self {
         let slots = Slots::new(region, shape);
-        Self { producer: Producer::new(indices(region), shape.slots as u64, manner).paced(shape.size), slots }
+        Self { producer: Producer::new(indices(region), shape.slots as u64, manner), slots }
+    }
+
+    /// The same end, for messages of `size` bytes, if what announces one comes through this ring: see [`Pace`].
+    #[must_use]
+    pub fn paced(self, size: usize) -> Self {
+        Self { producer: self.producer.paced(Pace::one_way(size)), ..self }
     }
 
     /// Waits for a free slot, lets `fill` write the message into it, and publishes it.
@@ -225,7 +232,13 @@ impl<B: Berth> RingRx<B> {
     /// The consumer's end. There must be one per ring, as with [`RingTx::new`].
     pub(crate) fn new(region: &Arc<Region>, shape: RingShape, manner: Manner<B>) -> Self {
         let slots = Slots::new(region, shape);
-        Self { consumer: Consumer::new(indices(region), shape.slots as u64, manner).paced(shape.size), slots }
+        Self { consumer: Consumer::new(indices(region), shape.slots as u64, manner), slots }
+    }
+
+    /// As [`RingTx::paced`].
+    #[must_use]
+    pub fn paced(self, size: usize) -> Self {
+        Self { consumer: self.consumer.paced(Pace::one_way(size)), ..self }
     }
 
     /// Waits for a message, lets `read` look at it in place, and frees the slot.
@@ -263,5 +276,24 @@ impl<B: Berth> RingRx<B> {
         let slots = Slots { ..self.slots };
         // SAFETY: as in `recv_with`: nobody writes the slot while `read` runs.
         self.consumer.each(n, peer, |k, index| read(k, unsafe { slots.get(index) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Wait;
+    use crate::shm::LINE;
+    use crate::shm::futex::Scope;
+
+    #[test]
+    fn who_waits_for_messages_of_a_line_learns() {
+        let manner = Manner { wait: Wait::Spin, berth: Scope::Private };
+        let (tx, rx) = ends(8, 4096, manner).unwrap();
+        assert!(!tx.producer.learns() && !rx.consumer.learns());
+        for (size, learns) in [(1, true), (LINE, true), (LINE + 1, false)] {
+            let (tx, rx) = ends(8, 4096, manner).unwrap();
+            assert_eq!([tx.paced(size).producer.learns(), rx.paced(size).consumer.learns()], [learns; 2], "{size}");
+        }
     }
 }
