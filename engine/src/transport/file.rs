@@ -55,12 +55,12 @@ struct Index(File);
 
 impl Index {
     fn put(&self, word: u64, value: u64) -> io::Result<()> {
-        self.0.write_all_at(&value.to_le_bytes(), word)
+        write_at(&self.0, &value.to_le_bytes(), word)
     }
 
     fn get(&self, word: u64) -> io::Result<u64> {
         let mut raw = [0; 8];
-        self.0.read_exact_at(&mut raw, word).map_err(whole)?;
+        read_at(&self.0, &mut raw, word)?;
         Ok(u64::from_le_bytes(raw))
     }
 
@@ -68,9 +68,29 @@ impl Index {
     #[inline(always)]
     fn look(&self) -> io::Result<(u64, bool)> {
         let mut raw = [0; 16];
-        self.0.read_exact_at(&mut raw, word::COUNT).map_err(whole)?;
+        read_at(&self.0, &mut raw, word::COUNT)?;
         let (count, left) = raw.split_at(8);
         Ok((u64::from_le_bytes(count.try_into().expect("eight bytes")), left != [0; 8]))
+    }
+}
+
+/// Writes all of `bytes`. The call is made in place, as in [`pipe`](super::pipe): the function of the C library asks about
+/// cancellation in a program of several threads, and each end may have a watcher.
+#[inline(always)]
+fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    match rustix::io::pwrite(file, bytes, at) {
+        Ok(written) if written == bytes.len() => Ok(()),
+        // Interrupted, cut short or refused: rare enough to begin again.
+        _ => file.write_all_at(bytes, at),
+    }
+}
+
+/// Reads as much as `bytes` holds, in the same way.
+#[inline(always)]
+fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+    match rustix::io::pread(file, &mut *bytes, at) {
+        Ok(read) if read == bytes.len() => Ok(()),
+        _ => file.read_exact_at(bytes, at).map_err(whole),
     }
 }
 
@@ -408,7 +428,7 @@ impl Sender for Tx {
         let end = &mut self.0;
         end.await_room()?;
         fill(&mut end.message);
-        end.data.write_all_at(&end.message, end.offset())?;
+        write_at(&end.data, &end.message, end.offset())?;
         end.advance()
     }
 }
@@ -423,7 +443,7 @@ impl Receiver for Rx {
         let end = &mut self.0;
         end.await_message()?;
         let at = end.offset();
-        end.data.read_exact_at(&mut end.message, at).map_err(whole)?;
+        read_at(&end.data, &mut end.message, at)?;
         let result = read(&end.message);
         end.advance()?;
         Ok(result)
