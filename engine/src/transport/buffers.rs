@@ -89,16 +89,16 @@ pub trait Channel: Sized + 'static {
     fn sleep(rx: &mut Self::Rx) -> Option<Buffer>;
 }
 
-/// Takes a buffer as `wait` says, where so many are `wanted` one after the other; `None` when the other end is gone and
+/// Takes a buffer as `wait` says, the first of so many in a `run`; `None` when the other end is gone and
 /// nothing is left.
 #[inline(always)]
-fn take<C: Channel>(rx: &mut C::Rx, (wait, budget): (Wait, &Budget), wanted: u64) -> Option<Buffer> {
+fn take<C: Channel>(rx: &mut C::Rx, (wait, budget): (Wait, &Budget), run: u64) -> Option<Buffer> {
     // The call that sleeps looks first, each crate in its own way: a look before it would be a second one.
     if wait == Wait::Block {
         return C::sleep(rx);
     }
     // Once in each wait: who follows on the other's heels takes a line away with each look that the other is about to write.
-    let mut fresh = wanted > 1;
+    let mut fresh = run > 1;
     loop {
         match C::look(rx) {
             Ok(buffer) => {
@@ -166,29 +166,6 @@ impl<C: Channel> Transport for Buffers<C> {
     }
 }
 
-impl<C: Channel> Tx<C> {
-    /// Sends one of so many messages.
-    #[inline(always)]
-    fn send_of(&mut self, wanted: u64, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
-        let buffer = take::<C>(&mut self.empty, (self.wait, &self.budget), wanted);
-        let mut buffer = buffer.ok_or(ErrorKind::BrokenPipe)?;
-        fill(&mut buffer);
-        if C::put(&mut self.full, buffer) { Ok(()) } else { Err(ErrorKind::BrokenPipe.into()) }
-    }
-}
-
-impl<C: Channel> Rx<C> {
-    /// Receives one of so many messages.
-    #[inline(always)]
-    fn recv_of<R>(&mut self, wanted: u64, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let buffer = take::<C>(&mut self.full, (self.wait, &self.budget), wanted).ok_or(ErrorKind::UnexpectedEof)?;
-        let result = read(&buffer);
-        // A sender that is gone needs no buffers; what it sent before is still to be received.
-        C::put(&mut self.empty, buffer);
-        Ok(result)
-    }
-}
-
 impl<C: Channel> Sender for Tx<C> {
     fn size(&self) -> usize {
         self.size
@@ -200,8 +177,11 @@ impl<C: Channel> Sender for Tx<C> {
     }
 
     #[inline(always)]
-    fn send_each(&mut self, n: u64, mut fill: impl FnMut(u64, &mut [u8])) -> io::Result<()> {
-        (0..n).try_for_each(|k| self.send_of(n - k, |place| fill(k, place)))
+    fn send_of(&mut self, run: u64, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
+        let buffer = take::<C>(&mut self.empty, (self.wait, &self.budget), run);
+        let mut buffer = buffer.ok_or(ErrorKind::BrokenPipe)?;
+        fill(&mut buffer);
+        if C::put(&mut self.full, buffer) { Ok(()) } else { Err(ErrorKind::BrokenPipe.into()) }
     }
 }
 
@@ -212,16 +192,11 @@ impl<C: Channel> Receiver for Rx<C> {
     }
 
     #[inline(always)]
-    fn recv_each<E>(
-        &mut self,
-        n: u64,
-        mut read: impl FnMut(u64, &[u8]) -> std::result::Result<(), E>,
-    ) -> io::Result<std::result::Result<(), E>> {
-        for k in 0..n {
-            if let Err(wrong) = self.recv_of(n - k, |message| read(k, message))? {
-                return Ok(Err(wrong));
-            }
-        }
-        Ok(Ok(()))
+    fn recv_of<R>(&mut self, run: u64, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        let buffer = take::<C>(&mut self.full, (self.wait, &self.budget), run).ok_or(ErrorKind::UnexpectedEof)?;
+        let result = read(&buffer);
+        // A sender that is gone needs no buffers; what it sent before is still to be received.
+        C::put(&mut self.empty, buffer);
+        Ok(result)
     }
 }

@@ -387,7 +387,14 @@ pub trait Sender: Send {
     /// As [`send_with`](Self::send_with); the messages before it were sent.
     #[inline(always)]
     fn send_each(&mut self, n: u64, mut fill: impl FnMut(u64, &mut [u8])) -> io::Result<()> {
-        (0..n).try_for_each(|k| self.send_with(|place| fill(k, place)))
+        (0..n).try_for_each(|k| self.send_of(n - k, |place| fill(k, place)))
+    }
+
+    /// As [`send_with`](Self::send_with), the first of so many messages in a run. For ends that wait differently in one.
+    #[inline(always)]
+    fn send_of(&mut self, run: u64, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
+        let _ = run;
+        self.send_with(fill)
     }
 
     /// How many messages this end is sure to send without waiting, where a look at memory tells: zero where it would wait
@@ -442,11 +449,18 @@ pub trait Receiver: Send {
         mut read: impl FnMut(u64, &[u8]) -> std::result::Result<(), E>,
     ) -> io::Result<std::result::Result<(), E>> {
         for k in 0..n {
-            if let Err(wrong) = self.recv_with(|message| read(k, message))? {
+            if let Err(wrong) = self.recv_of(n - k, |message| read(k, message))? {
                 return Ok(Err(wrong));
             }
         }
         Ok(Ok(()))
+    }
+
+    /// As [`recv_with`](Self::recv_with), the first of so many messages in a run; as [`Sender::send_of`].
+    #[inline(always)]
+    fn recv_of<R>(&mut self, run: u64, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        let _ = run;
+        self.recv_with(read)
     }
 
     /// How many messages there are to be received without waiting; as [`Sender::room`].

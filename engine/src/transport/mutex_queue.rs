@@ -19,6 +19,7 @@ use super::{ALL_WAITS, Config, Ends, Receiver, Sender, Shape, Spec, Transport};
 use crate::error::Result;
 use crate::plan::Wait;
 use crate::shm::budget::Budget;
+use crate::shm::pace::{slip, slips};
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -43,6 +44,13 @@ struct Queue {
 }
 
 impl Queue {
+    /// The place so many behind the first message, of which there are no more than places.
+    #[inline(always)]
+    fn place(&self, ahead: usize) -> usize {
+        let (at, places) = (self.head + ahead, self.buffers.len());
+        if at < places { at } else { at - places }
+    }
+
     /// Whether somebody sleeps on that side whom nobody has woken. The caller is going to.
     #[inline(always)]
     fn sleeper(&mut self, who: usize) -> bool {
@@ -75,12 +83,20 @@ impl Shared {
         &self,
         who: usize,
         bell: &Condvar,
-        budget: &Budget,
+        (budget, run): (&Budget, u64),
         ready: impl Fn(&Queue) -> bool,
     ) -> MutexGuard<'_, Queue> {
         let lock = || self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let mut queue = lock();
+        // Once in each wait, in a run of messages: who follows on the other's heels takes the lock away.
+        let mut fresh = run > 1 && slips(self.wait);
         while !ready(&queue) {
+            if std::mem::take(&mut fresh) {
+                drop(queue);
+                slip(self.wait);
+                queue = lock();
+                continue;
+            }
             if !budget.looks_on(self.wait) {
                 queue.asleep[who] += 1;
                 queue = bell.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -179,13 +195,18 @@ impl Sender for Tx {
 
     #[inline(always)]
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
+        self.send_of(1, fill)
+    }
+
+    #[inline(always)]
+    fn send_of(&mut self, run: u64, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
         fill(&mut self.1);
-        let shared = &*self.0;
-        let mut queue = shared.wait_until(0, &shared.freed, &self.2, |q| q.len < q.buffers.len() || q.present[1] == 0);
+        let (shared, terms) = (&*self.0, (&self.2, run));
+        let mut queue = shared.wait_until(0, &shared.freed, terms, |q| q.len < q.buffers.len() || q.present[1] == 0);
         if queue.present[1] == 0 {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        let place = (queue.head + queue.len) % queue.buffers.len();
+        let place = queue.place(queue.len);
         std::mem::swap(&mut queue.buffers[place], &mut self.1);
         queue.len += 1;
         let wanted = queue.receiver_wanted();
@@ -200,14 +221,19 @@ impl Sender for Tx {
 impl Receiver for Rx {
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let shared = &*self.0;
-        let mut queue = shared.wait_until(1, &shared.filled, &self.2, |q| q.len > 0 || q.present[0] == 0);
+        self.recv_of(1, read)
+    }
+
+    #[inline(always)]
+    fn recv_of<R>(&mut self, run: u64, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        let (shared, terms) = (&*self.0, (&self.2, run));
+        let mut queue = shared.wait_until(1, &shared.filled, terms, |q| q.len > 0 || q.present[0] == 0);
         if queue.len == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         let place = queue.head;
         std::mem::swap(&mut queue.buffers[place], &mut self.1);
-        queue.head = (place + 1) % queue.buffers.len();
+        queue.head = queue.place(1);
         queue.len -= 1;
         let sleeper = queue.buffers.len() - queue.len >= queue.enough && queue.sleeper(0);
         let wanted = queue.receiver_wanted();
