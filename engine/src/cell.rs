@@ -14,7 +14,7 @@ mod entry;
 mod outcome;
 pub mod sound;
 
-pub use admission::admit;
+pub use admission::{Berths, admit};
 pub use outcome::{
     CpuCost, Disturbance, Faults, Floor, Outcome, Placed, Rtt, SCHEMA, Status, Switches, Throughput, Verified,
 };
@@ -84,9 +84,12 @@ pub fn run<T: Transport>(plan: &Plan, conductor: &mut dyn Conductor) -> Result<O
 /// # Errors
 /// As [`run`].
 pub fn run_erased(mechanism: &dyn Runner, plan: &Plan, conductor: &mut dyn Conductor) -> Result<Outcome> {
-    let cpus = admit(plan, mechanism.spec(), &mechanism.bound())?;
+    let Berths { cpus, crowded } = admit(plan, mechanism.spec(), &mechanism.bound())?;
     let timer = clock::Timer::measure();
-    let cfg = Config::new(plan);
+    let mut cfg = Config::new(plan);
+    if crowded {
+        cfg.crowd();
+    }
     let Conducted { numbers, setup_ns, teardown_ns, via } = if plan.workload.has_peers() {
         many(mechanism, plan, &cfg, cpus.as_deref(), conductor)?
     } else if plan.parties == Parties::Solo {

@@ -12,11 +12,20 @@ use crate::transport::list::without;
 use crate::transport::{Bound, Config, Family, ShmRing, Spec, Tcp, Transport};
 use std::collections::HashSet;
 
+/// Where the parties of an admitted run are.
+#[derive(Debug)]
+pub struct Berths {
+    /// The CPU of each party, if they have one: see [`Plan::cpus`].
+    pub cpus: Option<Vec<usize>>,
+    /// Whether parties that carry messages all the time outnumber the CPUs that they are on.
+    pub crowded: bool,
+}
+
 /// Refuses what the mechanism or this machine cannot do, before anything is created.
 ///
 /// # Errors
 /// `unsupported`, with what to choose instead.
-pub fn admit(plan: &Plan, spec: &Spec, bound: &Bound) -> Result<Option<Vec<usize>>> {
+pub fn admit(plan: &Plan, spec: &Spec, bound: &Bound) -> Result<Berths> {
     let words = |words: Vec<&str>| words.join(", ");
     let no = |what: String, choice: String| Err(Error::unsupported(what).hint(choice));
     let carried = plan.carried_size();
@@ -67,20 +76,22 @@ pub fn admit(plan: &Plan, spec: &Spec, bound: &Bound) -> Result<Option<Vec<usize
     }
     let allowed = cpu::allowed().context(Phase::Setup, "cannot ask for the allowed CPUs")?;
     let cpus = plan.cpus(&allowed)?;
-    if plan.wait == Wait::Spin && plan.parties != Parties::Solo {
-        // A hub that sleeps, that of independent pairs, is not in anybody's way.
-        let busy = plan.busy();
-        let hosts = match &cpus {
-            Some(cpus) => cpus[cpus.len() - busy..].iter().collect::<HashSet<_>>().len(),
-            None => allowed.len().min(busy),
-        };
-        if hosts < busy {
-            let place = if hosts == 1 { "one CPU".into() } else { format!("{hosts} CPUs") };
-            let what = format!("{busy} parties that spin on {place} only burn each other's time slices");
-            return no(what, "use --wait yield or block, or a CPU for each".into());
-        }
+    if plan.parties == Parties::Solo {
+        return Ok(Berths { cpus, crowded: false });
     }
-    Ok(cpus)
+    // A hub that sleeps, that of independent pairs, is not in anybody's way.
+    let busy = plan.busy();
+    let hosts = match &cpus {
+        Some(cpus) => cpus[cpus.len() - busy..].iter().collect::<HashSet<_>>().len(),
+        None => allowed.len().min(busy),
+    };
+    let crowded = hosts < busy;
+    if plan.wait == Wait::Spin && crowded {
+        let place = if hosts == 1 { "one CPU".into() } else { format!("{hosts} CPUs") };
+        let what = format!("{busy} parties that spin on {place} only burn each other's time slices");
+        return no(what, "use --wait yield or block, or a CPU for each".into());
+    }
+    Ok(Berths { cpus, crowded })
 }
 
 /// Refuses several of what the workload has one of.
@@ -150,4 +161,27 @@ pub(super) fn require_room(plan: &Plan, cfg: &Config) -> Result<()> {
     let what = format!("{mechanism} is sure to hold {room} message{plural} of {size} bytes one way, not {window}");
     let choice = if room > 1 { format!("use --outstanding {room} or less") } else { "leave out --outstanding".into() };
     Err(Error::unsupported(what).hint(choice))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Placement;
+    use crate::transport::find;
+
+    #[test]
+    fn parties_are_crowded_where_they_outnumber_the_cpus_that_they_are_on() {
+        let allowed = cpu::allowed().unwrap().len();
+        let runner = find("pipe").unwrap();
+        for (workload, parties, placement, crowded) in [
+            (Workload::Stream, Parties::Process, Placement::SameCpu, true),
+            (Workload::PingPong, Parties::Thread, Placement::Unpinned, allowed < 2),
+        ] {
+            let plan = Plan { mechanism: "pipe".into(), workload, parties, placement, ..Plan::default() };
+            assert_eq!(admit(&plan, runner.spec(), &runner.bound()).unwrap().crowded, crowded, "{workload}, {allowed}");
+        }
+        let alone = Plan { mechanism: "null".into(), parties: Parties::Solo, ..Plan::default() };
+        let null = find("null").unwrap();
+        assert!(!admit(&alone, null.spec(), &null.bound()).unwrap().crowded);
+    }
 }

@@ -230,10 +230,10 @@ where
         Self { turns, ..self }
     }
 
-    /// Whether this side learns how far apart looks into the shared slot should be, and elsewhere.
+    /// Whether this side learns how far apart looks into the shared slot should be.
     #[cfg(all(test, not(loom)))]
-    pub(super) fn learns(&self) -> (bool, bool) {
-        (self.turns.learns(), self.others.learns())
+    pub(super) fn learns(&self) -> bool {
+        self.turns.learns()
     }
 
     /// The same side without the shared slot: nobody owns it, so everything goes through the lanes. For both sides alike.

@@ -70,7 +70,7 @@ const LOOKS_PER_CHECK: u32 = 1;
 const PAUSES_IN_PLACE: u32 = 256;
 /// Who learns has to see a wait from which something is to be learnt to its end.
 #[cfg(not(loom))]
-const _: () = assert!(2 * super::pace::FAR.as_nanos() <= PAUSES_IN_PLACE as u128);
+const _: () = assert!(super::pace::MOST_TO_SHOW <= PAUSES_IN_PLACE);
 /// A hybrid wait with fewer looks makes all of them where they are counted, so that a wait in vain is known for one.
 #[cfg(not(loom))]
 const MORE_THAN_IN_PLACE: u32 = PAUSES_IN_PLACE + super::pace::LONGEST;

@@ -5,7 +5,7 @@
 //! is under the lock and why. Rejected: named semaphores, which would be found and left behind by name. Source:
 //! sem_overview(7), pthread_mutexattr_setrobust(3), pthread_cond_init(3).
 
-use super::ring::{Backing, Memfd, Post, find_as, host_as, join, ring_shape};
+use super::ring::{Backing, Memfd, Post, find_as, host_as, join, ring_shape, shape};
 use super::scribble::{Damaged, Scene, erased};
 use super::{
     ALL_WAITS, BOTH, Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Sign, Spec, Transport,
@@ -135,9 +135,7 @@ impl<G: Guard> Transport for Bounded<G> {
     type Rx = Rx<G::Turns>;
 
     fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
-        let shape = RingShape::new(cfg.size, cfg.memory());
-        cfg.note(super::SLOTS_NOTE, shape.slots);
-        cfg.holds(shape.region_len());
+        let shape = shape(cfg);
         let region = Arc::new(Memfd::region(cfg, shape.region_len())?);
         lay::<G>(&region, shape)?;
         let (buffer, theirs) = ends(&region, shape, cfg.wait);

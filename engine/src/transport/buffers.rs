@@ -89,8 +89,7 @@ pub trait Channel: Sized + 'static {
     fn sleep(rx: &mut Self::Rx) -> Option<Buffer>;
 }
 
-/// Takes a buffer as `wait` says, the first of so many in a `run`; `None` when the other end is gone and
-/// nothing is left.
+/// Takes a buffer as `wait` says, the first of so many in a `run`; `None` when the other end is gone and nothing is left.
 #[inline(always)]
 fn take<C: Channel>(rx: &mut C::Rx, (wait, budget): (Wait, &Budget), run: u64) -> Option<Buffer> {
     // The call that sleeps looks first, each crate in its own way: a look before it would be a second one.
@@ -108,12 +107,12 @@ fn take<C: Channel>(rx: &mut C::Rx, (wait, budget): (Wait, &Budget), run: u64) -
             Err(TryRecvError::Disconnected) => return None,
             Err(TryRecvError::Empty) => {}
         }
-        if std::mem::take(&mut fresh) && slip(wait) {
-            continue;
-        }
-        if !budget.pauses(wait) {
+        if !budget.looks_on(wait) {
             budget.met();
             return C::sleep(rx);
+        }
+        if !(std::mem::take(&mut fresh) && slip(wait)) {
+            wait.pause();
         }
     }
 }

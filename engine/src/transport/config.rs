@@ -84,6 +84,10 @@ pub const MEMORY_NOTE: &str = "memory, bytes";
 
 /// The note of mechanisms that have a place for each message: how many one direction holds.
 pub const SLOTS_NOTE: &str = "slots";
+/// The note of hybrid waits of parties that outnumber their CPUs: the most looks of one.
+const LOOKS_NOTE: &str = "looks of a wait, crowded";
+/// They make so many times fewer.
+const FEWER_LOOKS: u32 = 128;
 /// The note of the others: how many messages one direction holds at least. See [`Config::fits`].
 const FITS_NOTE: &str = "room, messages";
 
@@ -105,6 +109,16 @@ impl Config {
             pages: plan.pages,
             patience: std::time::Duration::from_secs(30),
             notes: Notes::default(),
+        }
+    }
+
+    /// Of parties that outnumber their CPUs: whoever looks may have the CPU of the one that it waits for, so that a hybrid wait
+    /// looks less often before it sleeps.
+    pub fn crowd(&mut self) {
+        if let Wait::Hybrid(looks @ 2..) = &mut self.wait {
+            *looks = looks.div_ceil(FEWER_LOOKS);
+            let looks = *looks;
+            self.note(LOOKS_NOTE, looks);
         }
     }
 
@@ -177,5 +191,24 @@ mod tests {
         assert_eq!([2 << 20, 4 << 20, 8 << 20].map(|size| turns(size, one)), [8 << 20, 16 << 20, 16 << 20]);
         let shares = [1, 8, 16, 64].map(|n| memory(Workload::FanIn, 64, peers(n)));
         assert_eq!(shares, [IN_MEMORY, IN_MEMORY, 2 << 20, IN_FLIGHT]);
+    }
+
+    #[test]
+    fn parties_that_outnumber_their_cpus_look_less_often_and_say_so() {
+        for (wait, then) in [
+            (Wait::Hybrid(2000), Wait::Hybrid(16)),
+            (Wait::Hybrid(2), Wait::Hybrid(1)),
+            (Wait::Hybrid(0), Wait::Hybrid(0)),
+            (Wait::Block, Wait::Block),
+            (Wait::Yield, Wait::Yield),
+        ] {
+            let mut cfg = Config::new(&Plan { wait, ..Plan::default() });
+            cfg.crowd();
+            assert_eq!(cfg.wait, then);
+            let said = cfg.notes.lock().unwrap().get(LOOKS_NOTE).cloned();
+            let looks = if let Wait::Hybrid(looks) = then { looks.to_string() } else { String::new() };
+            assert_eq!(said.is_some(), wait != then);
+            assert!(said.is_none_or(|said| said == looks));
+        }
     }
 }

@@ -7,12 +7,11 @@
 //! payload; a poll(2) with a limit before each sleep, which is a second call: the watcher of the peer
 //! ([`crate::shm::vigil`]) writes to the eventfd where somebody has to look again. Source: eventfd(2).
 
-use super::ring::{Backing, Memfd, Rx, Tx, ends};
+use super::ring::{Backing, Memfd, Rx, Tx, ends, shape};
 use super::scribble::{Damaged, Scene, erased};
 use super::{BOTH, Config, Family, Meeting, PATTERNS, PeerDeath, Spec, Transport, UNLIMITED};
 use crate::error::{Context, Phase, Result};
 use crate::plan::WaitKind;
-use crate::shm::region::RingShape;
 use crate::shm::ring::Manner;
 use crate::shm::scribble::Header;
 use crate::sys::event::Events;
@@ -31,9 +30,7 @@ impl Damaged for EventFd {
 
 /// Both ends of a ring whose sides sleep in these.
 fn over(cfg: &Config, events: [Events; 2]) -> Result<(Tx<Events>, Rx<Events>)> {
-    let shape = RingShape::new(cfg.size, cfg.memory());
-    cfg.note(super::SLOTS_NOTE, shape.slots);
-    cfg.holds(shape.region_len());
+    let shape = shape(cfg);
     let region = Memfd::region(cfg, shape.region_len())?;
     Ok(ends(region, shape, cfg.size, events.map(|berth| Manner { wait: cfg.wait, berth })))
 }

@@ -74,8 +74,8 @@ impl Index {
     }
 }
 
-/// Writes all of `bytes`. The call is made in place, as in [`pipe`](super::pipe): the function of the C library asks about
-/// cancellation in a program of several threads, and each end may have a watcher.
+/// Writes all of `bytes`. The call is made in place, as by [`Direct`](super::bytes::Direct): the function of the C library is
+/// one return more after it, and asks about cancellation in a program of several threads.
 #[inline(always)]
 fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
     match rustix::io::pwrite(file, bytes, at) {
@@ -85,7 +85,7 @@ fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
     }
 }
 
-/// Reads as much as `bytes` holds, in the same way.
+/// Reads as much as `bytes` holds, in the same way; it is an error if there is less.
 #[inline(always)]
 fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
     match rustix::io::pread(file, &mut *bytes, at) {

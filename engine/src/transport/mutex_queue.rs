@@ -19,7 +19,7 @@ use super::{ALL_WAITS, Config, Ends, Receiver, Sender, Shape, Spec, Transport};
 use crate::error::Result;
 use crate::plan::Wait;
 use crate::shm::budget::Budget;
-use crate::shm::pace::{slip, slips};
+use crate::shm::pace::slip;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -77,7 +77,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// Waits until `ready` holds or `over` does, by the configured strategy, and returns with the lock held.
+    /// Waits until `ready` holds, as configured, for the first of so many messages in a run; returns with the lock held.
     #[inline(always)]
     fn wait_until(
         &self,
@@ -89,14 +89,8 @@ impl Shared {
         let lock = || self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let mut queue = lock();
         // Once in each wait, in a run of messages: who follows on the other's heels takes the lock away.
-        let mut fresh = run > 1 && slips(self.wait);
+        let mut fresh = run > 1;
         while !ready(&queue) {
-            if std::mem::take(&mut fresh) {
-                drop(queue);
-                slip(self.wait);
-                queue = lock();
-                continue;
-            }
             if !budget.looks_on(self.wait) {
                 queue.asleep[who] += 1;
                 queue = bell.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +100,9 @@ impl Shared {
             }
             // Polling means letting go of the lock, or the other side could never make it ready.
             drop(queue);
-            self.wait.pause();
+            if !(std::mem::take(&mut fresh) && slip(self.wait)) {
+                self.wait.pause();
+            }
             queue = lock();
         }
         budget.met();
@@ -272,9 +268,8 @@ mod tests {
 
     const WITHIN: Duration = Duration::from_secs(60);
 
-    fn fan_out(receivers: usize) -> (Tx, Vec<Rx>) {
-        let Ends { mut txs, rxs } =
-            MutexQueue::shared(&config(Wait::Block, 8), Shape::FanOut(receivers)).unwrap().unwrap();
+    fn fan_out(receivers: usize, wait: Wait) -> (Tx, Vec<Rx>) {
+        let Ends { mut txs, rxs } = MutexQueue::shared(&config(wait, 8), Shape::FanOut(receivers)).unwrap().unwrap();
         (txs.remove(0), rxs)
     }
 
@@ -287,7 +282,7 @@ mod tests {
     #[test]
     fn no_message_waits_for_a_receiver_that_is_busy() {
         const RECEIVERS: usize = 3;
-        let (tx, rxs) = fan_out(RECEIVERS);
+        let (tx, rxs) = fan_out(RECEIVERS, Wait::Block);
         let (shared, all) = (Arc::clone(&tx.0), Arc::new(Barrier::new(RECEIVERS)));
         let (done, ended) = mpsc::channel();
         for mut rx in rxs {
@@ -314,13 +309,27 @@ mod tests {
     /// A sender that lets them sleep now and then: sleeps that end by a wake-up for another one are among them.
     #[test]
     fn no_wake_up_is_lost_between_receivers_that_go_to_sleep() {
+        for wait in [Wait::Block, Wait::Hybrid(2)] {
+            all_arrive(wait);
+        }
+    }
+
+    fn all_arrive(wait: Wait) {
         const RECEIVERS: usize = 3;
         const MESSAGES: usize = 30_000;
-        let (mut tx, rxs) = fan_out(RECEIVERS);
+        let (mut tx, rxs) = fan_out(RECEIVERS, wait);
         let (done, ended) = mpsc::channel();
         for mut rx in rxs {
             let done = done.clone();
-            thread::spawn(move || done.send(std::iter::from_fn(|| rx.recv_with(|_| ()).ok()).count()).unwrap());
+            thread::spawn(move || {
+                let mut received = 0;
+                let over = rx.recv_each(u64::MAX, |_, _| {
+                    received += 1;
+                    Ok::<_, ()>(())
+                });
+                assert!(over.is_err(), "the sender left");
+                done.send(received).unwrap();
+            });
         }
         thread::spawn(move || {
             for n in 0..MESSAGES {

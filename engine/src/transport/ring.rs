@@ -70,6 +70,14 @@ impl<B: Berth> Tx<B> {
     }
 }
 
+/// The ring for a run, noted down.
+pub(super) fn shape(cfg: &Config) -> RingShape {
+    let shape = RingShape::new(cfg.size, cfg.memory());
+    cfg.note(super::SLOTS_NOTE, shape.slots);
+    cfg.holds(shape.region_len());
+    shape
+}
+
 /// Both ends of a ring in `region` whose messages announce some of `size` bytes, or are those themselves; the producer's and
 /// the consumer's way of waiting given.
 pub(super) fn ends<B: Berth>(region: Region, shape: RingShape, size: usize, manners: [Manner<B>; 2]) -> (Tx<B>, Rx<B>) {
@@ -92,9 +100,7 @@ impl<B: Backing> Damaged for Ring<B> {
 impl<B: Backing> Ring<B> {
     /// As [`one_way`](Transport::one_way), where what announces messages of `size` bytes comes through the ring.
     pub(super) fn one_way_for(cfg: &Config, size: usize) -> Result<(Tx, Rx)> {
-        let shape = RingShape::new(cfg.size, cfg.memory());
-        cfg.note(super::SLOTS_NOTE, shape.slots);
-        cfg.holds(shape.region_len());
+        let shape = shape(cfg);
         Ok(ends(B::region(cfg, shape.region_len())?, shape, size, [manner(cfg.wait, cfg.processes); 2]))
     }
 }

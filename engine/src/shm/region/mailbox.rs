@@ -339,7 +339,7 @@ mod tests {
     fn who_waits_for_one_line_learns() {
         for (size, learns) in [(1, true), (LINE, true), (LINE + 1, false), (4096, false)] {
             for (tx, _) in sides(size) {
-                assert_eq!(tx.mailbox.side.learns(), (learns, false), "{size}");
+                assert_eq!(tx.mailbox.side.learns(), learns && Pace::in_turns(1).learns(), "{size}");
             }
         }
     }

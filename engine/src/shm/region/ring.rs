@@ -49,7 +49,7 @@ impl RingShape {
 pub fn ends(size: usize, budget: usize, manner: Manner) -> io::Result<(RingTx, RingRx)> {
     let shape = RingShape::new(size, budget);
     let region = Arc::new(map::anonymous_shared(shape.region_len())?);
-    Ok((RingTx::new(&region, shape, manner), RingRx::new(&region, shape, manner)))
+    Ok((RingTx::new(&region, shape, manner).paced(size), RingRx::new(&region, shape, manner).paced(size)))
 }
 
 /// The shared indices of a ring's region.
@@ -282,16 +282,18 @@ impl<B: Berth> RingRx<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Wait;
     use crate::shm::LINE;
     use crate::shm::futex::Scope;
+    use crate::shm::wait::Wait;
 
     #[test]
     fn who_waits_for_messages_of_a_line_learns() {
         let manner = Manner { wait: Wait::Spin, berth: Scope::Private };
-        let (tx, rx) = ends(8, 4096, manner).unwrap();
-        assert!(!tx.producer.learns() && !rx.consumer.learns());
         for (size, learns) in [(1, true), (LINE, true), (LINE + 1, false)] {
+            let (tx, rx) = ends(size, 4096, manner).unwrap();
+            let learns = learns && Pace::one_way(1).learns();
+            assert_eq!([tx.producer.learns(), rx.consumer.learns()], [learns; 2], "{size}");
+            // A ring of notices of such messages.
             let (tx, rx) = ends(8, 4096, manner).unwrap();
             assert_eq!([tx.paced(size).producer.learns(), rx.paced(size).consumer.learns()], [learns; 2], "{size}");
         }
