@@ -55,6 +55,7 @@ const FAR: Duration = Duration::from_nanos(100);
 /// Lines that come over with a message between sides that write lines of their own: an index and the message.
 const LINES: u32 = 2;
 /// Most pauses of a wait that it takes to show that CPUs are far apart: each takes a nanosecond or more.
+#[cfg(not(loom))]
 pub(super) const MOST_TO_SHOW: u32 = LINES * FAR.as_nanos() as u32;
 /// Fewer pauses show nothing.
 const FEWEST: u32 = 3;

@@ -7,7 +7,7 @@
 //! whoever else connects there in between is turned away. A port has no permissions: two programs that meet at one look up
 //! whose the other end is. Source: tcp(7), ip(7), socket(7), proc_pid_net(5).
 
-use super::bytes::{ByteRx, ByteTx, say_hello};
+use super::bytes::{ByteRx, ByteTx, Socket, say_hello};
 use super::unix_stream::{await_hello, nobody_at};
 use super::{
     BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Side, SideOf, Spec, Transport,
@@ -118,8 +118,8 @@ pub(super) fn connect_to_consumer(at: &str) -> Result<TcpStream> {
 }
 
 fn side(cfg: &Config, stream: TcpStream) -> io::Result<SideOf<Tcp>> {
-    let tx = ByteTx::new(stream.try_clone()?, cfg.size, cfg.wait)?;
-    Ok(Side { tx, rx: ByteRx::new(stream, cfg.size, cfg.wait)? })
+    let tx = ByteTx::new(Socket(stream.try_clone()?), cfg.size, cfg.wait)?;
+    Ok(Side { tx, rx: ByteRx::new(Socket(stream), cfg.size, cfg.wait)? })
 }
 
 impl Transport for Tcp {
@@ -140,12 +140,12 @@ impl Transport for Tcp {
         meeting: Meeting::Address,
         sources: &["tcp(7)", "ip(7)", "std::net::TcpStream"],
     };
-    type Tx = ByteTx<TcpStream>;
-    type Rx = ByteRx<TcpStream>;
+    type Tx = ByteTx<Socket<TcpStream>>;
+    type Rx = ByteRx<Socket<TcpStream>>;
 
     fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
         let (a, b) = pair(cfg)?;
-        let ends = || Ok((ByteTx::new(a, cfg.size, cfg.wait)?, ByteRx::new(b, cfg.size, cfg.wait)?));
+        let ends = || Ok((ByteTx::new(Socket(a), cfg.size, cfg.wait)?, ByteRx::new(Socket(b), cfg.size, cfg.wait)?));
         ends().map_err(|error: io::Error| no_loopback("TCP", &error))
     }
 
@@ -160,12 +160,12 @@ impl Transport for Tcp {
             Role::Producer => {
                 let stream = connect_to_consumer(at)?;
                 let hello = prepare(cfg, &stream, cfg.size).and_then(|()| say_hello(&stream, cfg.size));
-                let tx = hello.and_then(|()| ByteTx::new(stream, cfg.size, cfg.wait));
+                let tx = hello.and_then(|()| ByteTx::new(Socket(stream), cfg.size, cfg.wait));
                 Ok(Met::Tx(tx.context(Phase::Start, format!("cannot talk to the consumer at {at}"))?))
             }
             Role::Consumer => {
                 let (stream, size) = accept_producer(cfg, at)?;
-                let rx = prepare(cfg, &stream, size).and_then(|()| ByteRx::new(stream, size, cfg.wait));
+                let rx = prepare(cfg, &stream, size).and_then(|()| ByteRx::new(Socket(stream), size, cfg.wait));
                 Ok(Met::Rx(rx.context(Phase::Start, "cannot prepare the socket")?, size))
             }
         }

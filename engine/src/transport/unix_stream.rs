@@ -3,7 +3,7 @@
 //! Key decision: `link` is *one* connection, as a program would use it, not two. The send buffer stays at the system's
 //! default unless a message does not fit twice; what the kernel uses is recorded. Source: unix(7), socketpair(2).
 
-use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
+use super::bytes::{ByteRx, ByteTx, Socket, hear_hello, say_hello};
 use super::ring::{await_peer, nobody};
 use super::{
     BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Side, SideOf, Spec, Transport,
@@ -41,8 +41,8 @@ pub(super) fn size_buffers(cfg: &Config, ends: [&UnixStream; 2]) -> io::Result<(
 }
 
 fn side(cfg: &Config, stream: UnixStream) -> io::Result<SideOf<Unix>> {
-    let tx = ByteTx::new(stream.try_clone()?, cfg.size, cfg.wait)?;
-    Ok(Side { tx, rx: ByteRx::new(stream, cfg.size, cfg.wait)? })
+    let tx = ByteTx::new(Socket(stream.try_clone()?), cfg.size, cfg.wait)?;
+    Ok(Side { tx, rx: ByteRx::new(Socket(stream), cfg.size, cfg.wait)? })
 }
 
 impl Transport for Unix {
@@ -59,14 +59,14 @@ impl Transport for Unix {
         meeting: Meeting::Path,
         sources: &["unix(7)", "socketpair(2)", "std::os::unix::net::UnixStream"],
     };
-    type Tx = ByteTx<UnixStream>;
-    type Rx = ByteRx<UnixStream>;
+    type Tx = ByteTx<Socket<UnixStream>>;
+    type Rx = ByteRx<Socket<UnixStream>>;
 
     fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
         let make = || -> io::Result<_> {
             let (a, b) = UnixStream::pair()?;
             size_buffers(cfg, [&a, &b])?;
-            Ok((ByteTx::new(a, cfg.size, cfg.wait)?, ByteRx::new(b, cfg.size, cfg.wait)?))
+            Ok((ByteTx::new(Socket(a), cfg.size, cfg.wait)?, ByteRx::new(Socket(b), cfg.size, cfg.wait)?))
         };
         make().context(Phase::Setup, "cannot create a socket pair")
     }
@@ -84,12 +84,13 @@ impl Transport for Unix {
         match role {
             Role::Producer => {
                 let stream = reach(at)?;
-                let tx = say_hello(&stream, cfg.size).and_then(|()| ByteTx::new(stream, cfg.size, cfg.wait));
+                let tx = say_hello(&stream, cfg.size).and_then(|()| ByteTx::new(Socket(stream), cfg.size, cfg.wait));
                 Ok(Met::Tx(tx.context(Phase::Start, format!("cannot talk to the consumer at {at}"))?))
             }
             Role::Consumer => {
                 let (stream, size) = accept_one(cfg, at)?;
-                let rx = ByteRx::new(stream, size, cfg.wait).context(Phase::Start, "cannot prepare the socket")?;
+                let rx =
+                    ByteRx::new(Socket(stream), size, cfg.wait).context(Phase::Start, "cannot prepare the socket")?;
                 Ok(Met::Rx(rx, size))
             }
         }
