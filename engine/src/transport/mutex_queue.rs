@@ -19,7 +19,6 @@ use super::{ALL_WAITS, Config, Ends, Receiver, Sender, Shape, Spec, Transport};
 use crate::error::Result;
 use crate::plan::Wait;
 use crate::shm::budget::Budget;
-use crate::shm::pace::slip;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -44,13 +43,6 @@ struct Queue {
 }
 
 impl Queue {
-    /// The place so many behind the first message, of which there are no more than places.
-    #[inline(always)]
-    fn place(&self, ahead: usize) -> usize {
-        let (at, places) = (self.head + ahead, self.buffers.len());
-        if at < places { at } else { at - places }
-    }
-
     /// Whether somebody sleeps on that side whom nobody has woken. The caller is going to.
     #[inline(always)]
     fn sleeper(&mut self, who: usize) -> bool {
@@ -77,19 +69,17 @@ struct Shared {
 }
 
 impl Shared {
-    /// Waits until `ready` holds, as configured, for the first of so many messages in a run; returns with the lock held.
+    /// Waits until `ready` holds, by the configured strategy, and returns with the lock held.
     #[inline(always)]
     fn wait_until(
         &self,
         who: usize,
         bell: &Condvar,
-        (budget, run): (&Budget, u64),
+        budget: &Budget,
         ready: impl Fn(&Queue) -> bool,
     ) -> MutexGuard<'_, Queue> {
         let lock = || self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let mut queue = lock();
-        // Once in each wait, in a run of messages: who follows on the other's heels takes the lock away.
-        let mut fresh = run > 1;
         while !ready(&queue) {
             if !budget.looks_on(self.wait) {
                 queue.asleep[who] += 1;
@@ -100,9 +90,7 @@ impl Shared {
             }
             // Polling means letting go of the lock, or the other side could never make it ready.
             drop(queue);
-            if !(std::mem::take(&mut fresh) && slip(self.wait)) {
-                self.wait.pause();
-            }
+            self.wait.pause();
             queue = lock();
         }
         budget.met();
@@ -191,18 +179,13 @@ impl Sender for Tx {
 
     #[inline(always)]
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
-        self.send_of(1, fill)
-    }
-
-    #[inline(always)]
-    fn send_of(&mut self, run: u64, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
         fill(&mut self.1);
-        let (shared, terms) = (&*self.0, (&self.2, run));
-        let mut queue = shared.wait_until(0, &shared.freed, terms, |q| q.len < q.buffers.len() || q.present[1] == 0);
+        let shared = &*self.0;
+        let mut queue = shared.wait_until(0, &shared.freed, &self.2, |q| q.len < q.buffers.len() || q.present[1] == 0);
         if queue.present[1] == 0 {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        let place = queue.place(queue.len);
+        let place = (queue.head + queue.len) % queue.buffers.len();
         std::mem::swap(&mut queue.buffers[place], &mut self.1);
         queue.len += 1;
         let wanted = queue.receiver_wanted();
@@ -217,19 +200,14 @@ impl Sender for Tx {
 impl Receiver for Rx {
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        self.recv_of(1, read)
-    }
-
-    #[inline(always)]
-    fn recv_of<R>(&mut self, run: u64, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let (shared, terms) = (&*self.0, (&self.2, run));
-        let mut queue = shared.wait_until(1, &shared.filled, terms, |q| q.len > 0 || q.present[0] == 0);
+        let shared = &*self.0;
+        let mut queue = shared.wait_until(1, &shared.filled, &self.2, |q| q.len > 0 || q.present[0] == 0);
         if queue.len == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         let place = queue.head;
         std::mem::swap(&mut queue.buffers[place], &mut self.1);
-        queue.head = queue.place(1);
+        queue.head = (place + 1) % queue.buffers.len();
         queue.len -= 1;
         let sleeper = queue.buffers.len() - queue.len >= queue.enough && queue.sleeper(0);
         let wanted = queue.receiver_wanted();

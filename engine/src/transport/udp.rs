@@ -15,7 +15,7 @@
 //! from time to time to look at it; a sequence number in front of each message, which the check of the payload makes unnecessary; sending without a window, which measures the loss.
 //! Source: udp(7), ip(7), SO_MEMINFO in the kernel's net/core/sock.c.
 
-use super::bytes::{ByteRx, ByteTx, Patience, say_hello};
+use super::bytes::{ByteRx, ByteTx, Patience, Socket, say_hello};
 use super::tcp::{accept_producer, connect_to_consumer, no_loopback};
 use super::unix_dgram::{Inbox, Leaving, NAP};
 use super::{
@@ -74,7 +74,7 @@ impl Read for Port {
         if self.refused {
             return self.drain(buf);
         }
-        match self.socket.recv(buf) {
+        match Socket(&self.socket).read(buf) {
             // What was sent last found no socket: the peer is gone. What it sent before is still to be received.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => self.drain(buf),
             found => found,
@@ -140,7 +140,7 @@ impl Write for Payer {
         if self.gone {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        match self.socket.send(buf) {
+        match Socket(&self.socket).write(buf) {
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 // The kernel says it once, about the message before this one.
                 self.gone = true;
