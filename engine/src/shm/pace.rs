@@ -2,8 +2,8 @@
 //!
 //! Key decision: a look that comes while the peer is writing pulls the line away under its pen, and one that comes long
 //! after it was written is late. Which counts more depends on how far apart the CPUs are, which can change within
-//! seconds where a hypervisor moves them. It shows in how long waits take: one that lasts [`FAR`] for each line that has
-//! to come over waits for CPUs that are far apart, and looks are [`WIDE`] apart from then on; after [`EARLY`] shorter waits,
+//! seconds where a hypervisor moves them. It shows in how long waits take: one that lasts `FAR` for each line that has
+//! to come over waits for CPUs that are far apart, and looks are `WIDE` apart from then on; after `EARLY` shorter waits,
 //! at every pause again. Time is counted in pauses: how long one takes, which is 4 to 50 ns
 //! where measured, is found out once for each process, before its first message, because no wait that a message ends may
 //! read the clock. A wait that has outlasted the pauses that are [made in place](super::wait) looks at every one.
