@@ -10,36 +10,42 @@
 //! holds up nothing that was sent. Receivers are woken one after the other: the one that was woken wakes the next if it
 //! leaves a message there, before it looks at its own. So no message waits for a busy receiver while another sleeps, but
 //! at most for one that is on its way, and a sender makes one system call for the messages that it sends before the first
-//! of them runs. Rejected: a wake-up for each message while one sleeps (those of a fan-out all woke for a few messages, and
-//! slept again), copying under the lock (holds up the other side for the length of the payload), a push of a fresh vector
+//! of them runs. Who looks instead of sleeping looks beside the lock, at how many messages there are, and takes it when what
+//! it waits for may be there. Rejected: looks under the lock (each keeps the other side from it, and puts to sleep behind
+//! it who meant to stay awake), a wake-up for each message while one sleeps (those of a fan-out all woke for a few messages,
+//! and slept again), copying under the lock (holds up the other side for the length of the payload), a push of a fresh vector
 //! (measures the allocator). Source: Dijkstra's bounded buffer; std::sync::{Mutex, Condvar}.
 
 use super::buffers::{Buffer, depth, record, spec};
 use super::{ALL_WAITS, Config, Ends, Receiver, Sender, Shape, Spec, Transport};
 use crate::error::Result;
 use crate::plan::Wait;
+use crate::shm::LINE;
 use crate::shm::budget::Budget;
+use crate::shm::pace::slip;
 use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// See the [module](self).
 #[derive(Debug)]
 pub struct MutexQueue;
 
+// Small numbers, so that all of it lies in one cache line with its lock.
 #[derive(Debug)]
 struct Queue {
     buffers: Box<[Buffer]>,
-    head: usize,
-    len: usize,
+    head: u32,
+    len: u32,
     /// So many free places are worth waking a sender that found none.
-    enough: usize,
+    enough: u32,
     /// Ends on either side that have not left: sending, receiving.
-    present: [usize; 2],
+    present: [u16; 2],
     /// Ends that sleep: sending (until something is freed), receiving (until something is filled). Each counts itself, in and
     /// out, because a wake-up may end more than one sleep, and a sleep may end without.
-    asleep: [usize; 2],
+    asleep: [u16; 2],
     /// Wake-ups that no end has come from yet; never more than ends sleep, so that somebody does come.
-    woken: [usize; 2],
+    woken: [u16; 2],
 }
 
 impl Queue {
@@ -47,7 +53,7 @@ impl Queue {
     #[inline(always)]
     fn sleeper(&mut self, who: usize) -> bool {
         let any = self.asleep[who] > self.woken[who];
-        self.woken[who] += usize::from(any);
+        self.woken[who] += u16::from(any);
         any
     }
 
@@ -60,9 +66,23 @@ impl Queue {
     }
 }
 
+/// The lock, what it guards, and what may be known without it, in one line: who takes the lock asks for all of it.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Guarded {
+    queue: Mutex<Queue>,
+    /// `len` as it was last, for looks at it without the lock. Only a hint, so `Relaxed`: the lock says what is so.
+    len: AtomicU32,
+    /// All ends of a side have left: every wait of the other one is over.
+    over: AtomicBool,
+}
+
+const _: () = assert!(size_of::<Guarded>() == LINE);
+
 #[derive(Debug)]
 struct Shared {
-    queue: Mutex<Queue>,
+    guarded: Guarded,
+    depth: u32,
     filled: Condvar,
     freed: Condvar,
     wait: Wait,
@@ -75,11 +95,10 @@ impl Shared {
         &self,
         who: usize,
         bell: &Condvar,
-        budget: &Budget,
+        (budget, run): (&Budget, u64),
         ready: impl Fn(&Queue) -> bool,
     ) -> MutexGuard<'_, Queue> {
-        let lock = || self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut queue = lock();
+        let mut queue = self.lock();
         while !ready(&queue) {
             if !budget.looks_on(self.wait) {
                 queue.asleep[who] += 1;
@@ -88,19 +107,42 @@ impl Shared {
                 queue.woken[who] = queue.woken[who].saturating_sub(1);
                 continue;
             }
-            // Polling means letting go of the lock, or the other side could never make it ready.
             drop(queue);
-            self.wait.pause();
-            queue = lock();
+            if run == 1 || !slip(self.wait) {
+                self.wait.pause();
+            }
+            while self.seems(who) && budget.looks_on(self.wait) {
+                self.wait.pause();
+            }
+            queue = self.lock();
         }
         budget.met();
         queue
     }
 
+    #[inline(always)]
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.guarded.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place of the ring from one that is less than a round ahead of it.
+    #[inline(always)]
+    fn place(&self, ahead: u32) -> u32 {
+        if ahead < self.depth { ahead } else { ahead - self.depth }
+    }
+
+    /// Whether that side has to wait, as far as can be seen without the lock.
+    #[inline(always)]
+    fn seems(&self, who: usize) -> bool {
+        let none = if who == 0 { self.depth } else { 0 };
+        self.guarded.len.load(Ordering::Relaxed) == none && !self.guarded.over.load(Ordering::Relaxed)
+    }
+
     fn leave(&self, who: usize, bell: &Condvar) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.lock();
         queue.present[who] -= 1;
         if queue.present[who] == 0 {
+            self.guarded.over.store(true, Ordering::Relaxed);
             bell.notify_all();
         }
     }
@@ -157,19 +199,22 @@ impl Transport for MutexQueue {
 fn queue(cfg: &Config, (senders, receivers): (usize, usize)) -> Arc<Shared> {
     let depth = depth(cfg);
     record(cfg, depth);
+    let depth = u32::try_from(depth).expect("a pool is small");
     let buffers = (0..depth).map(|_| Buffer::new(cfg.size)).collect();
     // Where senders may look instead of sleeping, the one that looks would take each place before the one that sleeps is woken.
     let enough = if cfg.wait == Wait::Block { depth.div_ceil(2) } else { 1 };
+    let ends = |many: usize| u16::try_from(many).expect("there are few parties");
     let queue = Mutex::new(Queue {
         buffers,
         enough,
         head: 0,
         len: 0,
-        present: [senders, receivers],
+        present: [ends(senders), ends(receivers)],
         asleep: [0, 0],
         woken: [0, 0],
     });
-    Arc::new(Shared { queue, filled: Condvar::new(), freed: Condvar::new(), wait: cfg.wait })
+    let guarded = Guarded { queue, len: AtomicU32::new(0), over: AtomicBool::new(false) };
+    Arc::new(Shared { guarded, depth, filled: Condvar::new(), freed: Condvar::new(), wait: cfg.wait })
 }
 
 impl Sender for Tx {
@@ -179,15 +224,22 @@ impl Sender for Tx {
 
     #[inline(always)]
     fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
+        self.send_of(1, fill)
+    }
+
+    #[inline(always)]
+    fn send_of(&mut self, run: u64, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
         fill(&mut self.1);
         let shared = &*self.0;
-        let mut queue = shared.wait_until(0, &shared.freed, &self.2, |q| q.len < q.buffers.len() || q.present[1] == 0);
+        let mut queue =
+            shared.wait_until(0, &shared.freed, (&self.2, run), |q| q.len < shared.depth || q.present[1] == 0);
         if queue.present[1] == 0 {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        let place = (queue.head + queue.len) % queue.buffers.len();
-        std::mem::swap(&mut queue.buffers[place], &mut self.1);
+        let place = shared.place(queue.head + queue.len);
+        std::mem::swap(&mut queue.buffers[place as usize], &mut self.1);
         queue.len += 1;
+        shared.guarded.len.store(queue.len, Ordering::Relaxed);
         let wanted = queue.receiver_wanted();
         drop(queue);
         if wanted {
@@ -200,16 +252,22 @@ impl Sender for Tx {
 impl Receiver for Rx {
     #[inline(always)]
     fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        self.recv_of(1, read)
+    }
+
+    #[inline(always)]
+    fn recv_of<R>(&mut self, run: u64, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         let shared = &*self.0;
-        let mut queue = shared.wait_until(1, &shared.filled, &self.2, |q| q.len > 0 || q.present[0] == 0);
+        let mut queue = shared.wait_until(1, &shared.filled, (&self.2, run), |q| q.len > 0 || q.present[0] == 0);
         if queue.len == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         let place = queue.head;
-        std::mem::swap(&mut queue.buffers[place], &mut self.1);
-        queue.head = (place + 1) % queue.buffers.len();
+        std::mem::swap(&mut queue.buffers[place as usize], &mut self.1);
+        queue.head = shared.place(place + 1);
         queue.len -= 1;
-        let sleeper = queue.buffers.len() - queue.len >= queue.enough && queue.sleeper(0);
+        shared.guarded.len.store(queue.len, Ordering::Relaxed);
+        let sleeper = shared.depth - queue.len >= queue.enough && queue.sleeper(0);
         let wanted = queue.receiver_wanted();
         drop(queue);
         // First the one without whom the next receiver is not woken, for which this one may lose its CPU.
@@ -271,13 +329,13 @@ mod tests {
             });
         }
         let begun = Instant::now();
-        while shared.queue.lock().unwrap().asleep[1] < RECEIVERS {
+        while usize::from(shared.lock().asleep[1]) < RECEIVERS {
             assert!(begun.elapsed() < WITHIN, "no receiver sleeps");
             thread::yield_now();
         }
         // As if all were sent before the first receiver ran.
-        let mut queue = shared.queue.lock().unwrap();
-        queue.len = RECEIVERS;
+        let mut queue = shared.lock();
+        queue.len = RECEIVERS as u32;
         assert!(queue.receiver_wanted() && !queue.receiver_wanted());
         drop(queue);
         shared.filled.notify_one();
@@ -312,7 +370,7 @@ mod tests {
         thread::spawn(move || {
             for n in 0..MESSAGES {
                 tx.send_with(|message| message.fill(1)).unwrap();
-                let Queue { len, asleep, woken, .. } = *tx.0.queue.lock().unwrap();
+                let Queue { len, asleep, woken, .. } = *tx.0.lock();
                 assert!(len == 0 || asleep[1] == 0 || woken[1] > 0, "nobody is on the way");
                 assert!(woken[0] <= asleep[0] && woken[1] <= asleep[1], "who is to come?");
                 (0..n % 40).for_each(|_| std::hint::spin_loop());
