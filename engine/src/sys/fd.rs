@@ -5,12 +5,12 @@
 use super::clock::timespec;
 use super::rouse::heed;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use nix::sys::stat::Mode;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::time::Timespec;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -164,7 +164,7 @@ pub fn hung_up(fd: impl AsFd) -> io::Result<bool> {
 
 /// An epoll(7) instance that watches one descriptor, level-triggered: ready for as long as there is something to do.
 #[derive(Debug)]
-pub struct Watch(Epoll);
+pub struct Watch(OwnedFd);
 
 impl Watch {
     /// Watches `fd`, which has to stay open.
@@ -173,12 +173,12 @@ impl Watch {
     /// What epoll_create(2) and epoll_ctl(2) say; EPERM for a regular file.
     pub fn new(fd: impl AsFd, what: Ready) -> io::Result<Self> {
         let flags = match what {
-            Ready::Read => EpollFlags::EPOLLIN,
-            Ready::Write => EpollFlags::EPOLLOUT,
+            Ready::Read => epoll::EventFlags::IN,
+            Ready::Write => epoll::EventFlags::OUT,
         };
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        epoll.add(fd, EpollEvent::new(flags, 0))?;
-        Ok(Self(epoll))
+        let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&watch, fd, epoll::EventData::new_u64(0), flags)?;
+        Ok(Self(watch))
     }
 
     /// Sleeps until the descriptor is ready, at most for `limit`.
@@ -186,12 +186,12 @@ impl Watch {
     /// # Errors
     /// What epoll_wait(2) says, except EINTR, after which [`heed`] is asked.
     pub fn wait(&self, limit: Option<Duration>) -> io::Result<()> {
-        let limit =
-            limit.map_or(EpollTimeout::NONE, |limit| EpollTimeout::try_from(limit).unwrap_or(EpollTimeout::MAX));
+        let limit = limit.map(timespec);
         loop {
-            match self.0.wait(&mut [EpollEvent::empty()], limit) {
+            let mut events = [MaybeUninit::uninit(); 1];
+            match epoll::wait(&self.0, &mut events, limit.as_ref()) {
                 Ok(_) => return Ok(()),
-                Err(nix::errno::Errno::EINTR) => heed()?,
+                Err(rustix::io::Errno::INTR) => heed()?,
                 Err(error) => return Err(error.into()),
             }
         }

@@ -3,10 +3,12 @@
 //! Key decision: `nix`, always with attributes and a mode (without attributes it passes none to a call that reads them),
 //! and a close on drop, which its descriptor lacks. On Linux a queue's descriptor is a file descriptor: fork shares it,
 //! poll(2) waits for it, and `O_NONBLOCK` belongs to what one mq_open made, so each end opens the queue for itself.
+//! What carries a message is called in place, by [`syscall!`]: with the functions of `nix` and of the C library around it a
+//! message took 1.8 times as long on a machine where returns after system calls are mispredicted.
 
 use super::{lock, trust};
 use nix::errno::Errno;
-use nix::mqueue::{MQ_OFlag, MqAttr, MqdT, mq_open, mq_receive, mq_send, mq_unlink};
+use nix::mqueue::{MQ_OFlag, MqAttr, MqdT, mq_open, mq_unlink};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::Mode;
@@ -17,6 +19,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::ptr;
+use syscalls::{Sysno, syscall};
+
+/// No time at which a call gives up.
+const NEVER: *const libc::timespec = ptr::null();
 
 /// An open message queue.
 #[derive(Debug)]
@@ -94,7 +101,9 @@ impl Queue {
     /// What mq_send(3) says, EINTR too.
     #[inline(always)]
     pub fn send(&self, message: &[u8]) -> io::Result<()> {
-        Ok(mq_send(&self.0, message, 0)?)
+        // SAFETY: the kernel reads that many bytes there, and no time.
+        unsafe { syscall!(Sysno::mq_timedsend, self.0.as_raw_fd(), message.as_ptr(), message.len(), 0, NEVER) }?;
+        Ok(())
     }
 
     /// Receives the oldest message and returns its length. `buffer` must hold the queue's largest one.
@@ -103,7 +112,12 @@ impl Queue {
     /// What mq_receive(3) says, EINTR too.
     #[inline(always)]
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(mq_receive(&self.0, buffer, &mut 0)?)
+        let unwanted = ptr::null_mut::<u32>();
+        // SAFETY: the kernel writes at most that many bytes there, which are borrowed for the call, no priority, and reads no time.
+        let read = unsafe {
+            syscall!(Sysno::mq_timedreceive, self.0.as_raw_fd(), buffer.as_mut_ptr(), buffer.len(), unwanted, NEVER)
+        };
+        Ok(read?)
     }
 }
 

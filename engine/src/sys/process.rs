@@ -4,17 +4,18 @@ use super::fd::readable;
 use super::stat::{self, Stat};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid as RawPid, PidfdFlags, pidfd_open};
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
+use std::ptr;
 use std::time::{Duration, Instant};
+use syscalls::{Sysno, syscall};
 
 /// A forked child. Killed and reaped when dropped.
 #[derive(Debug)]
@@ -222,8 +223,10 @@ fn has_ended(pid: u32) -> bool {
 /// where a sandbox hides the call.
 #[inline(always)]
 pub fn read_memory(pid: u32, address: usize, into: &mut [u8]) -> io::Result<usize> {
-    let there = RemoteIoVec { base: address, len: into.len() };
-    Ok(process_vm_readv(Pid::from_raw(pid as i32), &mut [IoSliceMut::new(into)], &[there])?)
+    let there = libc::iovec { iov_base: ptr::without_provenance_mut(address), iov_len: into.len() };
+    let here = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    // SAFETY: each vector is one range; the kernel writes to the one here alone, which is borrowed for the call.
+    Ok(unsafe { syscall!(Sysno::process_vm_readv, pid, &raw const here, 1, &raw const there, 1, 0) }?)
 }
 
 /// Whether the calling process has CAP_SYS_PTRACE. Source: capabilities(7), proc_pid_status(5).

@@ -10,6 +10,7 @@ use nix::sys::socket::{
     recvmsg, send, sendmsg, setsockopt, shutdown, socket, socketpair, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
+use rustix::net::{RecvFlags, SendFlags};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -82,7 +83,9 @@ impl AsFd for Packet {
 impl Read for Packet {
     #[inline(always)]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match recv(self.fd.as_raw_fd(), buf, MsgFlags::empty())? {
+        // Made in place, as the write, without the C library's function.
+        let (given, _) = rustix::net::recv(&self.fd, &mut *buf, RecvFlags::empty())?;
+        match given {
             0 if self.kind == Kind::Seqpacket => self.after_the_end(buf),
             len => Ok(len),
         }
@@ -92,7 +95,7 @@ impl Read for Packet {
 impl Write for Packet {
     #[inline(always)]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        Ok(send(self.fd.as_raw_fd(), buf, MsgFlags::MSG_NOSIGNAL)?)
+        Ok(rustix::net::send(&self.fd, buf, SendFlags::NOSIGNAL)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,11 +1,11 @@
 //! Pages into a pipe by reference, and out of it into a file or into nothing. Source: vmsplice(2), splice(2), null(4).
 
-use nix::fcntl::{SpliceFFlags, splice, vmsplice};
-use std::io::{self, IoSlice};
+use rustix::pipe::{IoSliceRaw, SpliceFlags, splice, vmsplice};
+use std::io;
 use std::os::fd::AsFd;
 
-fn flags(wait: bool) -> SpliceFFlags {
-    if wait { SpliceFFlags::empty() } else { SpliceFFlags::SPLICE_F_NONBLOCK }
+fn flags(wait: bool) -> SpliceFlags {
+    if wait { SpliceFlags::empty() } else { SpliceFlags::NONBLOCK }
 }
 
 /// Puts references to the pages under `bytes` into a pipe, as many as it has room for, and returns the bytes that they
@@ -15,7 +15,9 @@ fn flags(wait: bool) -> SpliceFFlags {
 /// EPIPE when no reader is left; EAGAIN instead of waiting for room.
 #[inline(always)]
 pub fn pages_into_pipe(pipe: impl AsFd, bytes: &[u8], wait: bool) -> io::Result<usize> {
-    Ok(vmsplice(pipe, &[IoSlice::new(bytes)], flags(wait))?)
+    // SAFETY: the kernel reads these bytes, for as long as they are in the pipe; that they may change until then is for the caller to
+    // care about, and makes nothing but another message.
+    Ok(unsafe { vmsplice(pipe, &[IoSliceRaw::from_slice(bytes)], flags(wait)) }?)
 }
 
 /// Moves at most `len` bytes from a pipe to offset `at` of a file, and returns how many; 0 at the end of the stream.
@@ -24,7 +26,7 @@ pub fn pages_into_pipe(pipe: impl AsFd, bytes: &[u8], wait: bool) -> io::Result<
 /// EAGAIN instead of waiting for data; what writing the file says.
 #[inline(always)]
 pub fn pipe_into_file(pipe: impl AsFd, file: impl AsFd, at: usize, len: usize, wait: bool) -> io::Result<usize> {
-    let mut at = at as i64;
+    let mut at = at as u64;
     Ok(splice(pipe, None, file, Some(&mut at), len, flags(wait))?)
 }
 

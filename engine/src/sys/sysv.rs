@@ -6,11 +6,14 @@
 //! in it as nobody's. Of a queue it keeps none until somebody uses it; so whoever makes one sets a [`Mark`] first.
 //! Rejected: ftok(3), which makes keys that nobody can tell apart; a line in a file before each queue, which costs more than
 //! the queue.
+//!
+//! Messages are sent and received in place, by [`syscall!`], as those of [`mqueue`](super::mqueue).
 
 use crate::shm::region::Region;
 use crate::sys::process;
 use std::io::{self, ErrorKind};
 use std::ptr;
+use syscalls::{Errno, Sysno, syscall};
 
 /// The keys of this tool: this and the 2^20 - 1 that follow.
 pub const KEYS: std::ops::Range<i32> = 0x1bc0_0000..0x1bd0_0000;
@@ -136,8 +139,8 @@ pub fn find_queue(key: i32) -> io::Result<i32> {
 #[inline(always)]
 pub fn send(id: i32, letter: &Letter, patience: Patience) -> io::Result<()> {
     // SAFETY: the letter holds the type and `size` bytes of text in one allocation.
-    let result = unsafe { libc::msgsnd(id, letter.words.as_ptr().cast(), letter.size, patience.flag()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    unsafe { syscall!(Sysno::msgsnd, id, letter.words.as_ptr(), letter.size, patience.flag()) }?;
+    Ok(())
 }
 
 /// Receives the oldest message into `letter` and returns the length of its text.
@@ -147,12 +150,8 @@ pub fn send(id: i32, letter: &Letter, patience: Patience) -> io::Result<()> {
 #[inline(always)]
 pub fn receive(id: i32, letter: &mut Letter, patience: Patience) -> io::Result<usize> {
     // SAFETY: the letter has room for a type and `size` bytes of text in one allocation.
-    let got = unsafe { libc::msgrcv(id, letter.words.as_mut_ptr().cast(), letter.size, 0, patience.flag()) };
-    if got >= 0 {
-        return Ok(got as usize);
-    }
-    let error = io::Error::last_os_error();
-    Err(if error.raw_os_error() == Some(libc::ENOMSG) { ErrorKind::WouldBlock.into() } else { error })
+    let got = unsafe { syscall!(Sysno::msgrcv, id, letter.words.as_mut_ptr(), letter.size, 0, patience.flag()) };
+    got.map_err(|error| if error == Errno::ENOMSG { ErrorKind::WouldBlock.into() } else { error.into() })
 }
 
 /// Whether `error` says that the queue does not exist any more.

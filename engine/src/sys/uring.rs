@@ -7,9 +7,11 @@
 use crate::plan::Wait;
 use crate::shm::budget::Budget;
 use io_uring::{IoUring, opcode, squeue, types};
+use rustix::io::Errno;
+use rustix::io_uring::{IoringEnterFlags, io_uring_enter};
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::OnceLock;
 
 /// How long a polling kernel thread looks for work before it sleeps, ms: the least that there is. Messages that follow each
@@ -39,6 +41,10 @@ pub struct Queue {
     message: Box<[u8]>,
     wait: Wait,
     budget: Budget,
+    /// A kernel thread takes what is submitted.
+    polled: bool,
+    /// Operations to hand over: one or none.
+    pending: u32,
     /// An operation was begun and its end was not seen: the kernel may still use the message.
     lost: bool,
 }
@@ -69,7 +75,8 @@ impl Queue {
         }
         let socket = types::Fd(socket.as_fd().as_raw_fd());
         let (message, budget) = (vec![0; size].into_boxed_slice(), Budget::default());
-        Ok(Self { ring, socket, message, wait, budget, lost: false })
+        let polled = poller.is_some();
+        Ok(Self { ring, socket, message, wait, budget, polled, pending: 0, lost: false })
     }
 
     /// The message that is sent next, or was received last.
@@ -126,11 +133,10 @@ impl Queue {
         // then, and a queue that is dropped meanwhile leaks it.
         let pushed = unsafe { self.ring.submission().push(&operation) };
         pushed.map_err(|_| io::Error::other("the submission queue is full"))?;
-        if self.wait != Wait::Block {
-            self.enter(0)?;
-        }
+        self.pending = 1;
+        // Without `block` what need not wait has ended by the time that it is handed over.
+        self.enter(u32::from(self.wait == Wait::Block))?;
         let result = loop {
-            // First of all without `block`: what need not wait has ended by the time that it is handed over.
             if let Some(end) = self.ring.completion().next() {
                 self.budget.met();
                 break end.result();
@@ -147,12 +153,30 @@ impl Queue {
     }
 
     /// Hands over what was submitted, and sleeps until `ends` operations have ended. A poller that is awake needs no call.
+    ///
+    /// The call is made in place: the functions of the crate and of the C library around it each return once after it, and where it
+    /// switched to another thread each of these returns is mispredicted.
     #[inline(always)]
-    fn enter(&mut self, ends: usize) -> io::Result<()> {
-        match self.ring.submit_and_wait(ends) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => Err(error),
-            _ => Ok(()),
+    fn enter(&mut self, ends: u32) -> io::Result<()> {
+        if self.polled {
+            return match self.ring.submit_and_wait(ends as usize) {
+                Err(error) if error.kind() != ErrorKind::Interrupted => Err(error),
+                _ => Ok(()),
+            };
         }
+        let flags = if ends > 0 { IoringEnterFlags::GETEVENTS } else { IoringEnterFlags::empty() };
+        // SAFETY: the descriptor is open for as long as `ring` is, and no flag announces an argument that is not there. What the
+        // operation that is handed over needs is said where it was submitted.
+        let entered = unsafe {
+            let ring = BorrowedFd::borrow_raw(self.ring.as_raw_fd());
+            io_uring_enter(ring, self.pending, ends, flags)
+        };
+        match entered {
+            Ok(taken) => self.pending -= taken,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 }
 
