@@ -115,7 +115,10 @@ fn bell_over(berth: impl Berth + Send + Sync + 'static, wait: Wait, rings: u32, 
     let (bell, stamp, payload, answer) = &*shared;
     for ring in 1..=rings {
         let found = || (stamp.load(Ordering::Acquire) == ring).then_some(());
-        assert_eq!(bell.wait((wait, &Budget::default(), &Pace::default()), &*berth, found, alive, alive), Ok(()));
+        assert_eq!(
+            bell.wait::<false, _>((wait, &Budget::default(), &Pace::default()), &*berth, found, alive, alive),
+            Ok(())
+        );
         assert_eq!(payload.read(), ring);
         answer.store(ring, Ordering::Release);
     }
@@ -211,7 +214,7 @@ fn vigil(messages: u32) {
     for ask in 1..=messages + 2 {
         let found = || (stamp.load(Ordering::Acquire) >= ask).then_some(());
         let (budget, pace, peer) = (Budget::default(), Pace::default(), Mortal(watch, dead));
-        let heard = bell.wait((Wait::Block, &budget, &pace), berth, found, alive, peer);
+        let heard = bell.wait::<false, _>((Wait::Block, &budget, &pace), berth, found, alive, peer);
         assert_eq!(heard, if ask <= messages { Ok(()) } else { Err(Gone) });
     }
     watcher.join().unwrap();
@@ -258,7 +261,7 @@ fn bell_tells_a_sleeper_that_the_peer_left() {
         });
         let left = || shared.1.load(Ordering::Acquire) == 1;
         assert_eq!(
-            shared.0.wait(
+            shared.0.wait::<false, _>(
                 (Wait::Block, &Budget::default(), &Pace::default()),
                 Scope::Private,
                 || None::<()>,

@@ -443,7 +443,7 @@ impl<B: Berth, S: Side> Waiter<'_, B, S> {
             **nonsense = shared.odd::<S>(at, *slots);
             nonsense.is_some()
         };
-        match bell.wait((manner.wait, budget, pace), &manner.berth, ready, left, Judged(judge, peer)) {
+        match bell.wait::<false, _>((manner.wait, budget, pace), &manner.berth, ready, left, Judged(judge, peer)) {
             Ok(other) => Ok(other),
             Err(_) => Err(self.alone(at)),
         }

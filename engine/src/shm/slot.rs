@@ -440,8 +440,9 @@ where
         // Relaxed: it decides on nothing but pauses.
         let turns = half == RECEIVING && self.shares() && self.owner.load(Ordering::Relaxed) == 0;
         let pace = if turns { &self.turns } else { &self.others };
+        // Apart, where it costs a blocking round trip a tenth: in place, a spinning one of 64 bytes took 1.05 to 1.07 of the time.
         self.lobby.bells[self.index]
-            .wait((self.manner.wait, &self.budget, pace), self.manner.berth, ready, left, peer)
+            .wait::<true, _>((self.manner.wait, &self.budget, pace), self.manner.berth, ready, left, peer)
             .map_err(|_| self.ended(half))
     }
 

@@ -18,11 +18,11 @@ pub fn relax() {
     std::hint::spin_loop();
 }
 
-/// Gives the CPU to whoever else is ready to run.
+/// Gives the CPU to whoever else is ready to run. A call in place, as [those that sleep](super::futex).
 #[inline(always)]
 pub fn yield_now() {
     #[cfg(loom)]
     loom::thread::yield_now();
     #[cfg(not(loom))]
-    std::thread::yield_now();
+    rustix::thread::sched_yield();
 }

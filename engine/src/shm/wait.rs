@@ -68,6 +68,10 @@ const LOOKS_PER_CHECK: u32 = 1;
 /// Pauses of a spinning wait before it leaves the caller's code. The model checker has enough of them without.
 #[cfg(not(loom))]
 const PAUSES_IN_PLACE: u32 = 256;
+/// Calls that give the CPU away before a wait that makes them leaves the caller's code: as many as a peer takes on a CPU that it
+/// shares with others.
+#[cfg(not(loom))]
+const YIELDS_IN_PLACE: u32 = 64;
 /// Who learns has to see a wait from which something is to be learnt to its end.
 #[cfg(not(loom))]
 const _: () = assert!(super::pace::MOST_TO_SHOW <= PAUSES_IN_PLACE);
@@ -211,10 +215,13 @@ impl Bell {
     /// whether it is gone, who said nothing, and how to sleep meanwhile. After either says that there is nobody,
     /// `ready` is asked a last time, so that what the peer published before it left is still delivered.
     ///
+    /// The first sleep of a wait that sleeps at once is in the caller's code, as a return after a system call that switched is
+    /// mispredicted, unless it is to be `APART`: the looks of a wait that spins may be a little faster then.
+    ///
     /// # Errors
     /// [`Gone`] when the peer left and nothing is ready.
     #[inline(always)]
-    pub fn wait<R>(
+    pub fn wait<const APART: bool, R>(
         &self,
         (how, budget, pace): (Wait, &Budget, &Pace),
         berth: impl Berth,
@@ -248,9 +255,24 @@ impl Bell {
         } else {
             how
         };
+        // As these looks, the calls between them.
+        #[cfg(not(loom))]
+        if how == Wait::Yield {
+            for _ in 0..YIELDS_IN_PLACE {
+                how.pause();
+                if let Some(found) = ready() {
+                    return Ok(found);
+                }
+            }
+        }
         if how == Wait::Block {
-            if let Some(found) = self.block(&berth, &mut ready, &mut left, &mut peer) {
-                return Ok(found);
+            let found = if APART {
+                self.block_apart(&berth, &mut ready, &mut left, &mut peer)
+            } else {
+                self.block(&berth, &mut ready, &mut left, &mut peer)
+            };
+            if found.is_some() {
+                return found.ok_or(Gone);
             }
             // Before the next sleep: this one may have been ended by a watcher, or by its limit.
             if left() || peer.gone() {
@@ -266,9 +288,8 @@ impl Bell {
         found.ok_or(Gone)
     }
 
-    /// The first sleep of a wait that sleeps at once, as one function for each end: a return after a system call that
-    /// switched is mispredicted, and the rest of the wait is five calls deep there.
-    #[inline(never)]
+    /// The first sleep of a wait that sleeps at once: in the rest of the wait it is five calls deep.
+    #[inline(always)]
     fn block<R>(
         &self,
         berth: &impl Berth,
@@ -277,6 +298,18 @@ impl Bell {
         peer: &mut impl Peer,
     ) -> Option<R> {
         self.sleep(ready, left, |flag| peer.sleep(berth, flag))
+    }
+
+    /// The same as one function for each end.
+    #[inline(never)]
+    fn block_apart<R>(
+        &self,
+        berth: &impl Berth,
+        ready: &mut impl FnMut() -> Option<R>,
+        left: &mut impl FnMut() -> bool,
+        peer: &mut impl Peer,
+    ) -> Option<R> {
+        self.block(berth, ready, left, peer)
     }
 
     /// The rest of the wait, once for all kinds of waiting: here an indirect call costs nothing that counts. Returns when
@@ -398,7 +431,10 @@ mod tests {
             looks += 1;
             None::<()>
         };
-        assert_eq!(Bell::default().wait((how, budget, pace), Scope::Private, ready, || true, || true), Err(Gone));
+        assert_eq!(
+            Bell::default().wait::<false, _>((how, budget, pace), Scope::Private, ready, || true, || true),
+            Err(Gone)
+        );
         looks
     }
 
@@ -409,7 +445,10 @@ mod tests {
             looks += 1;
             (looks > look).then_some(())
         };
-        assert_eq!(Bell::default().wait((Wait::Spin, budget, pace), Scope::Private, ready, || false, || false), Ok(()));
+        assert_eq!(
+            Bell::default().wait::<false, _>((Wait::Spin, budget, pace), Scope::Private, ready, || false, || false),
+            Ok(())
+        );
     }
 
     /// A peer that died: sleeps before it is asked after.
@@ -431,7 +470,7 @@ mod tests {
             let mut sleeps = 0;
             let nothing = || None::<()>;
             let peer = Dead(&mut sleeps);
-            let waited = Bell::default().wait(
+            let waited = Bell::default().wait::<false, _>(
                 (how, &Budget::default(), &Pace::default()),
                 Scope::Private,
                 nothing,
