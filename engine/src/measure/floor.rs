@@ -110,7 +110,7 @@ pub(super) fn await_line(kind: Kind, line: &AtomicU64, due: u64, over: impl Fn()
             if line.load(Ordering::Acquire) == due {
                 return true;
             }
-            if kind == Kind::Yield { std::thread::yield_now() } else { std::hint::spin_loop() }
+            if kind == Kind::Yield { crate::shm::sync::yield_now() } else { std::hint::spin_loop() }
         }
         if over() {
             return false;

@@ -32,7 +32,7 @@ const SLEPT: u32 = u32::MAX;
 pub struct Budget {
     /// Looks of the wait under way.
     looks: AtomicU32,
-    /// Waits that slept after their looks, since one that did not.
+    /// Waits that looked as often as they may, and found nothing, since one that found it.
     vain: AtomicU32,
     /// Waits still to sleep at once.
     rest: AtomicU32,
@@ -69,7 +69,7 @@ impl Budget {
         }
     }
 
-    /// A hybrid wait that looked as often as it may is going to sleep.
+    /// A hybrid wait that looked as often as it may is going to sleep, or to take a lock under which it will if it has to.
     pub fn in_vain(&self) {
         let vain = self.vain.load(Ordering::Relaxed).saturating_add(1);
         self.vain.store(vain, Ordering::Relaxed);

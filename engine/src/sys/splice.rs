@@ -1,7 +1,7 @@
 //! Pages into a pipe by reference, and out of it into a file or into nothing. Source: vmsplice(2), splice(2), null(4).
 
 use rustix::pipe::{IoSliceRaw, SpliceFlags, splice, vmsplice};
-use std::io;
+use std::io::{self, PipeWriter};
 use std::os::fd::AsFd;
 
 fn flags(wait: bool) -> SpliceFlags {
@@ -14,9 +14,9 @@ fn flags(wait: bool) -> SpliceFlags {
 /// # Errors
 /// EPIPE when no reader is left; EAGAIN instead of waiting for room.
 #[inline(always)]
-pub fn pages_into_pipe(pipe: impl AsFd, bytes: &[u8], wait: bool) -> io::Result<usize> {
-    // SAFETY: the kernel reads these bytes, for as long as they are in the pipe; that they may change until then is for the caller to
-    // care about, and makes nothing but another message.
+pub fn pages_into_pipe(pipe: &PipeWriter, bytes: &[u8], wait: bool) -> io::Result<usize> {
+    // SAFETY: of a pipe's end for writing the kernel reads these bytes, for as long as they are in the pipe; that they may change
+    // until then is for the caller to care about, and makes nothing but another message.
     Ok(unsafe { vmsplice(pipe, &[IoSliceRaw::from_slice(bytes)], flags(wait)) }?)
 }
 

@@ -43,7 +43,7 @@ pub struct Queue {
     budget: Budget,
     /// A kernel thread takes what is submitted.
     polled: bool,
-    /// Operations to hand over: one or none.
+    /// Operations to hand over, where nobody polls for them: one or none.
     pending: u32,
     /// An operation was begun and its end was not seen: the kernel may still use the message.
     lost: bool,
@@ -134,7 +134,7 @@ impl Queue {
         let pushed = unsafe { self.ring.submission().push(&operation) };
         pushed.map_err(|_| io::Error::other("the submission queue is full"))?;
         self.pending = 1;
-        // Without `block` what need not wait has ended by the time that it is handed over.
+        // Without `block`, and a poller, what need not wait has ended by the time that it is handed over.
         self.enter(u32::from(self.wait == Wait::Block))?;
         let result = loop {
             if let Some(end) = self.ring.completion().next() {
@@ -154,7 +154,7 @@ impl Queue {
 
     /// Hands over what was submitted, and sleeps until `ends` operations have ended. A poller that is awake needs no call.
     ///
-    /// The call is made in place: the functions of the crate and of the C library around it each return once after it, and where it
+    /// Without a poller the call is made in place: the functions of the crate and of the C library around it each return once after it, and where it
     /// switched to another thread each of these returns is mispredicted.
     #[inline(always)]
     fn enter(&mut self, ends: u32) -> io::Result<()> {

@@ -73,6 +73,8 @@ struct Guarded {
     queue: Mutex<Queue>,
     /// `len` as it was last, for looks at it without the lock. Only a hint, so `Relaxed`: the lock says what is so.
     len: AtomicU32,
+    /// Places of the queue.
+    depth: u32,
     /// All ends of a side have left: every wait of the other one is over.
     over: AtomicBool,
 }
@@ -82,7 +84,6 @@ const _: () = assert!(size_of::<Guarded>() == LINE);
 #[derive(Debug)]
 struct Shared {
     guarded: Guarded,
-    depth: u32,
     filled: Condvar,
     freed: Condvar,
     wait: Wait,
@@ -128,13 +129,13 @@ impl Shared {
     /// A place of the ring from one that is less than a round ahead of it.
     #[inline(always)]
     fn place(&self, ahead: u32) -> u32 {
-        if ahead < self.depth { ahead } else { ahead - self.depth }
+        if ahead < self.guarded.depth { ahead } else { ahead - self.guarded.depth }
     }
 
     /// Whether that side has to wait, as far as can be seen without the lock.
     #[inline(always)]
     fn seems(&self, who: usize) -> bool {
-        let none = if who == 0 { self.depth } else { 0 };
+        let none = if who == 0 { self.guarded.depth } else { 0 };
         self.guarded.len.load(Ordering::Relaxed) == none && !self.guarded.over.load(Ordering::Relaxed)
     }
 
@@ -213,8 +214,8 @@ fn queue(cfg: &Config, (senders, receivers): (usize, usize)) -> Arc<Shared> {
         asleep: [0, 0],
         woken: [0, 0],
     });
-    let guarded = Guarded { queue, len: AtomicU32::new(0), over: AtomicBool::new(false) };
-    Arc::new(Shared { guarded, depth, filled: Condvar::new(), freed: Condvar::new(), wait: cfg.wait })
+    let guarded = Guarded { queue, len: AtomicU32::new(0), depth, over: AtomicBool::new(false) };
+    Arc::new(Shared { guarded, filled: Condvar::new(), freed: Condvar::new(), wait: cfg.wait })
 }
 
 impl Sender for Tx {
@@ -232,7 +233,7 @@ impl Sender for Tx {
         fill(&mut self.1);
         let shared = &*self.0;
         let mut queue =
-            shared.wait_until(0, &shared.freed, (&self.2, run), |q| q.len < shared.depth || q.present[1] == 0);
+            shared.wait_until(0, &shared.freed, (&self.2, run), |q| q.len < shared.guarded.depth || q.present[1] == 0);
         if queue.present[1] == 0 {
             return Err(ErrorKind::BrokenPipe.into());
         }
@@ -267,7 +268,7 @@ impl Receiver for Rx {
         queue.head = shared.place(place + 1);
         queue.len -= 1;
         shared.guarded.len.store(queue.len, Ordering::Relaxed);
-        let sleeper = shared.depth - queue.len >= queue.enough && queue.sleeper(0);
+        let sleeper = shared.guarded.depth - queue.len >= queue.enough && queue.sleeper(0);
         let wanted = queue.receiver_wanted();
         drop(queue);
         // First the one without whom the next receiver is not woken, for which this one may lose its CPU.

@@ -100,7 +100,7 @@ impl Tx {
         let message = self.places.at(self.count);
         let (mut rest, block) = (&message[..], self.block);
         while !rest.is_empty() {
-            let moved = self.patience.until(&mut self.pipe, |pipe| pages_into_pipe(&*pipe, rest, block))?;
+            let moved = self.patience.until(&mut self.pipe, |pipe| pages_into_pipe(pipe, rest, block))?;
             rest = &rest[moved..];
         }
         self.count += 1;
