@@ -536,6 +536,12 @@ fn ring_of_two_blocks() {
     check(Some(BOUND), || ring_delivers(Wait::Block, 2, 3, false));
 }
 
+/// A producer that sleeps is left asleep until two of the four slots are free.
+#[test]
+fn ring_of_four_blocks() {
+    check(Some(BOUND), || ring_delivers(Wait::Block, 4, 6, false));
+}
+
 #[test]
 fn runs_through_a_ring_of_two_block() {
     check(Some(BOUND), || ring_delivers_runs(Wait::Block, 2, 2));

@@ -7,6 +7,8 @@
 //! Both ends are one type: each has an index and a limit at which it must look at the other's, and only the lead differs
 //! ([`Side`]). Rejected: two ends written out, mirror images that drift apart; a shared count (two writers on one line); a stamp in every slot, which moves fewer lines per
 //! ping-pong and more when small messages stream (`shm-slot` is there for the ping-pong).
+//! A producer that sleeps because the ring is full is woken when half of it is free: one that is woken for a slot or two sleeps
+//! again right away, and where both share a CPU every few messages took a switch. That holds up nothing that was sent.
 //! Source: Lamport 1983; Giacomoni et al., "FastForward", PPoPP 2008; Lee et al., "MCRingBuffer", 2010.
 
 use super::Line;
@@ -76,6 +78,8 @@ pub trait Side: fmt::Debug + Sized {
     const PEER_INDEX: &'static str;
     /// Its own index may be as many messages ahead of the other's.
     fn lead(slots: u64) -> u64;
+    /// Whether the other side is worth waking, if it sleeps, while this one has so many slots still to pass on.
+    fn worth_waking(left: u64, slots: u64) -> bool;
     /// The index that it writes and the bell at which it sleeps.
     fn own(shared: &Indices) -> (&AtomicU64, &Bell);
     /// The same of the other side.
@@ -102,6 +106,11 @@ impl Side for Filling {
     }
 
     #[inline(always)]
+    fn worth_waking(_: u64, _: u64) -> bool {
+        true
+    }
+
+    #[inline(always)]
     fn own(shared: &Indices) -> (&AtomicU64, &Bell) {
         (&shared.tail.0, &shared.freed)
     }
@@ -121,6 +130,12 @@ impl Side for Emptying {
     #[inline(always)]
     fn lead(_: u64) -> u64 {
         0
+    }
+
+    // The producer sleeps because the ring was full, or until all was taken: at half, and at least at the end, it is woken.
+    #[inline(always)]
+    fn worth_waking(left: u64, slots: u64) -> bool {
+        left <= slots / 2
     }
 
     #[inline(always)]
@@ -256,8 +271,8 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
     fn pass_on(&mut self) {
         debug_assert!(self.at != self.limit, "a slot is passed on that was not waited for");
         self.at = self.at.wrapping_add(1);
-        let at = self.at;
-        self.waiter().publish(at);
+        let (at, limit) = (self.at, self.limit);
+        self.waiter().publish(at, limit);
     }
 
     /// Waits for `n` slots one after the other, lets `work` do message `k` in its slot, passes each on, and lets `work` do
@@ -285,7 +300,7 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
             at = at.wrapping_add(1);
             // Kept up to date for every message: should `work` unwind, its slot is not passed on and all before it are.
             *kept = at;
-            waiter.publish(at);
+            waiter.publish(at, limit);
             let liked = liked.and_then(|()| work(k, None));
             if liked.is_err() {
                 return Ok(liked);
@@ -408,13 +423,14 @@ struct Waiter<'a, B: Berth, S: Side> {
 }
 
 impl<B: Berth, S: Side> Waiter<'_, B, S> {
-    /// Publishes `at` as this side's index, and wakes the other side if it sleeps.
+    /// Publishes `at` as this side's index, below `limit`, and wakes the other side if it sleeps and that is worth it.
     #[inline(always)]
-    fn publish(&self, at: u64) {
+    fn publish(&self, at: u64, limit: u64) {
         // Release: pairs with the acquire in `until`. The slot's bytes are visible before the new tail is, and our reads
         // of the slot are over before the new head lets the producer write it.
         S::own(self.shared).0.store(at, Ordering::Release);
-        S::peer(self.shared).1.ring(self.manner.wait, &self.manner.berth);
+        let worth = || S::worth_waking(limit.wrapping_sub(at), self.slots);
+        S::peer(self.shared).1.ring_if(self.manner.wait, &self.manner.berth, worth);
     }
 
     /// Waits until an end at `at` has a slot: its new limit.
@@ -502,5 +518,55 @@ impl Indices {
             .or_else(|| peer_odd::<S>(read(S::peer(self).0), at, slots))
             .or_else(|| Nonsense::unless("one's own farewell", u64::from(left & S::ME), 0))
             .or_else(|| Nonsense::unless("a farewell of neither side", u64::from(left & !(S::ME | S::PEER)), 0))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::region::View;
+    use super::super::wait::Rouser;
+    use super::*;
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    /// Where nobody sleeps, but wake-ups are counted.
+    #[derive(Clone, Default)]
+    struct Counted(Rc<Cell<u32>>);
+
+    impl Berth for Counted {
+        fn sleep(&self, _: &Futex, _: Option<Duration>) {}
+
+        fn wake(&self, _: &Futex) {
+            self.0.set(self.0.get() + 1);
+        }
+
+        fn rouser(&self, _: View<Futex>) -> Rouser {
+            unreachable!("nobody watches")
+        }
+    }
+
+    #[test]
+    fn a_producer_that_sleeps_is_woken_when_half_of_the_ring_is_free_and_a_consumer_at_once() {
+        let (slots, woken) = (8, Counted::default());
+        let manner = || Manner { wait: Wait::Block, berth: woken.clone() };
+        let shared = Indices::default();
+        let mut producer = Producer::new(&shared, slots, manner());
+        let mut consumer = Consumer::new(&shared, slots, manner());
+        let alive = || false;
+        shared.filled.word().store(1, Ordering::Relaxed);
+        for _ in 0..slots {
+            producer.reserve(alive).unwrap();
+            producer.commit();
+        }
+        assert_eq!(woken.0.take(), 1, "the first message wakes");
+        shared.freed.word().store(1, Ordering::Relaxed);
+        let woken_by = |release: u64| {
+            consumer.peek(alive).unwrap();
+            consumer.release();
+            (release, woken.0.take())
+        };
+        let found: Vec<_> = (1..=slots).map(woken_by).collect();
+        assert_eq!(found, [(1, 0), (2, 0), (3, 0), (4, 1), (5, 0), (6, 0), (7, 0), (8, 0)]);
     }
 }

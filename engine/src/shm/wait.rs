@@ -393,11 +393,18 @@ impl Bell {
     /// Wakes the waiter if it sleeps. To be called after publishing, by a side whose peer may sleep.
     #[inline(always)]
     pub fn ring(&self, how: Wait, berth: impl Berth) {
+        self.ring_if(how, berth, || true);
+    }
+
+    /// As [`ring`](Self::ring), but a sleeper is left asleep where it is not `worth` it. Whoever says so has to come by again
+    /// before it waits for that sleeper.
+    #[inline(always)]
+    pub fn ring_if(&self, how: Wait, berth: impl Berth, worth: impl FnOnce() -> bool) {
         if how.sleeps() {
             // Pairs with the fence in `sleep`: either the waiter sees what was published, be it a message or that we
             // left, or we see its flag.
             fence(Ordering::SeqCst);
-            if self.asleep.peek() != 0 {
+            if self.asleep.peek() != 0 && worth() {
                 self.rouse(&berth);
             }
         }
