@@ -536,10 +536,21 @@ fn ring_of_two_blocks() {
     check(Some(BOUND), || ring_delivers(Wait::Block, 2, 3, false));
 }
 
-/// A producer that sleeps is left asleep until two of the four slots are free.
+/// A producer that sleeps is left asleep until two of the eight slots are free. It has filled them before the consumer comes.
 #[test]
-fn ring_of_four_blocks() {
-    check(Some(BOUND), || ring_delivers(Wait::Block, 4, 6, false));
+fn full_ring_of_eight_blocks() {
+    const SLOTS: u32 = 8;
+    check(Some(BOUND), || {
+        let (mut producer, mut consumer, memory) = ring(Wait::Block, SLOTS.into());
+        let all = SLOTS + 1;
+        (0..SLOTS).for_each(|message| assert_eq!(send(&mut producer, &memory, message), Ok(())));
+        let sender = thread::spawn({
+            let memory = memory.clone();
+            move || (SLOTS..all).for_each(|message| assert_eq!(send(&mut producer, &memory, message), Ok(())))
+        });
+        (0..all).for_each(|message| assert_eq!(receive(&mut consumer, &memory), Ok(message)));
+        sender.join().unwrap();
+    });
 }
 
 #[test]
