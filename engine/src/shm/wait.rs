@@ -269,7 +269,7 @@ impl Bell {
             let found = if APART {
                 self.block_apart(&berth, &mut ready, &mut left, &mut peer)
             } else {
-                self.block(&berth, &mut ready, &mut left, &mut peer)
+                self.sleep(&mut ready, &mut left, |flag| peer.sleep(&berth, flag))
             };
             if found.is_some() {
                 return found.ok_or(Gone);
@@ -288,19 +288,7 @@ impl Bell {
         found.ok_or(Gone)
     }
 
-    /// The first sleep of a wait that sleeps at once: in the rest of the wait it is five calls deep.
-    #[inline(always)]
-    fn block<R>(
-        &self,
-        berth: &impl Berth,
-        ready: &mut impl FnMut() -> Option<R>,
-        left: &mut impl FnMut() -> bool,
-        peer: &mut impl Peer,
-    ) -> Option<R> {
-        self.sleep(ready, left, |flag| peer.sleep(berth, flag))
-    }
-
-    /// The same as one function for each end.
+    /// The first sleep of a wait that sleeps at once, as one function for each end: in the rest of the wait it is five calls deep.
     #[inline(never)]
     fn block_apart<R>(
         &self,
@@ -309,7 +297,7 @@ impl Bell {
         left: &mut impl FnMut() -> bool,
         peer: &mut impl Peer,
     ) -> Option<R> {
-        self.block(berth, ready, left, peer)
+        self.sleep(ready, left, |flag| peer.sleep(berth, flag))
     }
 
     /// The rest of the wait, once for all kinds of waiting: here an indirect call costs nothing that counts. Returns when
