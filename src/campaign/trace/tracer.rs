@@ -66,7 +66,7 @@ impl Task {
         let [_, once, twice] = &self.windows;
         let each = |way: Way| {
             let of_way = twice.bytes.iter().filter(move |((w, _), _)| *w == way);
-            of_way.map(|(key, bytes)| slope(*bytes, once.bytes.get(key).copied(), n))
+            of_way.map(|(key, bytes)| slope(*bytes, once.bytes.get(key).copied(), n).max(0.0))
         };
         let most = |way| each(way).fold(0.0, f64::max);
         // Not `sum`, which makes -0 of nothing.
@@ -257,6 +257,10 @@ mod tests {
     #[test]
     fn a_call_that_does_not_grow_with_the_messages_is_absent() {
         assert!(task([(3, 0), (3, 0)]).calls(100).is_empty());
+        // Wake-ups come as they come: more of them in the shorter window are no message's either.
+        let fewer = task([(6, 48), (3, 24)]);
+        assert!(fewer.calls(100).is_empty());
+        assert_eq!(fewer.moved(100), Moved::default());
     }
 
     #[test]
