@@ -1,5 +1,10 @@
-//! `ipcost compare`: a campaign from the command line, with its progress.
+//! `ipcost compare`: a campaign from the command line.
 
+mod bar;
+mod time;
+
+use self::bar::Bar;
+use self::time::{least_ms, require_time, run_span};
 use super::options::{
     BatchOption, LoadsOptions, OutstandingOption, PageOptions, PeersOption, mechanism_name, parties, placement, wait,
     workload, writable_dir,
@@ -10,15 +15,13 @@ use super::{aside, print, remark};
 use crate::campaign::journal::{Campaign, Done, Journal, Terms, read};
 use crate::campaign::launch::{INTERRUPTED, deadline_for, launch};
 use crate::campaign::matrix::{Matrix, Profile, Request, add_controls, require_cells};
-use crate::campaign::runner::{Budget, FEWEST_ROUNDS, Progress, Runner, Tally};
+use crate::campaign::runner::{Budget, Runner, Tally};
 use crate::campaign::trace;
-use crate::cell::{Outcome, Status};
 use crate::error::{Context, Error, Phase, Result};
 use crate::host::{Host, folder_name};
 use crate::measure::limits::Limits;
 use crate::plan::{
-    Offered, PEERS, Parties, Placement, Plan, Several, Span, Touch, Wait, Workload, parse_cpus, parse_millis,
-    parse_size, show_size,
+    Offered, PEERS, Parties, Placement, Plan, Several, Touch, Wait, Workload, parse_cpus, parse_millis, parse_size,
 };
 use crate::report::headline::wide_cells;
 use crate::report::rows::Which;
@@ -27,9 +30,6 @@ use crate::report::{self, Report, table};
 use crate::sys::cpu;
 use crate::sys::process::HeldSignals;
 use clap::{Args, ValueEnum};
-use indicatif::ProgressBar;
-use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -258,11 +258,6 @@ fn matrix(request: &mut Request, cpus: usize, asked: Option<u64>, rounds: u32) -
     Ok(matrix)
 }
 
-/// The least that a campaign of so many cells takes, in ms.
-fn least_ms(cells: usize, rounds: u32) -> u64 {
-    cells as u64 * u64::from(rounds.min(FEWEST_ROUNDS)) * (SHORTEST_MS + LAUNCH_MS)
-}
-
 fn resume(dir: &Path) -> Result<Sitting> {
     watch(Duty::StopCampaign);
     let (journal, saved, done) = Journal::resume(dir, &Host::read())?;
@@ -365,120 +360,6 @@ fn several(args: &Compare) -> Result<Several> {
 const TRACING: u32 = 15;
 const LEAST_TRACING: Duration = Duration::from_secs(2);
 
-/// Shortest and longest run that a campaign plans, and what launching one and its last floor cost besides, ms.
-const SHORTEST_MS: u64 = 60;
-const LONGEST_MS: u64 = 2000;
-const LAUNCH_MS: u64 = 30;
-
-/// The length of a run that makes the complete blocks fit their time.
-fn run_span(total_ms: u64, cells: usize, rounds: u32) -> Span {
-    let each = total_ms / (cells as u64 * u64::from(rounds)).max(1);
-    Span::Millis(each.saturating_sub(LAUNCH_MS).clamp(SHORTEST_MS, LONGEST_MS))
-}
-
-/// Refuses a budget that was asked for and that the fewest rounds would overrun to twice its length.
-fn require_time(asked: Option<u64>, budget_ms: u64, cells: usize, rounds: u32) -> Result<()> {
-    let fewest = rounds.min(FEWEST_ROUNDS);
-    let least = least_ms(cells, rounds);
-    let about = least.div_ceil(1000);
-    if asked.is_some() && least > 2 * budget_ms {
-        return Err(Error::usage(format!(
-            "{fewest} rounds of {cells} cells take about {about} s, more than the budget"
-        ))
-        .hint(format!("use --budget {about}s, or fewer cells (--mechanism, --workload, --size, --wait)")));
-    }
-    if least > budget_ms {
-        remark(&format!("{fewest} rounds of {cells} cells take about {about} s, a little more than the budget"));
-    }
-    Ok(())
-}
-
-/// Progress on standard error; silent when that is no terminal.
-struct Bar {
-    bar: ProgressBar,
-    flagged: usize,
-    flags: BTreeMap<String, usize>,
-    bad: usize,
-}
-
-/// The run that goes on, in words.
-fn now(plan: &Plan) -> String {
-    let Plan { mechanism, workload, size, wait, parties, placement, run, .. } = plan;
-    let label = run.label.as_ref().map(|label| format!(" ({label})")).unwrap_or_default();
-    format!(
-        "{mechanism}{label} {workload} {}, {parties}, {wait}, {placement}, round {}",
-        show_size(*size),
-        run.round + 1
-    )
-}
-
-impl Bar {
-    fn new(campaign: &Campaign, total: Duration) -> Self {
-        let runs = campaign.cells.len() as u64 * u64::from(campaign.rounds);
-        if std::io::stderr().is_terminal() {
-            eprintln!(
-                "{} cells, {} rounds of fresh launches, about {} s",
-                campaign.cells.len(),
-                campaign.rounds,
-                total.as_secs()
-            );
-        }
-        let template = "{bar:20} {pos}/{len} launches, {eta} left\n  {wide_msg}\n  {prefix}";
-        let bar = super::progress::bar(Some(runs), template);
-        Self { bar, flagged: 0, flags: BTreeMap::new(), bad: 0 }
-    }
-
-    /// What there is to doubt so far: `no doubts`, or how many launches have which, the most frequent first, as many kinds
-    /// as there is room for.
-    fn doubts(&self, room: usize) -> String {
-        let mut text = if self.bad > 0 { format!("{} without a result, ", self.bad) } else { String::new() };
-        text += &match self.flagged {
-            0 => "no doubts".into(),
-            n => format!("{n} with doubts"),
-        };
-        let mut flags: Vec<_> = self.flags.iter().collect();
-        flags.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
-        let more = ", ...";
-        for (place, (flag, n)) in flags.iter().enumerate() {
-            let part = format!("{} {flag} {n}", if place == 0 { ":" } else { "," });
-            let last = place + 1 == flags.len();
-            if text.len() + part.len() + if last { 0 } else { more.len() } > room {
-                text += if place == 0 { "" } else { more };
-                break;
-            }
-            text += &part;
-        }
-        text
-    }
-
-    fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-impl Progress for Bar {
-    fn starts(&mut self, done: usize, total: usize, plan: &Plan) {
-        self.bar.set_length(total as u64);
-        self.bar.set_position(done as u64);
-        let room = Screen::of_stderr().width.unwrap_or(usize::MAX);
-        self.bar.set_prefix(self.doubts(room.saturating_sub("  ".len() + super::progress::KEY)));
-        self.bar.set_message(format!("now {}", now(plan)));
-    }
-
-    fn ended(&mut self, outcome: &Outcome) {
-        self.flagged += usize::from(!outcome.flags.is_empty());
-        for flag in &outcome.flags {
-            *self.flags.entry(flag.clone()).or_insert(0) += 1;
-        }
-        if outcome.status != Status::Ok {
-            self.bad += 1;
-            let reason = outcome.reason.as_deref().unwrap_or("no reason given");
-            let label = format!("{} {}: ", outcome.mechanism, report::text::status(outcome.status));
-            self.bar.suspend(|| aside(&label, reason));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -519,31 +400,5 @@ mod tests {
         assert_eq!(cells(Some(300), &[]), (2, 4));
         assert_eq!(cells(Some(120), &[]), (2, 2));
         assert_eq!(cells(Some(120), &["--size", "4KiB,1MiB,64"]), (3, 2), "what is named stays");
-    }
-
-    #[test]
-    fn the_progress_says_what_runs_now_and_what_there_is_to_doubt_so_far() {
-        let mut bar = Bar::new(&Campaign::default(), Duration::from_secs(1));
-        assert_eq!(bar.doubts(80), "no doubts");
-        let plan = Plan { mechanism: "pipe".into(), ..Plan::default() };
-        for flags in [vec!["steal"], vec![], vec!["run-delay", "steal"]] {
-            let flags = flags.into_iter().map(String::from).collect();
-            bar.ended(&Outcome { flags, ..Outcome::empty(&plan, Status::Ok) });
-        }
-        bar.ended(&Outcome::empty(&plan, Status::Failed));
-        let all = "1 without a result, 2 with doubts: steal 2, run-delay 1";
-        assert_eq!(bar.doubts(all.len()), all);
-        assert_eq!(bar.doubts(all.len() - 1), "1 without a result, 2 with doubts: steal 2, ...");
-        assert_eq!(bar.doubts(40), "1 without a result, 2 with doubts", "what is cut is cut between kinds");
-        assert_eq!(now(&plan), "pipe ping-pong 64 B, process, block, cross-cpu, round 1");
-    }
-
-    #[test]
-    fn a_budget_that_cannot_be_kept_is_refused_with_the_one_that_can() {
-        assert!(require_time(Some(70_000), 70_000, 81, 6).is_ok());
-        let refused = require_time(Some(10_000), 10_000, 81, 20).unwrap_err();
-        assert_eq!(refused.exit_code(), 2);
-        assert!(refused.to_string().contains("--budget 44s"), "{refused}");
-        assert!(require_time(None, 10_000, 81, 20).is_ok(), "nobody asked for that budget");
     }
 }
