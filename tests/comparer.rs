@@ -154,6 +154,8 @@ fn ctrl_c_keeps_finished_runs_prints_their_tables_and_leaves_no_process() {
         let pid = child.id();
         wait_until("the third run", || lines(&out) >= 3);
         signal(&child, nix::sys::signal::Signal::SIGINT);
+        // As timeout(1) does, which signals its child and then the group.
+        signal(&child, nix::sys::signal::Signal::SIGTERM);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
         assert!(String::from_utf8_lossy(&output.stdout).contains("ping-pong"), "no table was printed");

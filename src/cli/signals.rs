@@ -6,7 +6,7 @@ use crate::{names, role};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a signal does to the running command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,20 +17,31 @@ pub enum Duty {
     StopRole,
 }
 
+/// A second signal so soon after the first is the same wish: timeout(1) sends one to its child and one to the group.
+const SAME: Duration = Duration::from_secs(1);
+
 /// Starts the thread that waits for signals. Never in a cell, which must stay single-threaded.
 pub fn watch(duty: Duty) {
     let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
     let wait = move || {
-        for (count, _) in signals.forever().enumerate() {
-            match duty {
-                Duty::StopCampaign if count == 0 => launch::interrupt(),
-                Duty::StopRole if count == 0 => {
+        let mut first = None;
+        for _ in signals.forever() {
+            match (duty, first) {
+                (Duty::StopCampaign, None) => {
+                    launch::interrupt();
+                    first = Some(Instant::now());
+                }
+                (Duty::StopCampaign, Some(at)) if at.elapsed() < SAME => {}
+                (Duty::StopCampaign, Some(_)) => {
+                    eprintln!("interrupted again: ended without tables; finished runs are kept");
+                    end();
+                }
+                (Duty::StopRole, _) => {
                     role::STOP.store(true, Ordering::SeqCst);
                     std::thread::sleep(Duration::from_millis(300));
                     eprintln!("interrupted while waiting for the other program");
                     end();
                 }
-                _ => end(),
             }
         }
     };
