@@ -25,10 +25,40 @@ pub enum Kind {
     Datagram,
 }
 
+/// A socket whose send(2) and recv(2), which are what std calls, too, are made in place, without the C library's functions around
+/// them, each of which is one more return behind the call. No signal tells of a peer that is gone.
+#[derive(Debug)]
+pub struct Socket<S>(pub S);
+
+impl<S: AsFd> Read for Socket<S> {
+    #[inline(always)]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let (given, _) = rustix::net::recv(&self.0, buf, RecvFlags::empty())?;
+        Ok(given)
+    }
+}
+
+impl<S: AsFd> Write for Socket<S> {
+    #[inline(always)]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        Ok(rustix::net::send(&self.0, buf, SendFlags::NOSIGNAL)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<S: AsFd> AsFd for Socket<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// A connected Unix socket that keeps message boundaries: a write is one send(2), a read is one recv(2).
 #[derive(Debug)]
 pub struct Packet {
-    fd: OwnedFd,
+    socket: Socket<OwnedFd>,
     kind: Kind,
 }
 
@@ -51,12 +81,12 @@ impl Packet {
     /// # Errors
     /// What dup(2) says.
     pub fn try_clone(&self) -> io::Result<Self> {
-        self.fd.try_clone().map(|fd| Self::of(fd, self.kind))
+        self.socket.0.try_clone().map(|fd| Self::of(fd, self.kind))
     }
 
     /// A socket of this kind that came from elsewhere.
     pub fn of(fd: OwnedFd, kind: Kind) -> Self {
-        Self { fd, kind }
+        Self { socket: Socket(fd), kind }
     }
 
     /// What there is once the kernel said that the other end is closed.
@@ -67,7 +97,7 @@ impl Packet {
     /// the first end-of-file, so that of a second call is true.
     #[cold]
     fn after_the_end(&self, buf: &mut [u8]) -> io::Result<usize> {
-        match receive_now(&self.fd, buf) {
+        match receive_now(&self.socket, buf) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
             found => found,
         }
@@ -76,16 +106,14 @@ impl Packet {
 
 impl AsFd for Packet {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.socket.as_fd()
     }
 }
 
 impl Read for Packet {
     #[inline(always)]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // Made in place, as the write, without the C library's function.
-        let (given, _) = rustix::net::recv(&self.fd, &mut *buf, RecvFlags::empty())?;
-        match given {
+        match self.socket.read(buf)? {
             0 if self.kind == Kind::Seqpacket => self.after_the_end(buf),
             len => Ok(len),
         }
@@ -95,7 +123,7 @@ impl Read for Packet {
 impl Write for Packet {
     #[inline(always)]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        Ok(rustix::net::send(&self.fd, buf, SendFlags::NOSIGNAL)?)
+        self.socket.write(buf)
     }
 
     fn flush(&mut self) -> io::Result<()> {

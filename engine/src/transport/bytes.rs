@@ -17,7 +17,6 @@ use crate::shm::budget::Budget;
 use crate::sys::fd::{Ready, Watch, set_nonblocking, wait_ready};
 use crate::sys::rouse::heed;
 use crate::sys::socket::set_receive_timeout;
-use rustix::net::{RecvFlags, SendFlags};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -109,7 +108,7 @@ pub(super) fn pause(how: Wait, budget: &Budget, fd: &impl AsFd, what: Ready, nap
 
 /// A descriptor whose read(2) and write(2) are made in place, without the function of the C library around them, which is one
 /// more return after the call: a mispredicted one where the kernel switched or its own calls were deep. For pipes; sockets have
-/// [`Socket`].
+/// [`Socket`](crate::sys::socket::Socket).
 #[derive(Debug)]
 pub struct Direct<S>(pub S);
 
@@ -132,36 +131,6 @@ impl<S: AsFd> Write for Direct<S> {
 }
 
 impl<S: AsFd> AsFd for Direct<S> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-/// A socket whose send(2) and recv(2), which are what std calls, too, are made in place, as by [`Direct`]. No signal tells of a
-/// peer that is gone.
-#[derive(Debug)]
-pub struct Socket<S>(pub S);
-
-impl<S: AsFd> Read for Socket<S> {
-    #[inline(always)]
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let (given, _) = rustix::net::recv(&self.0, buf, RecvFlags::empty())?;
-        Ok(given)
-    }
-}
-
-impl<S: AsFd> Write for Socket<S> {
-    #[inline(always)]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        Ok(rustix::net::send(&self.0, buf, SendFlags::NOSIGNAL)?)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<S: AsFd> AsFd for Socket<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -7,7 +7,7 @@
 //! whoever else connects there in between is turned away. A port has no permissions: two programs that meet at one look up
 //! whose the other end is. Source: tcp(7), ip(7), socket(7), proc_pid_net(5).
 
-use super::bytes::{ByteRx, ByteTx, Socket, say_hello};
+use super::bytes::{ByteRx, ByteTx, say_hello};
 use super::unix_stream::{await_hello, nobody_at};
 use super::{
     BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Side, SideOf, Spec, Transport,
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{set_receive_buffer, set_send_buffer};
+use crate::sys::socket::Socket;
 use crate::sys::trust;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -15,7 +15,7 @@
 //! from time to time to look at it; a sequence number in front of each message, which the check of the payload makes unnecessary; sending without a window, which measures the loss.
 //! Source: udp(7), ip(7), SO_MEMINFO in the kernel's net/core/sock.c.
 
-use super::bytes::{ByteRx, ByteTx, Patience, Socket, say_hello};
+use super::bytes::{ByteRx, ByteTx, Patience, say_hello};
 use super::tcp::{accept_producer, connect_to_consumer, no_loopback};
 use super::unix_dgram::{Inbox, Leaving, NAP};
 use super::{
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::error::{Context, Phase, Result};
 use crate::sys::fd::{Ready, set_receive_buffer};
-use crate::sys::socket::{memory, receive_now};
+use crate::sys::socket::{Socket, memory, receive_now};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -3,7 +3,7 @@
 //! Key decision: `link` is *one* connection, as a program would use it, not two. The send buffer stays at the system's
 //! default unless a message does not fit twice; what the kernel uses is recorded. Source: unix(7), socketpair(2).
 
-use super::bytes::{ByteRx, ByteTx, Socket, hear_hello, say_hello};
+use super::bytes::{ByteRx, ByteTx, hear_hello, say_hello};
 use super::ring::{await_peer, nobody};
 use super::{
     BOTH, Config, DESCRIPTOR_WAITS, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Side, SideOf, Spec, Transport,
@@ -13,6 +13,7 @@ use crate::error::{Context, Error, Phase, Result};
 use crate::names::{self, Thing};
 use crate::sys::fd::{send_buffer, set_send_buffer};
 use crate::sys::net::listen_at;
+use crate::sys::socket::Socket;
 use crate::sys::trust::{self, Kind};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd};
