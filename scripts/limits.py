@@ -11,7 +11,9 @@ pairs, a row the median of its launches with an order-statistic interval. Launch
 that drifts meets each of them alike. Rows of a slow peer and of growth have no pairs: they are fresh runs in turns.
 
 A target is met where the whole interval is on its side, missed where the whole interval is on the other, and not shown
-where the interval holds it or there are fewer than six launches.
+where the interval holds it or there are fewer than six launches. Of an option, a kind of pages, the effect is told and
+nothing is aimed at: less or more time where the whole interval is. With --more, rows with pairs that are not shown then
+have so many launches more.
 
 Exit status: 0 after a table, whatever the verdicts are; 1 when a side failed; 2 when something needed is missing.
 """
@@ -34,11 +36,12 @@ import figures  # noqa: E402
 import plain  # noqa: E402
 import scale  # noqa: E402
 import sums  # noqa: E402
-from rows import PLAIN, TARGET, Ipcost, Plain, comparisons  # noqa: E402
-from sides import Broken, Impossible, launch  # noqa: E402
+from rows import PLAIN, TARGET, Ipcost, Plain, comparisons, windows  # noqa: E402
+from sides import Broken, Impossible  # noqa: E402
 
-# `at_most` bounds "time of A over time of B"; `turned` shows the inverse, "so many times as fast". `rate`, where it is there,
-# is a row more out of the same launches: its name, the bytes of a message, and the GiB/s that A should carry where B does.
+# `at_most` bounds "time of A over time of B", None where only the effect is asked for; `turned` shows the inverse, "so many
+# times as fast". `rate`, where it is there, is a row more out of the same launches: its name, the bytes of a message, and
+# the GiB/s that A should carry where B does.
 Row = namedtuple("Row", "group what target at_most turned a b rate", defaults=(None,))
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -46,8 +49,8 @@ RINGS = (("shm-ring", "process"), ("heap-ring", "thread"))
 CRATES = ("crossbeam", "flume", "mpsc")
 FRAMEWORKS = ("iceoryx2", "ipc-channel", "zeromq", "zeromq-tcp", "tokio-unix")
 PEERS = 4
-# Windows of many parties are so many times as long, and half as many. Producers that share a CPU have it for some milliseconds
-# each, so a hub that serves them in turn idles until each had its first share: half of a window of 15 ms.
+# Windows of many parties are so many times as long, and half as many. Producers that share a CPU have it for some
+# milliseconds each, so a hub that serves them in turn idles until each had its first share: half of a window of 15 ms.
 LONGER = {"patterns": 8}
 # What the two slow-peer rows offer, messages a second: half a millisecond between two, far more than any spin budget.
 RARE = 2000
@@ -118,7 +121,7 @@ def of_two_cpus(cpus):
     for kind, field, _ in PAGES:
         for size in (64, 64 * KIB, MIB, 16 * MIB):
             a, b = side("shm-ring", "stream", size, pages={field: True}), side("shm-ring", "stream", size)
-            yield slower("pages", f"shm-ring stream {size} B, spin, {kind} over ordinary pages", 1, a, b)
+            yield Row("pages", f"shm-ring stream {size} B, spin, {kind} over ordinary pages", "", None, False, a, b)
 
 
 def of_one_cpu(cpus):
@@ -215,7 +218,7 @@ def starts(launches):
                 found, _ = run("shm-ring", "stream", "--size", 16 * MIB, "--messages", 8, *options)
                 took[bool(options)] = found["setup_ns"]
             ratios.append(took[True] / took[False])
-        yield "pages", f"shm-ring of 16 MiB messages, setting up, {kind} over ordinary pages", "<= 1", ratios, 1
+        yield "pages", f"shm-ring of 16 MiB messages, setting up, {kind} over ordinary pages", "", ratios, None
 
 
 def growth(launches):
@@ -259,44 +262,35 @@ def growth_of_reports(launches):
 
 def judged(values, at_most, turned):
     low, high, coverage = figures.interval(values)
-    verdict = figures.verdict(low, high, coverage, at_most)
+    aimed = at_most is not None
+    verdict = figures.verdict(low, high, coverage, at_most) if aimed else figures.effect(low, high, coverage)
     shown = [statistics.median(values), low, high]
     if turned:
         shown = [1 / shown[0], 1 / shown[2], 1 / shown[1]]
     return {"median": shown[0], "low": shown[1], "high": shown[2], "n": len(values), "verdict": verdict}
 
 
-def windows(group, args):
-    """Pairs of windows for a launch of a row of that group, and the length of a window in ms."""
-    longer = LONGER.get(group, 1)
-    return (args.pairs, args.window) if longer == 1 else (-(-args.pairs // 2), args.window * longer)
+def windows_of(row, args):
+    """Pairs of windows for a launch of that row, and the length of a window in ms."""
+    return windows((row.a, row.b), args.pairs, args.window, LONGER.get(row.group, 1))
 
 
 def measure(rows, args):
-    ratios, times, absent, well = {row: [] for row in rows}, {row: [] for row in rows}, {}, True
-    for number in range(args.launches):
-        for at, row in enumerate(rows):
-            if row in absent:
-                continue
-            print(f"launch {number + 1}/{args.launches}  {at + 1}/{len(rows)}  {row.what}", file=sys.stderr)
-            try:
-                count, window = windows(row.group, args)
-                _, pairs = launch(row.a, row.b, count, window * 1e6, b_first=number % 2 == 1)
-                ratios[row].append(statistics.median(a / b for a, b in pairs))
-                times[row].append([statistics.median(pair[i] for pair in pairs) for i in (0, 1)])
-            except (Broken, subprocess.TimeoutExpired) as error:
-                absent[row] = str(error)
-                well = well and isinstance(error, Impossible)
-                print(f"limits.py: {error}", file=sys.stderr)
-    done = []
+    ratios = lambda launches: [statistics.median(a / b for a, b in pairs) for _, pairs in launches]
+    found = lambda row, launches: judged(ratios(launches), row.at_most, row.turned)
+    settled = lambda row, launches: found(row, launches)["verdict"] != figures.OPEN
+    length = lambda row: windows_of(row, args)
+    launches, absent, well = plain.compare(rows, args, lambda row: row.what, length, settled)
+    done, times = [], {}
     for row in rows:
-        if row not in absent:
-            found = judged(ratios[row], row.at_most, row.turned)
-            found["a_ns"], found["b_ns"] = (statistics.median(pair[i] for pair in times[row]) for i in (0, 1))
-            done.append({"group": row.group, "what": row.what, "target": row.target, **found})
-    absent = {row.what: why for row, why in absent.items()}
-    for row in rows:
-        if row.rate and row.what not in absent:
+        if row.what not in absent:
+            of_row = launches[row.what]
+            times[row] = [[statistics.median(pair[i] for pair in pairs) for i in (0, 1)] for _, pairs in of_row]
+            a_ns, b_ns = (statistics.median(pair[i] for pair in times[row]) for i in (0, 1))
+            more = {"a_ns": a_ns, "b_ns": b_ns, **found(row, of_row)}
+            done.append({"group": row.group, "what": row.what, "target": row.target, **more})
+    for row in times:
+        if row.rate:
             rated(row, times[row], done, absent)
     return done, absent, well
 
@@ -339,23 +333,26 @@ def parts(args):
     return sums.sums(listed(), side, run, call, args.launches, lambda text: print(text, file=sys.stderr))
 
 
-HEAD = ("row", "A ns", "B ns", "target", "measured", "interval", "verdict")
+HEAD = ("row", "n", "A ns", "B ns", "target", "measured", "interval", "verdict")
 
 
 def shown(row):
     span = f"{row['low']:.3g} .. {row['high']:.3g}"
     times = (figures.figure(row[side]) if side in row else "" for side in ("a_ns", "b_ns"))
-    return row["what"], *times, row["target"], f"{row['median']:.3g}", span, row["verdict"]
+    return row["what"], str(row["n"]), *times, row["target"], f"{row['median']:.3g}", span, row["verdict"]
 
 
-def manner(done, args):
+def manner(rows, args):
     """How the rows with pairs were measured."""
-    paired = {row["group"]: windows(row["group"], args) for row in done if "a_ns" in row}
+    kinds = {}
+    for row in rows:
+        longer = {side.plan["mechanism"] for side in (row.a, row.b) if side.longer > 1}
+        kinds.setdefault(windows_of(row, args), set()).update({row.group} & LONGER.keys() or longer)
     said = []
-    for count, window in sorted(set(paired.values()), reverse=True):
-        groups = [group for group in paired if group in LONGER and paired[group] == (count, window)]
-        said.append(f"{count} pairs of windows of {window} ms" + (f" ({', '.join(groups)})" if groups else ""))
-    return f"{args.launches} launches" + (" of " + " and of ".join(said) if said else "")
+    for (count, window), who in sorted(kinds.items(), reverse=True):
+        said.append(f"{count} pairs of windows of {window} ms" + (f" ({', '.join(sorted(who))})" if who else ""))
+    more = f" ({args.launches + args.more} where {args.launches} showed nothing)" if args.more else ""
+    return f"{args.launches} launches{more}" + (" of " + " or of ".join(said) if said else "")
 
 
 def page(body, sum_body, counts, absent, machine):
@@ -376,7 +373,8 @@ def arguments():
         name, metavar=unit, type=plain.at_least_one, default=default, help=f"{what} [{default}]"
     )
     number("--launches", "N", 6, "fresh starts of both sides")
-    number("--pairs", "N", 8, "pairs of windows per launch; half as many for many parties")
+    parser.add_argument("--more", **plain.MORE)
+    number("--pairs", "N", 8, "pairs of windows per launch; half as many where they are longer")
     number("--window", "MS", 15, f"length of a window in ms; {LONGER['patterns']} times as long for many parties")
     parser.add_argument("--json", metavar="FILE", help="also write the rows there")
     parser.add_argument("--markdown", metavar="FILE", help="also write the table there")
@@ -396,7 +394,7 @@ def main():
     rows = [row for row in table_of(cpus) if any(map(chosen, named(row)))]
     if args.list:
         for row in rows:
-            print(f"{row.group}: {row.what}: {row.target}")
+            print(f"{row.group}: {row.what}: {row.target or 'its effect'}")
             if row.rate:
                 print(f"{row.group}: {row.rate[0]}: >= {row.rate[2]}")
         return 0
@@ -418,7 +416,7 @@ def main():
         print("\n" + "\n".join(figures.text_table(sums.HEAD, sum_body)))
     verdicts = [row["verdict"] for row in done]
     counts = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in (figures.MET, figures.OPEN, figures.MISSED))
-    counts += f"; {manner(done, args)}"
+    counts += f", {sum(row['target'] == '' for row in done)} of an effect; {manner(rows, args)}"
     print(f"\n{counts}")
     for what, why in absent.items():
         print(f"not measured: {what}: {why}")

@@ -13,8 +13,8 @@ windows gives one ratio of times per message, a launch the median of its pairs, 
 launches with an order-statistic interval over them (with six launches: smallest to largest, which covers the median with
 a probability of 97 %). Launches go round all comparisons, so that a slow drift of the machine meets each of them alike.
 A ratio above 1 means that A is slower. The target is 1.05: met where the whole interval is below it, missed where it is
-above, not shown where it holds it or there are fewer than six launches. The
-table of comparisons is in scripts/plain/rows.py.
+above, not shown where it holds it or there are fewer than six launches. With --more, rows that are not shown then have so
+many launches more, and the interval is of all of theirs. The table of comparisons is in scripts/plain/rows.py.
 
 Exit status: 0 after a table, whatever the verdicts are; 1 when a side failed; 2 when something needed is missing.
 """
@@ -32,7 +32,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent / "plain"))
 import figures  # noqa: E402
-from rows import CHANNELS, IN_RUST, PLAIN, ROOT, SPOILED, comparisons  # noqa: E402
+from rows import CHANNELS, IN_RUST, LONGER, PLAIN, ROOT, SPOILED, comparisons, windows  # noqa: E402
 from sides import Broken, Impossible, calls, launch  # noqa: E402
 
 COMPILE = ["gcc", "-std=c11", "-O3", "-Wall", "-Wextra", "-pthread"]
@@ -122,19 +122,24 @@ def show_calls(chosen):
 # ---- The comparison. --------------------------------------------------------------------------------------------
 
 
-def compare(chosen, args):
-    """Launches of each row, and why there are none of some; whether all that was possible went well."""
-    done, absent, well = {row.name: [] for row in chosen}, {}, True
-    for number in range(args.launches):
-        for at, row in enumerate(chosen):
-            if row.name in absent:
+def compare(rows, args, name, length, settled):
+    """Launches of each row by its name, why there are none of some, and whether all that was possible went well. `length`
+    says how many pairs of windows of how many ms a launch has. Rows that are not `settled` then have --more launches."""
+    done, absent, well = {name(row): [] for row in rows}, {}, True
+    for number in range(args.launches + args.more):
+        if number == args.launches:
+            rows = [row for row in rows if name(row) not in absent and not settled(row, done[name(row)])]
+        for at, row in enumerate(rows):
+            what = name(row)
+            if what in absent:
                 continue
-            print(f"launch {number + 1}/{args.launches}  {at + 1}/{len(chosen)}  {row.name}", file=sys.stderr)
+            print(f"launch {number + 1}/{args.launches + args.more}  {at + 1}/{len(rows)}  {what}", file=sys.stderr)
             try:
-                done[row.name].append(launch(row.a, row.b, args.pairs, args.window * 1e6, b_first=number % 2 == 1))
+                pairs, window = length(row)
+                done[what].append(launch(row.a, row.b, pairs, window * 1e6, b_first=number % 2 == 1))
             except (Broken, subprocess.TimeoutExpired) as error:
                 # A row with a launch missing is no row: the others go on.
-                absent[row.name] = str(error)
+                absent[what] = str(error)
                 well = well and isinstance(error, Impossible)
                 print(f"plain.py: {error}", file=sys.stderr)
     return done, absent, well
@@ -161,6 +166,9 @@ def machine(cpus):
     }
 
 
+MORE = {"metavar": "N", "type": int, "default": 0, "help": "launches more of rows that the first did not show [0]"}
+
+
 def at_least_one(text):
     number = int(text)
     if number < 1:
@@ -173,6 +181,7 @@ def arguments():
     parser.add_argument("--mechanism", metavar="A,B", default="", help="only these mechanisms of ipcost")
     parser.add_argument("--only", metavar="SUBSTRING", default="", help="only comparisons with this in their name")
     parser.add_argument("--launches", metavar="N", type=at_least_one, default=6, help="fresh starts of both sides [6]")
+    parser.add_argument("--more", **MORE)
     parser.add_argument("--pairs", metavar="N", type=at_least_one, default=20, help="pairs of windows per launch [20]")
     parser.add_argument("--window", metavar="MS", type=at_least_one, default=30, help="length of a window in ms [30]")
     parser.add_argument("--json", metavar="FILE", help="also write every window's time there")
@@ -221,16 +230,20 @@ def main():
         busy = f"load average {load:.2f} on {len(cpus)} CPUs: something else runs, expect noise"
         print(f"plain.py: {busy}", file=sys.stderr)
 
-    done, absent, well = compare(chosen, args)
+    settled = lambda row, launches: figures.summary(row, launches)["verdict"] != figures.OPEN
+    length = lambda row: windows((row.a, row.b), args.pairs, args.window)
+    done, absent, well = compare(chosen, args, lambda row: row.name, length, settled)
     absent.update((f"{row.mechanism} beside Rust", "engine/examples/plain_channels.rs was not built") for row in without)
     rows = [figures.summary(row, done[row.name]) for row in chosen if row.name not in absent]
     if not rows:
         return 0 if well else 1
     settings = {
         "launches": args.launches,
+        "more": args.more,
         "pairs": args.pairs,
         "window_ms": args.window,
-        "coverage": rows[0]["coverage"],
+        "longer": {name: times for name, times in LONGER.items() if any(row.mechanism == name for row in chosen)},
+        "coverage": min(row["coverage"] for row in rows),
         "target": figures.TARGET_RATIO,
         "cpus": cpus,
         "load_before": load,

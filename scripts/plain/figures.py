@@ -5,6 +5,8 @@ import statistics
 
 TARGET_RATIO = 1.05
 MET, OPEN, MISSED, UNJUDGED = "met", "not shown", "missed", "-"
+# What there is to say where nothing was aimed at.
+LESS, MORE, EITHER = "less", "more", "no effect shown"
 
 
 def interval(values):
@@ -27,6 +29,12 @@ def verdict(low, high, coverage, target=TARGET_RATIO):
     if high < target:
         return MET
     return MISSED if low > target else OPEN
+
+
+def effect(low, high, coverage):
+    """Whether the whole interval is on one side of no effect."""
+    kind = verdict(low, high, coverage, 1)
+    return {MET: LESS, MISSED: MORE}.get(kind, EITHER)
 
 
 def summary(row, launches):
@@ -60,12 +68,13 @@ def figure(ns):
     return f"{ns:.0f}" if ns >= 1000 else f"{ns:.3g}"
 
 
-HEAD = ("comparison (A / B)", "A ns", "B ns", "A/B", "interval", "verdict")
+HEAD = ("comparison (A / B)", "n", "A ns", "B ns", "A/B", "interval", "verdict")
 
 
 def cells_of(row):
     span = f"{row['low']:.3f} .. {row['high']:.3f}"
-    return row["name"], figure(row["a_ns"]), figure(row["b_ns"]), f"{row['ratio']:.3f}", span, row["verdict"]
+    times = figure(row["a_ns"]), figure(row["b_ns"])
+    return row["name"], str(len(row["launches"])), *times, f"{row['ratio']:.3f}", span, row["verdict"]
 
 
 def by_mechanism(rows):
@@ -86,7 +95,7 @@ MECHANISM_HEAD = ("mechanism", MET, OPEN, MISSED, "largest A/B", "where")
 def text_table(head, body):
     widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
     for line in [head, *body]:
-        cells = [c.ljust(w) if i in (0, 5) else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))]
+        cells = [c.ljust(w) if i in (0, len(head) - 1) else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))]
         yield "  ".join(cells).rstrip()
 
 
@@ -98,11 +107,16 @@ def markdown_table(head, body):
 
 
 def explanation(settings):
+    longer = ", ".join(f"{times} times as long for {name}" for name, times in settings["longer"].items())
+    longer = f" ({longer}, and half as many)" if longer else ""
+    first, all_of_them = settings["launches"], settings["launches"] + settings["more"]
+    more = f" ({all_of_them} where {first} showed nothing)" if settings["more"] else ""
     return (
         f"A is ipcost and B the plain program unless the name says otherwise; ns per message (ping-pong: per round\n"
-        f"trip). A/B: median over {settings['launches']} fresh launches of the median over "
-        f"{settings['pairs']} pairs of\n{settings['window_ms']} ms windows; above 1 A is slower.\n"
-        f"Interval: order statistics over launches, coverage {settings['coverage']:.0%}. Verdict against "
+        f"trip). A/B: median over {settings['launches']} fresh launches{more} of the median over "
+        f"{settings['pairs']} pairs of\n{settings['window_ms']} ms windows{longer}; "
+        "above 1 A is slower.\n"
+        f"Interval: order statistics over launches, coverage at least {settings['coverage']:.0%}. Verdict against "
         f"{TARGET_RATIO}: {MET} where the whole\ninterval is below, {MISSED} where it is above, {OPEN} where it holds "
         f"the target or covers less than 95 %."
     )

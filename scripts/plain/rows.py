@@ -79,6 +79,9 @@ LINES = [
 IN_RUST = {"channels": CHANNELS, "frameworks": FRAMEWORKS}
 # Rows whose other side does not do the same calls for the same task: they are shown and not judged.
 UNJUDGED = ("line", "shm-halves", "shm-ring-limited", "pthread-queue")
+# Whose windows are so many times as long, and half as many. A ring of process-vm takes more messages than are sent in 15 ms,
+# and within one filling no producer ever waits; four threads that spin on two CPUs have either for milliseconds each.
+LONGER = {"process-vm": 8, "io-uring-sqpoll": 20}
 
 Row = namedtuple("Row", "name mechanism workload size wait placement judged a b")
 
@@ -88,6 +91,7 @@ class Ipcost:
 
     def __init__(self, mechanism, workload, size, wait, placement, parties):
         self.label = f"ipcost {mechanism}"
+        self.longer = LONGER.get(mechanism, 1)
         self.binary = TARGET / "release" / f"ipc-{mechanism}"
         self.command = [str(self.binary), "cell", "--serve"]
         self.hint = "run `cargo build --release` first (`--features frameworks` for a framework)"
@@ -107,6 +111,7 @@ class Plain:
     """A side that is a plain program, on the CPUs that ipcost chooses for the same placement."""
 
     plan = None
+    longer = 1
 
     def __init__(self, binary, mech, workload, size, wait, placement, parties, cpus):
         self.label = f"plain {mech}"
@@ -114,6 +119,12 @@ class Plain:
         self.binary = binary
         self.hint = f"run `cargo build --release --example {binary.name}` first"
         self.command = [str(binary), mech, workload, str(size), wait, parties, *map(str, pair)]
+
+
+def windows(sides, pairs, window, least=1):
+    """How many pairs of windows a launch of both sides has, and how long they are."""
+    longer = max(least, *(side.longer for side in sides))
+    return (pairs, window) if longer == 1 else (-(-pairs // 2), window * longer)
 
 
 def rows_of(line, cpus):
