@@ -75,6 +75,10 @@ def faster(group, what, at_least, a, b):
     return Row(group, what, f">= {at_least:g}", 1 / at_least, True, a, b)
 
 
+def effect(group, what, a, b):
+    return Row(group, what, "", None, False, a, b)
+
+
 def listed():
     """What `ipcost list` says of each mechanism."""
     found = subprocess.run([TARGET / "release" / "ipcost", "list", "--format", "json"], capture_output=True, text=True)
@@ -85,10 +89,15 @@ def listed():
 
 
 def of_two_cpus(cpus):
-    line = lambda size: Plain(PLAIN, "line", "ping-pong", size, "spin", "cross-cpu", "process", cpus)
+    floor = lambda name, size: Plain(PLAIN, name, "ping-pong", size, "spin", "cross-cpu", "process", cpus)
     for mechanism, size, at_most in (("shm-slot", 64, 1.15), ("shm-ring", 48, 1.4), ("shm-ring", 64, 1.6)):
         what = f"{mechanism} {size} B ping-pong, spin, in cache-line round trips"
-        yield slower("round trip", what, at_most, side(mechanism, "ping-pong", size), line(size))
+        yield slower("round trip", what, at_most, side(mechanism, "ping-pong", size), floor("line", size))
+    for size in (48, 64):
+        what = f"shm-ring {size} B ping-pong, spin, over a line each that its side writes"
+        yield effect("round trip", what, side("shm-ring", "ping-pong", size), floor("lines", size))
+    what = "a line each that its side writes, in round trips of one line"
+    yield effect("round trip", what, floor("lines", 64), floor("line", 64))
     for ring, parties in RINGS:
         for size in (8, 64):
             for other, least in (("rtrb", 1.1), *((crate, 1.2) for crate in CRATES)):
@@ -121,7 +130,7 @@ def of_two_cpus(cpus):
     for kind, field, _ in PAGES:
         for size in (64, 64 * KIB, MIB, 16 * MIB):
             a, b = side("shm-ring", "stream", size, pages={field: True}), side("shm-ring", "stream", size)
-            yield Row("pages", f"shm-ring stream {size} B, spin, {kind} over ordinary pages", "", None, False, a, b)
+            yield effect("pages", f"shm-ring stream {size} B, spin, {kind} over ordinary pages", a, b)
 
 
 def of_one_cpu(cpus):

@@ -88,7 +88,7 @@ def check_twins(cpus, mechanisms):
                 continue
             found = carries(spoiled, what, size, cpus, PLAIN_SPOIL=str(SPOIL))
             says = f"message {SPOIL} " in found[1]
-            expected = what[0] == "line" or (found[0] == 1 and says)
+            expected = what[0] in ("line", "lines") or (found[0] == 1 and says)
             if whole[0] != 0 or not expected:
                 print(f"{' '.join(what)} {size} B: {whole}; spoiled: {found}")
                 return False

@@ -1,6 +1,7 @@
 /*
- * One message per direction: mailbox (a stamp and the message behind it, for shm-slot) and line (a bare cache line that
- * goes there and back and carries nothing: what any two parties that spin need at least).
+ * One message per direction: mailbox (a stamp and the message behind it, for shm-slot), line (a bare cache line that goes
+ * there and back and carries nothing: what any two parties that spin need at least) and lines (one line each that its
+ * party writes and the other looks at: what a queue needs at least whose sides write no line of the other's).
  */
 #include "payload.h"
 #include "ring.h"
@@ -94,8 +95,51 @@ static void line_follow(uint64_t seq, uint64_t n)
 
 static const Loops line = {{line_lead, NULL}, {line_follow, NULL}};
 
+/* ---- lines. ------------------------------------------------------------------------------------------------------ */
+
+/* In pairs of lines of their own, as one may be fetched with its neighbour. */
+static struct {
+    _Alignas(128) _Atomic uint64_t sent;
+} *lines_of;
+
+static void lines_make(void)
+{
+    lines_of = shared_memory(4096);
+}
+
+static void lines_take(int is_follower)
+{
+    (void)is_follower;
+    touch_pages(lines_of, 4096);
+}
+
+INLINE void lines_await(int whose, uint64_t count)
+{
+    while (atomic_load_explicit(&lines_of[whose].sent, memory_order_acquire) != count)
+        relax();
+}
+
+static void lines_lead(uint64_t seq, uint64_t n)
+{
+    for (; n; n--, seq++) {
+        atomic_store_explicit(&lines_of[OUT].sent, seq + 1, memory_order_release);
+        lines_await(BACK, seq + 1);
+    }
+}
+
+static void lines_follow(uint64_t seq, uint64_t n)
+{
+    for (; n; n--, seq++) {
+        lines_await(OUT, seq + 1);
+        atomic_store_explicit(&lines_of[BACK].sent, seq + 1, memory_order_release);
+    }
+}
+
+static const Loops lines = {{lines_lead, NULL}, {lines_follow, NULL}};
+
 const Mechanism MAILBOXES[] = {
     {"shm-slot", mailbox_make, mailbox_take, {&mailbox_FUTEX, &mailbox_SPIN, &mailbox_YIELD}, PROCESSES},
     {"line", line_make, line_take, {NULL, &line, NULL}, PROCESSES},
+    {"lines", lines_make, lines_take, {NULL, &lines, NULL}, PROCESSES},
     {0},
 };

@@ -55,6 +55,7 @@ LINES = [
     Line("shm-slot", waits=("block", "spin")),
     # Not a program for the same task: what any two parties that spin need at least.
     Line("shm-ring", "line", sizes=(64,), waits=("spin",), workloads=("ping-pong",)),
+    Line("shm-ring", "lines", sizes=(64,), waits=("spin",), workloads=("ping-pong",)),
     Line("shm-slot", "line", sizes=(8, 64), waits=("spin",), workloads=("ping-pong",)),
     # Nor these: what two CPUs carry when nothing but the writing and the reading is left.
     Line("shm-ring", "shm-halves", sizes=(65536, 1 << 20), waits=("spin",), workloads=("stream",)),
@@ -78,7 +79,7 @@ LINES = [
 # The programs in Rust, by the twin that a line names.
 IN_RUST = {"channels": CHANNELS, "frameworks": FRAMEWORKS}
 # Rows whose other side does not do the same calls for the same task: they are shown and not judged.
-UNJUDGED = ("line", "shm-halves", "shm-ring-limited", "pthread-queue")
+UNJUDGED = ("line", "lines", "shm-halves", "shm-ring-limited", "pthread-queue")
 # Whose windows are so many times as long, and half as many. A ring of process-vm takes more messages than are sent in 15 ms,
 # and within one filling no producer ever waits; four threads that spin on two CPUs have either for milliseconds each.
 LONGER = {"process-vm": 8, "io-uring-sqpoll": 20}
