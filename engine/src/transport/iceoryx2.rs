@@ -24,6 +24,7 @@ use super::{
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::Wait;
 use crate::shm::budget::Budget;
+use crate::sys::rouse::heed;
 use crate::sys::{process, sample::writable};
 use ::iceoryx2::node::{Node, NodeState};
 use ::iceoryx2::port::LoanError;
@@ -314,6 +315,18 @@ fn is_dead(pid: u32) -> bool {
     process::peer_is_ending(pid, std::process::id())
 }
 
+/// What a wait that the crate says failed is taken for: an interrupted one, as long as there are few of them. A process that was
+/// stopped and goes on finds its receive with a limit ended by EINTR, of which the crate makes the same as of all other errors.
+/// Source: signal(7).
+#[cold]
+fn interrupted(failures: &mut u32, error: impl Debug) -> io::Result<()> {
+    /// A wait lasts for milliseconds at most before it has to be made again, and nobody stops a process more often meanwhile.
+    const MOST: u32 = 1000;
+    heed()?;
+    *failures += 1;
+    if *failures > MOST { failed("wait", Err(error)) } else { Ok(()) }
+}
+
 /// Waits until `look` finds something; `None` when it never will.
 #[inline(always)]
 fn wait_for<R>(
@@ -327,6 +340,7 @@ fn wait_for<R>(
     // Whether to ask for the peer if the next look finds nothing, and how thoroughly: a wake-up that was for nothing is
     // the rest of an earlier message or a farewell, one that did not come may be a death.
     let mut ask = None;
+    let mut failures = 0;
     loop {
         if let Some(found) = look()? {
             budget.met();
@@ -339,7 +353,13 @@ fn wait_for<R>(
         looks = looks.wrapping_add(1);
         ask = looks.is_multiple_of(LOOKS_PER_CHECK).then_some(true);
         match bells {
-            Some((_, listener)) if sleeps => ask = Some(failed("wait", listener.timed_wait_one(NAP))?.is_none()),
+            Some((_, listener)) if sleeps => match listener.timed_wait_one(NAP) {
+                Ok(heard) => ask = Some(heard.is_none()),
+                Err(error) => {
+                    interrupted(&mut failures, error)?;
+                    ask = Some(true);
+                }
+            },
             _ => terms.wait.pause(),
         }
     }
