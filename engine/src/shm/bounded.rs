@@ -68,11 +68,6 @@ pub trait Turns: Sized + Send {
 
 const PRODUCER: usize = 0;
 
-/// What is impossible of a farewell.
-fn farewell(left: u32) -> Option<Nonsense> {
-    Nonsense::unless_within("the peer's farewell", u64::from(left), 0, 1)
-}
-
 /// One end of a bounded buffer.
 #[derive(Debug)]
 struct End<T: Turns> {

@@ -1,6 +1,6 @@
 //! A bounded buffer under a robust mutex with two condition variables.
 
-use super::{PRODUCER, Turns, farewell};
+use super::{PRODUCER, Turns};
 use crate::shm::nonsense::Nonsense;
 use crate::shm::region::{INDICES, Occupants, PAGE, Region, View, occupants};
 use crate::shm::ring::Stop;
@@ -21,23 +21,20 @@ pub(in crate::shm) struct Books {
     news: [Condition; 2],
     /// Messages ever sent, messages ever taken.
     counts: [AtomicU64; 2],
-    left: [AtomicU32; 2],
-    /// Whether somebody died while it held the lock.
-    orphaned: AtomicU32,
+    /// Why there may be no more messages: bit `i` that side `i` left, [`ORPHANED`]. One word, which is nearly always 0, since
+    /// each message looks at it.
+    ended: AtomicU32,
 }
+
+/// Somebody died while it held the lock.
+const ORPHANED: u32 = 4;
 
 const _: () = assert!(INDICES + size_of::<Books>() <= PAGE);
 
 impl Books {
     pub(in crate::shm) fn words(&self) -> Vec<Word<'_>> {
-        let ([sent, taken], [producer, consumer]) = (&self.counts, &self.left);
-        vec![
-            Word::full("sent", sent),
-            Word::full("taken", taken),
-            Word::half("left", producer),
-            Word::half("left", consumer),
-            Word::half("orphaned", &self.orphaned),
-        ]
+        let [sent, taken] = &self.counts;
+        vec![Word::full("sent", sent), Word::full("taken", taken), Word::half("ended", &self.ended)]
     }
 }
 
@@ -50,6 +47,8 @@ pub struct ByMutex {
     shared: View<Books>,
     me: usize,
     slots: u64,
+    /// How far its count may be ahead of the peer's.
+    lead: u64,
     count: u64,
     /// The peer's count.
     seen: u64,
@@ -78,30 +77,37 @@ impl Books {
     #[inline(always)]
     fn remember(&self, locked: &Locked<'_>) {
         if locked.orphaned {
-            self.orphaned.store(1, Ordering::Relaxed);
+            self.end(ORPHANED);
         }
     }
 
-    /// The count of the peer of side `me`, and why there will be no more, if so. The lock must be held.
+    /// Adds to the reasons for an end. The lock must be held.
+    fn end(&self, reason: u32) {
+        let ended = self.ended.load(Ordering::Relaxed);
+        self.ended.store(ended | reason, Ordering::Relaxed);
+    }
+
+    /// The count of the peer of side `me`, and what ended it, if anything. The lock must be held.
     #[inline(always)]
-    fn look(&self, me: usize) -> (u64, Option<Stop>) {
-        let stop = if self.orphaned.load(Ordering::Relaxed) != 0 {
-            Some(Stop::Died)
-        } else {
-            (self.left[1 - me].load(Ordering::Relaxed) != 0).then_some(Stop::Gone)
-        };
-        (self.counts[1 - me].load(Ordering::Relaxed), stop)
+    fn look(&self, me: usize) -> (u64, u32) {
+        let ended = self.ended.load(Ordering::Relaxed) & (ORPHANED | 1 << (1 - me));
+        (self.counts[1 - me].load(Ordering::Relaxed), ended)
     }
 
     /// What of the flags, and of the count of side `me`, which is `count`, is impossible. The lock must be held.
     fn impossible(&self, me: usize, count: u64) -> Option<Nonsense> {
-        let left = |who: usize| self.left[who].load(Ordering::Relaxed);
-        let orphaned = u64::from(self.orphaned.load(Ordering::Relaxed));
-        Nonsense::unless_within("the mark of a dead owner", orphaned, 0, 1)
-            .or_else(|| farewell(left(1 - me)))
-            .or_else(|| Nonsense::unless("one's own farewell", u64::from(left(me)), 0))
+        let ended = u64::from(self.ended.load(Ordering::Relaxed));
+        let known = u64::from(ORPHANED | 1 << (1 - me));
+        Nonsense::unless_within("what ended the buffer", ended, 0, u64::from(ORPHANED | 3))
+            .or_else(|| Nonsense::unless("one's own farewell", ended & !known, 0))
             .or_else(|| Nonsense::unless("one's own count", self.counts[me].load(Ordering::Relaxed), count))
     }
+}
+
+/// What that means to the side that looked.
+#[cold]
+fn stop_of(ended: u32) -> Stop {
+    if ended & ORPHANED != 0 { Stop::Died } else { Stop::Gone }
 }
 
 /// The C library's number of the error with which it refused a lock.
@@ -112,25 +118,46 @@ fn broken(error: io::Error) -> Nonsense {
 }
 
 impl ByMutex {
-    /// Whether there is a slot for this side, as far as it knows.
+    /// How many slots are this side's, as far as it knows.
     #[inline(always)]
-    fn ready(&self) -> bool {
-        let ahead = self.count.wrapping_sub(self.seen);
-        if self.me == PRODUCER { ahead < self.slots } else { ahead != 0 }
+    fn room(&self) -> u64 {
+        self.seen.wrapping_add(self.lead).wrapping_sub(self.count)
     }
 
+    /// [`Turns::reserve`] where there is no room, the buffer ended, or the peer's count is impossible.
     #[cold]
     #[inline(never)]
+    fn reserve_slowly(&mut self) -> Result<u64, Stop> {
+        if self.room() == 0 && self.stop.is_none() {
+            self.nonsense = self.wait().err().or(self.nonsense);
+            if self.nonsense.is_some() {
+                return Err(self.corrupt(self.nonsense));
+            }
+        }
+        match self.stop {
+            // What a producer sent before it left is still to be received.
+            Some(Stop::Gone) if self.me != PRODUCER && self.room() != 0 => {}
+            Some(stop) => return Err(stop),
+            None => {}
+        }
+        if self.room() > self.slots {
+            return Err(self.corrupt(self.impossible()));
+        }
+        Ok(self.count & (self.slots - 1))
+    }
+
     fn wait(&mut self) -> Result<(), Nonsense> {
         let (mut locked, mut gone) = (self.shared.lock()?, false);
         loop {
-            (self.seen, self.stop) = self.shared.look(self.me);
+            let ended;
+            (self.seen, ended) = self.shared.look(self.me);
+            self.stop = (ended != 0).then(|| stop_of(ended));
             if gone {
                 // What it published before it died is there: its end was seen before this look.
                 self.stop = self.stop.or(Some(Stop::Gone));
             }
             self.nonsense = self.shared.impossible(self.me, self.count).or_else(|| self.impossible());
-            if self.ready() || self.stop.is_some() || self.nonsense.is_some() {
+            if self.room() != 0 || self.stop.is_some() || self.nonsense.is_some() {
                 return Ok(());
             }
             // A condition variable is not robust: a peer that is killed, in the middle of a signal or before it, wakes nobody.
@@ -168,7 +195,9 @@ impl Turns for ByMutex {
 
     fn side(region: &Arc<Region>, slots: usize, me: usize, _: Wait) -> Self {
         let (shared, occupants) = (books(region), occupants(region));
-        Self { shared, me, slots: slots as u64, count: 0, seen: 0, stop: None, nonsense: None, occupants, vigil: None }
+        let slots = slots as u64;
+        let lead = if me == PRODUCER { slots } else { 0 };
+        Self { shared, me, slots, lead, count: 0, seen: 0, stop: None, nonsense: None, occupants, vigil: None }
     }
 
     fn keep_vigil(&mut self) {
@@ -179,23 +208,11 @@ impl Turns for ByMutex {
 
     #[inline(always)]
     fn reserve(&mut self) -> Result<u64, Stop> {
-        if !self.ready() && self.stop.is_none() {
-            self.nonsense = self.wait().err().or(self.nonsense);
-            if self.nonsense.is_some() {
-                return Err(self.corrupt(self.nonsense));
-            }
+        // From 1 to as many as there are.
+        if self.room().wrapping_sub(1) < self.slots && self.stop.is_none() {
+            return Ok(self.count & (self.slots - 1));
         }
-        match self.stop {
-            // What a producer sent before it left is still to be received.
-            Some(Stop::Gone) if self.me != PRODUCER && self.ready() => {}
-            Some(stop) => return Err(stop),
-            None => {}
-        }
-        let (ahead, behind) = if self.me == PRODUCER { (self.count, self.seen) } else { (self.seen, self.count) };
-        if ahead.wrapping_sub(behind) > self.slots {
-            return Err(self.corrupt(self.impossible()));
-        }
-        Ok(self.count & (self.slots - 1))
+        self.reserve_slowly()
     }
 
     #[inline(always)]
@@ -210,7 +227,8 @@ impl Turns for ByMutex {
             seen
         });
         match published {
-            Ok(seen) => (self.seen, self.stop) = seen,
+            Ok((seen, 0)) => self.seen = seen,
+            Ok((seen, ended)) => (self.seen, self.stop) = (seen, Some(stop_of(ended))),
             // The message was not published; the next call says so.
             Err(nonsense) => _ = self.corrupt(Some(nonsense)),
         }
@@ -224,7 +242,7 @@ impl Turns for ByMutex {
 
     fn leave(&self) {
         if let Ok(locked) = self.shared.lock() {
-            self.shared.left[self.me].store(1, Ordering::Relaxed);
+            self.shared.end(1 << self.me);
             drop(locked);
             self.shared.news[1 - self.me].signal();
         }

@@ -1,6 +1,6 @@
 //! A bounded buffer under two semaphores.
 
-use super::{PRODUCER, Turns, farewell};
+use super::{PRODUCER, Turns};
 use crate::shm::Line;
 use crate::shm::budget::Budget;
 use crate::shm::nonsense::Nonsense;
@@ -75,7 +75,7 @@ impl BySemaphores {
         // Acquire: the producer may have been killed between a message and its token.
         let sent = self.shared.sent.0.load(Ordering::Acquire);
         let due = self.count.wrapping_add(self.slots);
-        self.nonsense = farewell(left).or_else(|| {
+        self.nonsense = Nonsense::unless_within("the peer's farewell", u64::from(left), 0, 1).or_else(|| {
             let sent = || Nonsense::unless_within("the number of messages sent", sent, self.count, due);
             (self.me != PRODUCER).then(sent).flatten()
         });
