@@ -8,6 +8,7 @@
 //! Source: tokio 1, `net::UnixStream` and `runtime`; epoll(7).
 
 use super::bytes::{hear_end, say_hello};
+use super::message::Message;
 use super::unix_stream::{accept_one, reach, size_buffers};
 use super::{
     BOTH, Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Side, SideOf, Spec, Transport,
@@ -61,12 +62,12 @@ fn drive(shared: &Shared) -> io::Result<Arc<Driven>> {
 struct End {
     shared: Shared,
     driven: Option<Arc<Driven>>,
-    message: Box<[u8]>,
+    message: Message,
 }
 
 impl End {
     fn new(shared: Shared, size: usize) -> Self {
-        Self { shared, driven: None, message: vec![0; size].into_boxed_slice() }
+        Self { shared, driven: None, message: Message::new(size) }
     }
 
     fn attach(&mut self) -> io::Result<()> {
