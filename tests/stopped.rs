@@ -14,40 +14,40 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(180);
-/// Runs at the same time: their consumers sleep nearly always, and their producers give the CPU away.
-const AT_ONCE: usize = 4;
+/// Runs at the same time.
+const AT_ONCE: usize = 2;
+/// Long enough for the other party to fill the channel, or to empty it, and to sleep.
+const MOMENT: Duration = Duration::from_millis(5);
 
-/// A run in which messages come rarely.
-fn rare(name: &str, wait: WaitKind) -> Child {
+fn stream(name: &str, wait: WaitKind) -> Child {
     let mut command = Command::new(program(name));
-    command.args([
-        "offered-load",
-        "--rate",
-        "200",
-        "--duration",
-        "1s",
-        "--placement",
-        "unpinned",
-        "--wait",
-        wait.word(),
-    ]);
+    command.args(["stream", "--duration", "500ms", "--placement", "unpinned", "--wait", wait.word()]);
     command.args(["--format", "json"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().unwrap()
 }
 
-/// Stops and continues the parties of the run at moments of no particular kind.
-fn disturb(run: &Child) {
-    // The cell and the other party, which is its child.
-    let parties = until("two parties run", || {
-        let parties: Vec<_> = below(run.id()).into_iter().map(|(pid, _)| Pid::from_raw(pid as i32)).collect();
-        (parties.len() == 2).then_some(parties)
-    });
-    for _ in 0..20 {
-        for signal in [Signal::SIGSTOP, Signal::SIGCONT] {
-            // One that has ended by now is nobody's worry.
-            parties.iter().for_each(|party| _ = kill(*party, signal));
-            std::thread::sleep(Duration::from_millis(5));
-        }
+/// The cell and the other party, which is its child; none where the run ended before there were two.
+fn parties(run: &mut Child) -> Option<[Pid; 2]> {
+    until("two parties run", || {
+        let all: Vec<_> = below(run.id()).into_iter().map(|(pid, _)| Pid::from_raw(pid as i32)).collect();
+        let both = <[Pid; 2]>::try_from(all).ok();
+        (both.is_some() || run.try_wait().unwrap().is_some()).then_some(both)
+    })
+}
+
+/// Stops one party of the run, so that the other one sleeps, and stops that one in its sleep; then the other way round.
+fn disturb(run: &mut Child) {
+    let Some(parties) = parties(run) else { return };
+    // One that has ended by now is nobody's worry.
+    let tell = |party: Pid, signal: Signal| _ = kill(party, signal);
+    for round in 0..40 {
+        let [idle, asleep] = if round % 2 == 0 { parties } else { [parties[1], parties[0]] };
+        tell(idle, Signal::SIGSTOP);
+        std::thread::sleep(MOMENT);
+        tell(asleep, Signal::SIGSTOP);
+        tell(asleep, Signal::SIGCONT);
+        std::thread::sleep(MOMENT);
+        tell(idle, Signal::SIGCONT);
     }
 }
 
@@ -62,8 +62,12 @@ fn parties_that_are_stopped_in_their_sleep_go_on_and_lose_nothing() {
             .collect();
         assert!(all.len() > 20, "{all:?}");
         for some in all.chunks(AT_ONCE) {
-            let runs: Vec<_> = some.iter().map(|(name, wait)| rare(name, *wait)).collect();
-            runs.iter().for_each(disturb);
+            let mut runs: Vec<_> = some.iter().map(|(name, wait)| stream(name, *wait)).collect();
+            std::thread::scope(|scope| {
+                for run in &mut runs {
+                    scope.spawn(|| disturb(run));
+                }
+            });
             for (run, (name, wait)) in runs.into_iter().zip(some) {
                 let output = run.wait_with_output().unwrap();
                 let text = String::from_utf8_lossy(&output.stderr).into_owned();

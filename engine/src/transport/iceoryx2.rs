@@ -315,16 +315,21 @@ fn is_dead(pid: u32) -> bool {
     process::peer_is_ending(pid, std::process::id())
 }
 
-/// What a wait that the crate says failed is taken for: an interrupted one, as long as there are few of them. A process that was
-/// stopped and goes on finds its receive with a limit ended by EINTR, of which the crate makes the same as of all other errors.
-/// Source: signal(7).
-#[cold]
-fn interrupted(failures: &mut u32, error: impl Debug) -> io::Result<()> {
-    /// A wait lasts for milliseconds at most before it has to be made again, and nobody stops a process more often meanwhile.
+/// Sleeps until the other side rings or it is time to ask whether it is there; says whether it rang.
+///
+/// A process that was stopped and goes on finds its receive with a limit ended by EINTR (signal(7)), of which the crate makes the
+/// same failure as of all other errors: some of them are taken for that.
+#[inline(never)]
+fn heard(listener: &Listener<Service>) -> io::Result<bool> {
+    /// Nobody stops a process more often in a row than this while it makes a call again.
     const MOST: u32 = 1000;
-    heed()?;
-    *failures += 1;
-    if *failures > MOST { failed("wait", Err(error)) } else { Ok(()) }
+    for _ in 0..MOST {
+        match listener.timed_wait_one(NAP) {
+            Ok(heard) => return Ok(heard.is_some()),
+            Err(_) => heed()?,
+        }
+    }
+    failed("wait", listener.timed_wait_one(NAP)).map(|heard| heard.is_some())
 }
 
 /// Waits until `look` finds something; `None` when it never will.
@@ -340,7 +345,6 @@ fn wait_for<R>(
     // Whether to ask for the peer if the next look finds nothing, and how thoroughly: a wake-up that was for nothing is
     // the rest of an earlier message or a farewell, one that did not come may be a death.
     let mut ask = None;
-    let mut failures = 0;
     loop {
         if let Some(found) = look()? {
             budget.met();
@@ -353,13 +357,7 @@ fn wait_for<R>(
         looks = looks.wrapping_add(1);
         ask = looks.is_multiple_of(LOOKS_PER_CHECK).then_some(true);
         match bells {
-            Some((_, listener)) if sleeps => match listener.timed_wait_one(NAP) {
-                Ok(heard) => ask = Some(heard.is_none()),
-                Err(error) => {
-                    interrupted(&mut failures, error)?;
-                    ask = Some(true);
-                }
-            },
+            Some((_, listener)) if sleeps => ask = Some(!heard(listener)?),
             _ => terms.wait.pause(),
         }
     }
