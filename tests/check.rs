@@ -92,6 +92,16 @@ fn a_sound_instrument_passes() {
     });
 }
 
+#[cfg(feature = "frameworks")]
+#[test]
+fn frameworks_move_their_bytes_where_they_say_and_add_what_their_protocol_has() {
+    watched(LIMIT, || {
+        let names = "iceoryx2,ipc-channel,zeromq,zeromq-tcp,tokio-unix";
+        let output = run(&["check", "--only", "boundary", "--mechanism", names]);
+        assert!(output.status.success(), "{}", said(&output));
+    });
+}
+
 #[test]
 fn every_falsification_is_noticed_and_ends_with_one() {
     watched(LIMIT, || {

@@ -40,13 +40,15 @@ pub struct Moved {
     pub most_in: f64,
 }
 
-/// Memory that a party maps shared and writable.
+/// Memory that a party maps shared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mapping {
     /// Device and inode of what is mapped.
     pub object: String,
     /// Bytes.
     pub bytes: u64,
+    /// Whether the party may write there.
+    pub writable: bool,
 }
 
 /// What a traced run showed. The row that it belongs to has the same first fields, up to `touch`.

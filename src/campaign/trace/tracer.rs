@@ -198,7 +198,7 @@ fn shared_mappings(tid: u32) -> Vec<Mapping> {
     text.lines().filter_map(shared_mapping).collect()
 }
 
-/// A line of `/proc/PID/maps`, if it is shared and writable: address, permissions, offset, device, inode.
+/// A line of `/proc/PID/maps`, if it is shared and can be read: address, permissions, offset, device, inode.
 fn shared_mapping(line: &str) -> Option<Mapping> {
     let mut fields = line.split_whitespace();
     let (from, to) = fields.next()?.split_once('-')?;
@@ -206,7 +206,8 @@ fn shared_mapping(line: &str) -> Option<Mapping> {
     let (device, inode) = (fields.nth(1)?, fields.next()?);
     let place = |text| u64::from_str_radix(text, 16).ok();
     let bytes = place(to)? - place(from)?;
-    permissions.starts_with("rw-s").then(|| Mapping { object: format!("{device}:{inode}"), bytes })
+    let writable = permissions.starts_with("rw-s");
+    (writable || permissions == "r--s").then(|| Mapping { object: format!("{device}:{inode}"), bytes, writable })
 }
 
 fn summed(plan: &Plan, n: u64, leader: u32, sight: Sight, outcome: Outcome) -> Result<Trace> {
@@ -264,9 +265,11 @@ mod tests {
     }
 
     #[test]
-    fn only_shared_writable_mappings_count() {
+    fn only_shared_mappings_count() {
         let line = "7f00aa000000-7f00aa100000 rw-s 00000000 00:01 1031 /memfd:ipcost (deleted)";
-        assert_eq!(shared_mapping(line), Some(Mapping { object: "00:01:1031".into(), bytes: 1 << 20 }));
+        let found = Mapping { object: "00:01:1031".into(), bytes: 1 << 20, writable: true };
+        assert_eq!(shared_mapping(line), Some(found.clone()));
+        assert_eq!(shared_mapping(&line.replace("rw-s", "r--s")), Some(Mapping { writable: false, ..found }));
         assert_eq!(shared_mapping(&line.replace("rw-s", "rw-p")), None);
         assert_eq!(shared_mapping(""), None);
     }
