@@ -12,8 +12,8 @@ that drifts meets each of them alike. Rows of a slow peer and of growth have no 
 
 A target is met where the whole interval is on its side, missed where the whole interval is on the other, and not shown
 where the interval holds it or there are fewer than six launches. Of an option, a kind of pages, the effect is told and
-nothing is aimed at: less or more time where the whole interval is. With --more, rows with pairs that are not shown then
-have so many launches more.
+nothing is aimed at: less or more time where the whole interval is. With --more, rows with pairs whose target is not shown
+then have so many launches more; looked at twice, an interval covers about 94 %.
 
 Exit status: 0 after a table, whatever the verdicts are; 1 when a side failed; 2 when something needed is missing.
 """
@@ -425,7 +425,7 @@ def main():
         print("\n" + "\n".join(figures.text_table(sums.HEAD, sum_body)))
     verdicts = [row["verdict"] for row in done]
     counts = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in (figures.MET, figures.OPEN, figures.MISSED))
-    counts += f", {sum(row['target'] == '' for row in done)} of an effect; {manner(rows, args)}"
+    counts += f", {sum(row['target'] == '' for row in done)} of an effect; {manner([row for row in rows if row.what not in absent], args)}"
     print(f"\n{counts}")
     for what, why in absent.items():
         print(f"not measured: {what}: {why}")

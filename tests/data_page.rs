@@ -137,10 +137,13 @@ fn the_reader_in_python_notices_a_summary_that_says_something_else() {
     assert!(sound.status.success());
     let cells = dir.path().join("cells.jsonl");
     let text = std::fs::read_to_string(&cells).unwrap();
-    let (first, rest) = text.split_once('\n').unwrap();
-    let mut run: Value = serde_json::from_str(first).unwrap();
-    run["elapsed_ns"] = json!(run["elapsed_ns"].as_u64().unwrap() * 100);
-    std::fs::write(&cells, format!("{run}\n{rest}")).unwrap();
+    // All of them: a median does not move with a run that was slow before.
+    let slower = text.lines().map(|line| {
+        let mut run: Value = serde_json::from_str(line).unwrap();
+        run["elapsed_ns"] = json!(run["elapsed_ns"].as_u64().unwrap() * 100);
+        format!("{run}\n")
+    });
+    std::fs::write(&cells, slower.collect::<String>()).unwrap();
     assert_eq!(check().unwrap().status.code(), Some(1));
 }
 

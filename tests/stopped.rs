@@ -36,8 +36,9 @@ fn parties(run: &mut Child) -> Option<[Pid; 2]> {
 }
 
 /// Stops one party of the run, so that the other one sleeps, and stops that one in its sleep; then the other way round.
-fn disturb(run: &mut Child) {
-    let Some(parties) = parties(run) else { return };
+/// Whether there were two.
+fn disturb(run: &mut Child) -> bool {
+    let Some(parties) = parties(run) else { return false };
     // One that has ended by now is nobody's worry.
     let tell = |party: Pid, signal: Signal| _ = kill(party, signal);
     for round in 0..40 {
@@ -49,6 +50,7 @@ fn disturb(run: &mut Child) {
         std::thread::sleep(MOMENT);
         tell(idle, Signal::SIGCONT);
     }
+    true
 }
 
 #[test]
@@ -61,12 +63,12 @@ fn parties_that_are_stopped_in_their_sleep_go_on_and_lose_nothing() {
             .flat_map(|spec| spec.waits.iter().filter(|wait| sleeping(wait)).map(move |wait| (spec.name, *wait)))
             .collect();
         assert!(all.len() > 20, "{all:?}");
+        let mut disturbed = 0;
         for some in all.chunks(AT_ONCE) {
             let mut runs: Vec<_> = some.iter().map(|(name, wait)| stream(name, *wait)).collect();
-            std::thread::scope(|scope| {
-                for run in &mut runs {
-                    scope.spawn(|| disturb(run));
-                }
+            disturbed += std::thread::scope(|scope| {
+                let beside: Vec<_> = runs.iter_mut().map(|run| scope.spawn(|| disturb(run))).collect();
+                beside.into_iter().map(|one| usize::from(one.join().unwrap())).sum::<usize>()
             });
             for (run, (name, wait)) in runs.into_iter().zip(some) {
                 let output = run.wait_with_output().unwrap();
@@ -82,5 +84,6 @@ fn parties_that_are_stopped_in_their_sleep_go_on_and_lose_nothing() {
                 assert_eq!(found["verified"]["messages"], found["messages"], "{name} {wait:?}: {found}");
             }
         }
+        assert!(2 * disturbed > all.len(), "of {} runs only {disturbed} had two parties to stop", all.len());
     });
 }

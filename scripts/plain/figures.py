@@ -111,12 +111,13 @@ def explanation(settings):
     longer = f" ({longer}, and half as many)" if longer else ""
     first, all_of_them = settings["launches"], settings["launches"] + settings["more"]
     more = f" ({all_of_them} where {first} showed nothing)" if settings["more"] else ""
+    twice = " at each look, and about 94 % where there were two" if settings["more"] else ""
     return (
         f"A is ipcost and B the plain program unless the name says otherwise; ns per message (ping-pong: per round\n"
         f"trip). A/B: median over {settings['launches']} fresh launches{more} of the median over "
         f"{settings['pairs']} pairs of\n{settings['window_ms']} ms windows{longer}; "
         "above 1 A is slower.\n"
-        f"Interval: order statistics over launches, coverage at least {settings['coverage']:.0%}. Verdict against "
+        f"Interval: order statistics over launches, coverage at least {settings['coverage']:.0%}{twice}. Verdict against "
         f"{TARGET_RATIO}: {MET} where the whole\ninterval is below, {MISSED} where it is above, {OPEN} where it holds "
         f"the target or covers less than 95 %."
     )

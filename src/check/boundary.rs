@@ -105,7 +105,7 @@ fn shared(trace: &Trace) -> Option<&str> {
     // The ledger that the parties of every cell share is no object of the mechanism.
     let ledger = Ledger::region_len() as u64;
     let holds = |mapping: &&Mapping| mapping.bytes >= trace.size as u64 && mapping.bytes > ledger;
-    let there = |mapping: &&Mapping| consumer.iter().any(|other| other.object == mapping.object);
+    let there = |mapping: &&Mapping| consumer.iter().filter(holds).any(|other| other.object == mapping.object);
     let written = producer.iter().filter(|mapping| mapping.writable);
     written.filter(holds).find(there).map(|mapping| mapping.object.as_str())
 }

@@ -5,6 +5,7 @@ use crate::sys::process;
 use crate::{names, role};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -33,13 +34,13 @@ pub fn watch(duty: Duty) {
                 }
                 (Duty::StopCampaign, Some(at)) if at.elapsed() < SAME => {}
                 (Duty::StopCampaign, Some(_)) => {
-                    eprintln!("interrupted again: ended without tables; finished runs are kept");
+                    say("interrupted again: ended at once");
                     end();
                 }
                 (Duty::StopRole, _) => {
                     role::STOP.store(true, Ordering::SeqCst);
                     std::thread::sleep(Duration::from_millis(300));
-                    eprintln!("interrupted while waiting for the other program");
+                    say("interrupted while waiting for the other program");
                     end();
                 }
             }
@@ -50,6 +51,11 @@ pub fn watch(duty: Duty) {
         eprintln!("remark: no thread for signals ({error}); Ctrl-C leaves what `ipcost clean` removes");
         process::default_signals(&[SIGINT, SIGTERM, SIGHUP]);
     }
+}
+
+/// On standard error, if that can still be written: who read it may have been interrupted, too.
+fn say(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 fn end() -> ! {

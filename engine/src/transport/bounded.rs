@@ -64,7 +64,7 @@ impl Guard for Semaphores {
 pub struct RobustMutex;
 
 impl Guard for RobustMutex {
-    const MAGIC: u32 = 0x6970_6393;
+    const MAGIC: u32 = 0x6970_6395;
     const SPEC: &'static Spec = &Spec {
         name: "shm-mutex",
         summary: "bounded buffer in a sealed memfd, robust mutex and condition variables; the lock covers the counts only",
