@@ -137,10 +137,18 @@ fn the_reader_in_python_notices_a_summary_that_says_something_else() {
     assert!(sound.status.success());
     let cells = dir.path().join("cells.jsonl");
     let text = std::fs::read_to_string(&cells).unwrap();
-    // All of them: a median does not move with a run that was slow before.
-    let slower = text.lines().map(|line| {
-        let mut run: Value = serde_json::from_str(line).unwrap();
-        run["elapsed_ns"] = json!(run["elapsed_ns"].as_u64().unwrap() * 100);
+    // All runs of one row: a median does not move with a single one that was slow before. Cells with a label have no row.
+    let row = |run: &Value| {
+        let of_plan = ["mechanism", "workload", "size", "wait", "parties"].map(|field| run[field].clone());
+        run["run"]["label"].is_null().then(|| (of_plan, run["placement"]["requested"].clone()))
+    };
+    let runs: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let chosen = runs.iter().find_map(row);
+    assert!(chosen.is_some());
+    let slower = runs.into_iter().map(|mut run| {
+        if row(&run) == chosen {
+            run["elapsed_ns"] = json!(run["elapsed_ns"].as_u64().unwrap() * 100);
+        }
         format!("{run}\n")
     });
     std::fs::write(&cells, slower.collect::<String>()).unwrap();

@@ -4,8 +4,7 @@
 //! in the consumer's receiving ones (in one of the two, where the kernel copies once), and no shared memory that could
 //! hold a message. *Shared memory* between processes: no payload in system calls, two processes with two address spaces,
 //! and a mapping of the same object (device and inode) in both that can hold a message, where the consumer may be one that
-//! only reads. *Threads*: one process, one
-//! address space. *Controls*: one party, and nothing in system calls.
+//! only reads. *Threads*: one process, one address space. *Controls*: one party, and nothing in system calls.
 
 use super::{Bench, EVERY, Sabotage, Tried, Verdict, one_cpu, tried};
 use crate::campaign::trace::{LIMIT, Mapping, Trace, trace};

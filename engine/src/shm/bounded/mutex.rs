@@ -87,11 +87,11 @@ impl Books {
         self.ended.store(ended | reason, Ordering::Relaxed);
     }
 
-    /// The count of the peer of side `me`, and what ended it, if anything. The lock must be held.
+    /// The count of the peer of side `me`, and why there will be no more, if so. The lock must be held.
     #[inline(always)]
-    fn look(&self, me: usize) -> (u64, u32) {
+    fn look(&self, me: usize) -> (u64, Option<Stop>) {
         let ended = self.ended.load(Ordering::Relaxed) & (ORPHANED | 1 << (1 - me));
-        (self.counts[1 - me].load(Ordering::Relaxed), ended)
+        (self.counts[1 - me].load(Ordering::Relaxed), (ended != 0).then(|| stop_of(ended)))
     }
 
     /// What of the flags, and of the count of side `me`, which is `count`, is impossible. The lock must be held.
@@ -149,9 +149,7 @@ impl ByMutex {
     fn wait(&mut self) -> Result<(), Nonsense> {
         let (mut locked, mut gone) = (self.shared.lock()?, false);
         loop {
-            let ended;
-            (self.seen, ended) = self.shared.look(self.me);
-            self.stop = (ended != 0).then(|| stop_of(ended));
+            (self.seen, self.stop) = self.shared.look(self.me);
             if gone {
                 // What it published before it died is there: its end was seen before this look.
                 self.stop = self.stop.or(Some(Stop::Gone));
@@ -227,8 +225,8 @@ impl Turns for ByMutex {
             seen
         });
         match published {
-            Ok((seen, 0)) => self.seen = seen,
-            Ok((seen, ended)) => (self.seen, self.stop) = (seen, Some(stop_of(ended))),
+            Ok((seen, None)) => self.seen = seen,
+            Ok(last) => (self.seen, self.stop) = last,
             // The message was not published; the next call says so.
             Err(nonsense) => _ = self.corrupt(Some(nonsense)),
         }
