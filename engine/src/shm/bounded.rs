@@ -1,7 +1,7 @@
 //! The textbook's bounded buffer between two processes, guarded by semaphores or by a mutex with condition variables.
 //!
 //! Key decision: both are the same buffer, and differ in how a side comes by its next slot and gives it away
-//! ([`Turns`]). Side 0 produces, side 1 consumes, and what one of them does mirrors the other: it waits for its own
+//! ([`Side`]). Side 0 produces, side 1 consumes, and what one of them does mirrors the other: it waits for its own
 //! reason, uses the slot, counts, and wakes its peer. Slots and ends are shared code.
 //!
 //! The mutex is held for a few instructions, to read and write the counts, never while a message is written or read in
@@ -21,19 +21,26 @@ use super::nonsense::Nonsense;
 use super::region::{Region, RingShape, Slots};
 use super::ring::Stop;
 use super::wait::Wait;
+use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 
-/// How one side comes by its next slot and gives it to the other one.
-pub trait Turns: Sized + Send {
+/// What guards a buffer, and so how its sides take turns.
+pub trait Turns: Debug + Send + 'static {
+    /// Side `ME`. A constant, so that what is one side's or the other's is told apart when the code is compiled.
+    type Side<const ME: usize>: Side;
+
     /// Lays out what both sides share, in zeroed memory that nobody else uses yet.
     ///
     /// # Errors
     /// What the C library says.
     fn lay(region: &Arc<Region>, slots: usize) -> io::Result<()>;
+}
 
-    /// Side `me` of a buffer of `slots` slots that was laid out.
-    fn side(region: &Arc<Region>, slots: usize, me: usize, wait: Wait) -> Self;
+/// How one side comes by its next slot and gives it to the other one.
+pub trait Side: Sized + Send + Debug {
+    /// A side of a buffer of `slots` slots that was laid out.
+    fn new(region: &Arc<Region>, slots: usize, wait: Wait) -> Self;
 
     /// Waits for a slot of one's own and returns how many there were before it.
     ///
@@ -67,116 +74,116 @@ pub trait Turns: Sized + Send {
 }
 
 const PRODUCER: usize = 0;
+const CONSUMER: usize = 1;
 
 /// One end of a bounded buffer.
 #[derive(Debug)]
-struct End<T: Turns> {
-    turns: T,
+struct End<S: Side> {
+    side: S,
     slots: Slots,
     attached: bool,
 }
 
-impl<T: Turns> End<T> {
-    fn new(region: &Arc<Region>, shape: RingShape, me: usize, wait: Wait) -> Self {
-        let turns = T::side(region, shape.slots, me, wait);
-        Self { turns, slots: Slots::new(region, shape), attached: false }
+impl<S: Side> End<S> {
+    fn new(region: &Arc<Region>, shape: RingShape, wait: Wait) -> Self {
+        Self { side: S::new(region, shape.slots, wait), slots: Slots::new(region, shape), attached: false }
     }
 }
 
-impl<T: Turns> Drop for End<T> {
+impl<S: Side> Drop for End<S> {
     fn drop(&mut self) {
         if self.attached {
-            self.turns.leave();
+            self.side.leave();
         }
     }
 }
 
 /// The sending end.
 #[derive(Debug)]
-pub struct BoundedTx<T: Turns>(End<T>);
+pub struct BoundedTx<T: Turns>(End<T::Side<PRODUCER>>);
 
 /// The receiving end.
 #[derive(Debug)]
-pub struct BoundedRx<T: Turns>(End<T>);
+pub struct BoundedRx<T: Turns>(End<T::Side<CONSUMER>>);
 
 /// Both ends of the buffer that [`Turns::lay`] laid out in the region. There must be one of each, which is why nobody
 /// outside the crate may make them: a second one would hand out the same slots again.
 pub(crate) fn ends<T: Turns>(region: &Arc<Region>, shape: RingShape, wait: Wait) -> (BoundedTx<T>, BoundedRx<T>) {
-    (BoundedTx(End::new(region, shape, 0, wait)), BoundedRx(End::new(region, shape, 1, wait)))
+    (BoundedTx(End::new(region, shape, wait)), BoundedRx(End::new(region, shape, wait)))
 }
 
 impl<T: Turns> BoundedTx<T> {
-    /// As [`Turns::ready`].
+    /// As [`Side::ready`].
     pub fn ready(&self) -> Option<u64> {
-        self.0.turns.ready()
+        self.0.side.ready()
     }
 
-    /// As [`Turns::nonsense`].
+    /// As [`Side::nonsense`].
     pub fn nonsense(&self) -> Option<Nonsense> {
-        self.0.turns.nonsense()
+        self.0.side.nonsense()
     }
 
-    /// As [`Turns::holding`].
+    /// As [`Side::holding`].
     pub fn holding(&self, then: &mut dyn FnMut()) -> bool {
-        self.0.turns.holding(then)
+        self.0.side.holding(then)
     }
 
     /// Says that this end is in use: only then does dropping it tell the other side.
     pub fn attach(&mut self) {
         self.0.attached = true;
-        self.0.turns.keep_vigil();
+        self.0.side.keep_vigil();
     }
 
     /// Waits for a free slot, lets `fill` write the message into it, and publishes it.
     ///
     /// # Errors
-    /// As [`Turns::reserve`].
+    /// As [`Side::reserve`].
     #[inline(always)]
     pub fn send_with(&mut self, fill: impl FnOnce(&mut [u8])) -> Result<(), Stop> {
         let end = &mut self.0;
-        let index = end.turns.reserve()?;
+        let index = end.side.reserve()?;
         // SAFETY: between `reserve` and `commit` the slot is the producer's alone: the consumer has taken the message that
-        // was there and is told of the next one by `commit`. The view in `turns` keeps the region mapped.
+        // was there and is told of the next one by `commit`. The view in `side` keeps the region mapped.
         fill(unsafe { end.slots.get_mut(index) });
-        end.turns.commit();
+        end.side.commit();
         Ok(())
     }
 }
 
 impl<T: Turns> BoundedRx<T> {
-    /// As [`Turns::ready`].
+    /// As [`Side::ready`].
     pub fn ready(&self) -> Option<u64> {
-        self.0.turns.ready()
+        self.0.side.ready()
     }
 
-    /// As [`Turns::nonsense`].
+    /// As [`Side::nonsense`].
     pub fn nonsense(&self) -> Option<Nonsense> {
-        self.0.turns.nonsense()
+        self.0.side.nonsense()
     }
 
-    /// As [`Turns::holding`].
+    /// As [`Side::holding`].
     pub fn holding(&self, then: &mut dyn FnMut()) -> bool {
-        self.0.turns.holding(then)
+        self.0.side.holding(then)
     }
 
     /// As [`BoundedTx::attach`].
     pub fn attach(&mut self) {
         self.0.attached = true;
-        self.0.turns.keep_vigil();
+        self.0.side.keep_vigil();
     }
 
     /// Waits for a message, lets `read` look at it in place, and frees the slot.
     ///
     /// # Errors
-    /// As [`Turns::reserve`].
+    /// As [`Side::reserve`].
     #[inline(always)]
     pub fn recv_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Result<R, Stop> {
         let end = &mut self.0;
-        let index = end.turns.reserve()?;
+        let index = end.side.reserve()?;
         // SAFETY: between `reserve` and `commit` the slot is the consumer's alone: the producer writes it again only after
-        // `commit` has freed it. The view in `turns` keeps the region mapped.
+        // `commit` has freed it. The view in `side` keeps the region mapped.
         let result = read(unsafe { end.slots.get(index) });
-        end.turns.commit();
+        end.side.commit();
         Ok(result)
     }
 }

@@ -1,6 +1,6 @@
 //! A bounded buffer under two semaphores.
 
-use super::{PRODUCER, Turns};
+use super::{PRODUCER, Side, Turns};
 use crate::shm::Line;
 use crate::shm::budget::Budget;
 use crate::shm::nonsense::Nonsense;
@@ -42,14 +42,17 @@ impl Tokens {
     }
 }
 
+/// Two semaphores.
+#[derive(Debug)]
+pub struct BySemaphores;
+
 /// One side of a buffer with two semaphores: one counts messages, the other free slots.
 ///
 /// The indices are private: the semaphores alone say how far a side may go. A side that leaves raises its flag and posts
 /// once more than there are messages (slots); whoever sees the flag after a wait goes on by the count of messages sent.
 #[derive(Debug)]
-pub struct BySemaphores {
+pub struct Counting<const ME: usize> {
     shared: View<Tokens>,
-    me: usize,
     wait: Wait,
     budget: Budget,
     count: u64,
@@ -60,7 +63,7 @@ pub struct BySemaphores {
     vigil: Option<Vigil>,
 }
 
-impl BySemaphores {
+impl<const ME: usize> Counting<ME> {
     #[cold]
     fn broken(&mut self) -> Stop {
         let value = io::Error::last_os_error().raw_os_error().unwrap_or_default() as u64;
@@ -77,11 +80,11 @@ impl BySemaphores {
         let due = self.count.wrapping_add(self.slots);
         self.nonsense = Nonsense::unless_within("the peer's farewell", u64::from(left), 0, 1).or_else(|| {
             let sent = || Nonsense::unless_within("the number of messages sent", sent, self.count, due);
-            (self.me != PRODUCER).then(sent).flatten()
+            (ME != PRODUCER).then(sent).flatten()
         });
         match self.nonsense {
             Some(_) => Err(Stop::Corrupt),
-            None if self.me == PRODUCER || self.count == sent => Err(Stop::Gone),
+            None if ME == PRODUCER || self.count == sent => Err(Stop::Gone),
             None => Ok(()),
         }
     }
@@ -93,16 +96,19 @@ pub(in crate::shm) fn tokens(region: &Arc<Region>) -> View<Tokens> {
 }
 
 impl Turns for BySemaphores {
+    type Side<const ME: usize> = Counting<ME>;
+
     fn lay(region: &Arc<Region>, slots: usize) -> io::Result<()> {
         let shared = tokens(region);
         shared.tokens[0].0.init(0)?;
         shared.tokens[1].0.init(slots as u32)
     }
+}
 
-    fn side(region: &Arc<Region>, slots: usize, me: usize, wait: Wait) -> Self {
+impl<const ME: usize> Side for Counting<ME> {
+    fn new(region: &Arc<Region>, slots: usize, wait: Wait) -> Self {
         Self {
             shared: tokens(region),
-            me,
             wait,
             budget: Budget::default(),
             count: 0,
@@ -115,8 +121,8 @@ impl Turns for BySemaphores {
     }
 
     fn keep_vigil(&mut self) {
-        let (shared, peer) = (self.shared.clone(), 1 - self.me);
-        let vigil = Vigil::until_death(self.occupants.peer_of(self.me), move || shared.farewell(peer));
+        let (shared, peer) = (self.shared.clone(), 1 - ME);
+        let vigil = Vigil::until_death(self.occupants.peer_of(ME), move || shared.farewell(peer));
         if let Err(error) = &vigil {
             eprintln!("remark: nobody will say that the peer was killed ({error})");
         }
@@ -125,11 +131,11 @@ impl Turns for BySemaphores {
 
     #[inline(always)]
     fn reserve(&mut self) -> Result<u64, Stop> {
-        if !self.peer_left && !take(&self.shared.tokens[1 - self.me].0, self.wait, &self.budget) {
+        if !self.peer_left && !take(&self.shared.tokens[1 - ME].0, self.wait, &self.budget) {
             return Err(if roused() { Stop::Gone } else { self.broken() });
         }
         // Acquire: pairs with `leave`, so that the count of messages sent is the last one.
-        let left = self.shared.left.0[1 - self.me].load(Ordering::Acquire);
+        let left = self.shared.left.0[1 - ME].load(Ordering::Acquire);
         if left != 0 || self.peer_left {
             self.peer_left = true;
             self.finish(left)?;
@@ -140,21 +146,21 @@ impl Turns for BySemaphores {
     #[inline(always)]
     fn ready(&self) -> Option<u64> {
         // The farewell is one more post. Whoever saw it does not wait any more: the next call says what there is.
-        Some(if self.peer_left { 1 } else { self.shared.tokens[1 - self.me].0.value() })
+        Some(if self.peer_left { 1 } else { self.shared.tokens[1 - ME].0.value() })
     }
 
     #[inline(always)]
     fn commit(&mut self) {
         self.count += 1;
-        if self.me == PRODUCER {
+        if ME == PRODUCER {
             // Release: the message is visible before it is counted.
             self.shared.sent.0.store(self.count, Ordering::Release);
         }
-        self.shared.tokens[self.me].0.post();
+        self.shared.tokens[ME].0.post();
     }
 
     fn leave(&self) {
-        self.shared.farewell(self.me);
+        self.shared.farewell(ME);
     }
 
     fn nonsense(&self) -> Option<Nonsense> {
