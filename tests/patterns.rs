@@ -54,17 +54,45 @@ fn one_request_at_a_time_is_the_plain_ping_pong() {
     assert!(found.get("outstanding").is_none(), "{found}");
 }
 
+/// Messages that one direction is sure to hold.
+fn room_of(found: &Value) -> u64 {
+    let notes = &found["notes"];
+    notes.get("room, messages").or(notes.get("slots")).map_or(1, |room| room.as_str().unwrap().parse().unwrap())
+}
+
+/// Mechanisms of which one direction holds one message, by what they are.
+const SINGLE: [&str; 1] = ["shm-slot"];
+
+#[test]
+fn every_queue_takes_as_many_requests_at_once_as_it_says_it_is_sure_to_hold() {
+    common::watched(LIMIT, || {
+        for spec in connecting() {
+            for size in ["64", "4000"] {
+                let room = room_of(&outcome(spec.name, &["ping-pong", "--messages", "10", "--size", size]));
+                assert_eq!(room == 1, SINGLE.contains(&spec.name), "{} of {size} B says {room}", spec.name);
+                // As many as make it wait if it said too much, and no more than a test has time for.
+                let window = room.min(4096);
+                carried(
+                    spec.name,
+                    2 * window,
+                    size.parse().unwrap(),
+                    &["ping-pong", "--outstanding", &window.to_string()],
+                );
+            }
+        }
+    });
+}
+
 #[test]
 fn a_window_that_fills_what_one_direction_holds_ends_and_one_that_may_not_fit_is_refused() {
     common::watched(LIMIT, || {
         for (name, size) in [("pipe", 4000), ("unix-stream", 4000), ("shm-ring", 64 << 10), ("mutex-queue", 64 << 10)] {
             let bytes = size.to_string();
             let plain = outcome(name, &["ping-pong", "--messages", "10", "--size", &bytes]);
-            let notes = &plain["notes"];
-            let room = notes.get("room, messages").unwrap_or(&notes["slots"]).as_str().unwrap();
-            assert!(room.parse::<u64>().unwrap() > 1, "{plain}");
-            carried(name, 500, size, &["ping-pong", "--outstanding", room]);
-            let more = (room.parse::<u64>().unwrap() + 1).to_string();
+            let room = room_of(&plain);
+            assert!(room > 1, "{plain}");
+            carried(name, 500, size, &["ping-pong", "--outstanding", &room.to_string()]);
+            let more = (room + 1).to_string();
             let found = outcome(name, &["ping-pong", "--size", &bytes, "--outstanding", &more]);
             assert_eq!(found["status"], "unsupported", "{found}");
             let reason = found["reason"].as_str().unwrap();

@@ -149,6 +149,12 @@ impl Config {
         self.note(FITS_NOTE, messages);
     }
 
+    /// As [`fits`](Self::fits), of messages of `size` bytes in a kernel's buffer of `bytes`, which is charged with what the kernel
+    /// allocates: up to twice the bytes of a message, and `records` of its own for each.
+    pub fn fits_buffer(&self, bytes: usize, size: usize, records: usize) {
+        self.fits(bytes / (2 * size + records));
+    }
+
     /// How many messages one direction holds for certain, once the transport is made: one, unless it said more.
     pub fn depth(&self) -> u64 {
         let Ok(notes) = self.notes.lock() else { return 1 };

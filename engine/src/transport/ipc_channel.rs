@@ -5,6 +5,7 @@
 //! mechanism. Only `block`: `try_recv` exists, but a send has no such twin and sleeps when the socket is full.
 //! Source: ipc-channel 0.23, `platform::unix`; unix(7), SOCK_SEQPACKET.
 
+use super::unix_stream::{RECORDS, usual_buffer};
 use super::{
     BOTH, Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Sign, Spec, Transport, UNLIMITED,
 };
@@ -18,9 +19,6 @@ use std::io::{self, ErrorKind};
 /// See the [module](self).
 #[derive(Debug)]
 pub struct IpcChannel;
-
-/// Where the system says how much a new socket holds.
-const SEND_BUFFER: &str = "/proc/sys/net/core/wmem_default";
 
 /// The sending end.
 #[derive(Debug)]
@@ -54,9 +52,11 @@ impl Transport for IpcChannel {
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
         let (tx, rx) = ipc::bytes_channel().context(Phase::Setup, "the ipc-channel crate cannot create a channel")?;
         // The crate keeps its descriptors to itself and leaves the buffer as the system makes it.
-        if let Some(buffer) = std::fs::read_to_string(SEND_BUFFER).ok().and_then(|text| text.trim().parse().ok()) {
+        if let Some(buffer) = usual_buffer() {
             cfg.note("send buffer", buffer);
             cfg.holds(buffer);
+            // A longer message goes over a socket of its own, whose receiver the sender waits for.
+            cfg.fits_buffer(buffer, cfg.size, RECORDS);
         }
         Ok((Tx(tx, vec![0; cfg.size].into_boxed_slice()), Rx(rx)))
     }

@@ -28,10 +28,26 @@ pub struct Tcp;
 /// How long a consumer may take to accept a connection.
 const ACCEPTED: Duration = Duration::from_secs(5);
 
+/// Most bytes that the kernel allocates for a segment besides room for its data: headers of all layers, twice the record of
+/// a packet.
+pub(super) const RECORDS: usize = 2048;
+
+/// Bytes that a new connection holds at the least, where the system says so: what its sender has, and of what its receiver
+/// has the half that is offered as a window.
+pub fn usual_buffer() -> Option<usize> {
+    let usual = |name| -> Option<usize> {
+        let text = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok()?;
+        text.split_whitespace().nth(1)?.parse().ok()
+    };
+    Some(usual("tcp_wmem")? + usual("tcp_rmem")? / 2)
+}
+
 /// Buffers, half of what is to be under way in each, and Nagle's algorithm.
 fn prepare(cfg: &Config, stream: &TcpStream, size: usize) -> io::Result<()> {
     let half = buffer_for(size) / 2;
     let (send, receive) = (set_send_buffer(stream, half)?, set_receive_buffer(stream, half)?);
+    // A sender waits for room in its own buffer only, whatever the receiver has read.
+    cfg.fits_buffer(send, size, RECORDS);
     cfg.note("send buffer", send);
     cfg.note("receive buffer", receive);
     cfg.note("TCP_NODELAY", !cfg.nagle);

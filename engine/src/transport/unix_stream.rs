@@ -25,6 +25,14 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Unix;
 
+/// Most bytes that the kernel allocates for a message in a Unix socket besides room for the message.
+pub(super) const RECORDS: usize = 1024;
+
+/// Bytes that a new Unix socket holds to send, where the system says so.
+pub fn usual_buffer() -> Option<usize> {
+    std::fs::read_to_string("/proc/sys/net/core/wmem_default").ok()?.trim().parse().ok()
+}
+
 /// Makes room for two messages, as far as the system allows, and records what there is.
 pub(super) fn size_buffers(cfg: &Config, ends: [&UnixStream; 2]) -> io::Result<()> {
     let mut given = 0;
@@ -36,8 +44,7 @@ pub(super) fn size_buffers(cfg: &Config, ends: [&UnixStream; 2]) -> io::Result<(
         cfg.holds(given);
     }
     cfg.note("send buffer", given);
-    // The kernel charges what it allocates: up to twice the bytes, and its own records, for each message.
-    cfg.fits(given / (2 * cfg.size + 1024));
+    cfg.fits_buffer(given, cfg.size, RECORDS);
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use super::death::TOLD_WITHIN_MS;
 use super::zeromq_pub::{Announcement, Publisher, subscribe};
 use super::{
     BOTH, Config, Ends, Family, Meeting, Met, PeerDeath, Receiver, Role, Sender, Shape, Side, SideOf, Sign, Spec,
-    Transport, UNLIMITED, WITH_BROADCAST,
+    Transport, UNLIMITED, WITH_BROADCAST, tcp, unix_stream,
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::names;
@@ -51,6 +51,13 @@ pub trait Carrier: Sized + Send + 'static {
     /// # Errors
     /// When the folder cannot be made.
     fn address(dir: &Path) -> io::Result<Address>;
+
+    /// Bytes that one direction holds, where the system says so: the crate leaves them as they are, and writes each
+    /// message and its frame at once.
+    fn buffer() -> Option<usize>;
+
+    /// Most bytes that the kernel allocates for a message there besides room for it.
+    const RECORDS: usize;
 }
 
 /// A Unix stream socket.
@@ -96,6 +103,12 @@ impl Carrier for Ipc {
         let folder = names::folder_in(dir)?;
         Ok((format!("ipc://{}", folder.path().join("s").display()), Some(folder)))
     }
+
+    fn buffer() -> Option<usize> {
+        unix_stream::usual_buffer()
+    }
+
+    const RECORDS: usize = unix_stream::RECORDS;
 }
 
 impl Carrier for Tcp {
@@ -110,6 +123,12 @@ impl Carrier for Tcp {
     fn address(_: &Path) -> io::Result<Address> {
         Ok(("tcp://127.0.0.1:0".into(), None))
     }
+
+    fn buffer() -> Option<usize> {
+        tcp::usual_buffer()
+    }
+
+    const RECORDS: usize = tcp::RECORDS;
 }
 
 /// `zeromq`.
@@ -330,6 +349,9 @@ impl<C: Carrier> Transport for Dealers<C> {
         let mut berths = [Berth::Binds { place: Place::of::<C>(cfg), say }, Berth::Connects { hear }];
         if !cfg.processes {
             connect(&mut berths).context(Phase::Setup, "cannot connect two ZeroMQ sockets")?;
+        }
+        if let Some(buffer) = C::buffer() {
+            cfg.fits_buffer(buffer, cfg.size, C::RECORDS);
         }
         Ok(berths.map(|berth| side(cfg, berth)))
     }
