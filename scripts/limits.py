@@ -8,7 +8,8 @@ What happens: a row compares two things, A and B, that run side by side. Both ar
 alive together and carry messages in short windows that alternate A,B,B,A while the other one sleeps; the engine is that
 of scripts/plain.py, and the programs in scripts/plain/ are the floors and the twins. A launch gives the median of its
 pairs, a row the median of its launches with an order-statistic interval. Launches go round all rows, so that a machine
-that drifts meets each of them alike. Rows of a slow peer and of growth have no pairs: they are fresh runs in turns.
+that drifts meets each of them alike. Rows of a slow peer and of memory have no pairs: they are fresh runs in turns. Growth
+in time is told by a channel that has carried many messages beside a new one, and by a long window among short ones.
 
 A target is met where the whole interval is on its side, missed where the whole interval is on the other, and not shown
 where the interval holds it or there are fewer than six launches. Of an option, a kind of pages, the effect is told and
@@ -37,7 +38,7 @@ import plain  # noqa: E402
 import scale  # noqa: E402
 import sums  # noqa: E402
 from rows import PLAIN, TARGET, Ipcost, Plain, comparisons, windows  # noqa: E402
-from sides import Broken, Impossible  # noqa: E402
+from sides import Broken, Impossible, launch, lengths  # noqa: E402
 
 # `at_most` bounds "time of A over time of B", None where only the effect is asked for; `turned` shows the inverse, "so many
 # times as fast". `rate`, where it is there, is a row more out of the same launches: its name, the bytes of a message, and
@@ -54,7 +55,10 @@ PEERS = 4
 LONGER = {"patterns": 8}
 # What the two slow-peer rows offer, messages a second: half a millisecond between two, far more than any spin budget.
 RARE = 2000
-GROWTH = (10**4, 10**5, 10**6, 10**7, 10**8)
+# What grows: a mechanism, and messages of a long stream. A pipe would take a minute for 10^8.
+GROWTH = (("shm-ring", 10**8), ("heap-ring", 10**8), ("pipe", 10**7))
+# The shortest stream beside them, how many times as long as its neighbours a long window is, and how often it has its turn.
+SHORTEST, LONG, TURNS = 10**4, 10, 3
 # What the pages of a ring can be, the field of a plan and the option that say so.
 PAGES = (("populated", "populate", "--populate"), ("huge", "huge", "--huge-pages"))
 # Cells of a campaign of which a report is made, and runs of each.
@@ -204,11 +208,11 @@ def cpu_ns(found):
     return sum(sum(party.values()) for party in found["cpu_ns_per_message"])
 
 
-def rare(launches):
+def rare(args):
     """The CPU that a hybrid wait takes beside a blocking one when messages come rarely."""
     for mechanism in ("shm-ring", "shm-sem", "pipe", "unix-stream"):
         ratios = []
-        for number in range(launches):
+        for number in range(args.launches):
             spent = {}
             for wait in ("hybrid", "block") if number % 2 else ("block", "hybrid"):
                 options = ("--size", 64, "--wait", wait, "--rate", RARE, "--arrivals", "constant", "--duration", "300ms")
@@ -217,11 +221,11 @@ def rare(launches):
         yield "hybrid", f"{mechanism} 64 B, {RARE} a second, CPU of hybrid over block", "<= 1.1", ratios, 1.1
 
 
-def starts(launches):
+def starts(args):
     """What the kind of pages does to the time until both sides of a large ring are ready."""
     for kind, _, option in PAGES:
         ratios = []
-        for number in range(launches):
+        for number in range(args.launches):
             took = {}
             for options in ((), (option,)) if number % 2 else ((option,), ()):
                 found, _ = run("shm-ring", "stream", "--size", 16 * MIB, "--messages", 8, *options)
@@ -230,21 +234,27 @@ def starts(launches):
         yield "pages", f"shm-ring of 16 MiB messages, setting up, {kind} over ordinary pages", "", ratios, None
 
 
-def growth(launches):
-    """Time and memory of the longest stream beside a shorter one."""
-    # A pipe would take a minute for the last one.
-    for mechanism, counts in (("shm-ring", GROWTH), ("heap-ring", GROWTH), ("pipe", GROWTH[:-1])):
-        time, memory = [], []
-        for _ in range(launches):
-            runs = [run(mechanism, "stream", "--size", 64, "--messages", count) for count in counts]
-            each = [found["elapsed_ns"] / found["messages"] for found, _ in runs]
-            time.append(each[-1] / each[-2])
-            memory.append(runs[-1][1] / runs[0][1])
-        span = f"{counts[-1]:.0e} over {counts[-2]:.0e} messages".replace("e+0", "e")
-        yield "growth", f"{mechanism} stream 64 B, time a message, {span}", "<= 1.1", time, 1.1
-        span = f"{counts[-1]:.0e} over {counts[0]:.0e} messages".replace("e+0", "e")
-        yield "growth", f"{mechanism} stream 64 B, resident memory, {span}", "<= 1.05", memory, 1.05
-    yield from growth_of_reports(launches)
+def growth(args):
+    """Time and memory of a long stream beside a short one, and of a channel that is old beside a new one."""
+    power = lambda count: f"{count:.0e}".replace("e+0", "e")
+    for mechanism, longest in GROWTH:
+        cell = side(mechanism, "stream", 64, "block", parties="thread" if mechanism == "heap-ring" else "process")
+        length, age, memory = [], [], []
+        for number in range(args.launches):
+            length.append(lengths(cell, longest // LONG, longest, TURNS))
+            before = (longest, SHORTEST)
+            _, pairs = launch(cell, cell, args.pairs, args.window * 1e6, number % 2 == 1, before)
+            age.append(statistics.median(old / new for old, new in pairs))
+            run_of = lambda count: run(mechanism, "stream", "--size", 64, "--messages", count)[1]
+            memory.append(run_of(longest) / run_of(SHORTEST))
+        what = f"{mechanism} stream 64 B"
+        span = f"{power(longest)} over {power(longest // LONG)} messages at a time"
+        yield "growth", f"{what}, time a message, {span}", "<= 1.1", length, 1.1
+        span = f"after {power(longest)} over after {power(SHORTEST)} messages"
+        yield "growth", f"{what}, time a message, {span}", "<= 1.1", age, 1.1
+        span = f"{power(longest)} over {power(SHORTEST)} messages"
+        yield "growth", f"{what}, resident memory, {span}", "<= 1.05", memory, 1.05
+    yield from growth_of_reports(args.launches)
 
 
 def growth_of_reports(launches):
@@ -323,7 +333,7 @@ def alone(chosen, args):
             continue
         print(f"{name}: runs that take turns", file=sys.stderr)
         try:
-            for group, what, target, values, at_most in source(args.launches):
+            for group, what, target, values, at_most in source(args):
                 done.append({"group": group, "what": what, "target": target, **judged(values, at_most, False)})
         except Broken as error:
             absent[name] = str(error)
@@ -415,7 +425,7 @@ def main():
     done, absent, well = done + more, {**absent, **missing}, well and fine
     made_of, missing = parts(args) if chosen("sums") else ([], {})
     absent.update(missing)
-    if not done and not made_of:
+    if not (done or made_of or absent):
         plain.missing(f"no row has {args.only!r} in its group or name")
     order = list(dict.fromkeys(row["group"] for row in done))
     done.sort(key=lambda row: order.index(row["group"]))

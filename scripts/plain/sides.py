@@ -4,6 +4,7 @@ import json
 import os
 import re
 import select
+import statistics
 import subprocess
 import tempfile
 import time
@@ -147,14 +148,18 @@ def calibrate(cells, window_ns):
     return max(2, int(min(counts)))
 
 
-def launch(a, b, pairs, window_ns, b_first):
-    """Both sides, started afresh: messages per window and pairs of times per message."""
+def launch(a, b, pairs, window_ns, b_first, before=(0, 0)):
+    """Both sides, started afresh: messages per window and pairs of times per message. Each has carried so many messages
+    `before` all that."""
     cells = []
     try:
         for side in (b, a) if b_first else (a, b):
             cells.append(Cell(side))
         if b_first:
             cells.reverse()
+        for cell, history in zip(cells, before):
+            if history:
+                cell.carry(history)
         messages = calibrate(cells, window_ns)
         check_asleep(cells)
         times = []
@@ -172,6 +177,23 @@ def launch(a, b, pairs, window_ns, b_first):
     finally:
         for cell in cells:
             cell.kill()
+
+
+def lengths(side, short, long, turns):
+    """Time a message of one long window over that of short ones with as many messages together, half of them before it
+    and half of them after it: the median of so many turns."""
+    cell = Cell(side)
+    try:
+        cell.carry(short)
+        ratios, half = [], range(long // short // 2)
+        for _ in range(turns):
+            before = [cell.carry(short) for _ in half]
+            whole = cell.carry(long)
+            ratios.append(whole / statistics.mean(before + [cell.carry(short) for _ in half]))
+        cell.end()
+        return statistics.median(ratios)
+    finally:
+        cell.kill()
 
 
 def calls(side, messages=1000):
