@@ -148,12 +148,13 @@ fn bell_wakes_a_hybrid_waiter_twice() {
 struct Counted(loom::sync::Mutex<u64>, loom::sync::Condvar);
 
 impl Berth for Counted {
-    fn sleep(&self, _: &Futex, _: Option<Duration>) {
+    fn sleep(&self, _: &Futex, _: Option<Duration>) -> bool {
         let mut count = self.0.lock().unwrap();
         while *count == 0 {
             count = self.1.wait(count).unwrap();
         }
         *count = 0;
+        true
     }
 
     fn wake(&self, _: &Futex) {
@@ -166,12 +167,13 @@ impl Berth for Counted {
 struct Forgetful(Futex);
 
 impl Berth for Forgetful {
-    fn sleep(&self, _: &Futex, limit: Option<Duration>) {
+    fn sleep(&self, _: &Futex, limit: Option<Duration>) -> bool {
         match limit {
             // A limit ends every sleep.
             Some(_) => thread::yield_now(),
-            None => self.0.wait(0, Scope::Private, None),
+            None => drop(self.0.wait(0, Scope::Private, None)),
         }
+        true
     }
 
     fn wake(&self, _: &Futex) {}
@@ -185,8 +187,8 @@ impl Peer for Mortal<'_> {
         self.1.load(Ordering::Acquire) != 0
     }
 
-    fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) {
-        self.0.sleep(|limit| berth.sleep(flag, limit));
+    fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) -> bool {
+        self.0.sleep(|limit| berth.sleep(flag, limit))
     }
 }
 

@@ -75,8 +75,8 @@ impl Peer for Together {
         false
     }
 
-    fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) {
-        berth.sleep(flag, None);
+    fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) -> bool {
+        berth.sleep(flag, None)
     }
 }
 

@@ -45,13 +45,14 @@ impl Futex {
 
     /// Sleeps while the word holds `expected`, at most for `limit`, if there is one: each limit has the kernel arm a timer, a
     /// tenth of a round trip. Returns early for any reason at all (a wake, a signal, a changed word, the limit): the caller
-    /// looks at its own condition again.
+    /// looks at its own condition again. Says whether it slept: not when the word had changed before.
     #[cfg(not(loom))]
     #[inline(always)]
-    pub fn wait(&self, expected: u32, scope: Scope, limit: Option<Duration>) {
+    pub fn wait(&self, expected: u32, scope: Scope, limit: Option<Duration>) -> bool {
         use rustix::thread::futex;
-        // EAGAIN (word changed), EINTR and ETIMEDOUT all mean "look again", so the result carries no information.
-        let _ = futex::wait(&self.word, flags(scope), expected, limit.map(crate::sys::clock::timespec).as_ref());
+        // EINTR and ETIMEDOUT mean "look again", as EAGAIN (word changed) and a wake do.
+        let limit = limit.map(crate::sys::clock::timespec);
+        futex::wait(&self.word, flags(scope), expected, limit.as_ref()) != Err(rustix::io::Errno::AGAIN)
     }
 
     /// Wakes one sleeper, if there is one.
@@ -64,11 +65,13 @@ impl Futex {
     /// Model of the kernel's wait: the comparison and the sleep are one step under the queue's lock. It never times
     /// out, so that a lost wake-up shows as a deadlock.
     #[cfg(loom)]
-    pub fn wait(&self, expected: u32, _: Scope, _: Option<Duration>) {
+    pub fn wait(&self, expected: u32, _: Scope, _: Option<Duration>) -> bool {
         let guard = self.queue.0.lock().unwrap();
-        if self.word.load(Ordering::Relaxed) == expected {
+        let sleeps = self.word.load(Ordering::Relaxed) == expected;
+        if sleeps {
             drop(self.queue.1.wait(guard).unwrap());
         }
+        sleeps
     }
 
     /// Model of the kernel's wake.

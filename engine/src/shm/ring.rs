@@ -18,7 +18,7 @@ use super::budget::Budget;
 use super::futex::Futex;
 use super::futex::Scope;
 use super::nonsense::Nonsense;
-use super::pace::{Pace, slip};
+use super::pace::Pace;
 #[cfg(not(loom))]
 use super::scribble::Word;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
@@ -472,10 +472,10 @@ impl<B: Berth, S: Side> Waiter<'_, B, S> {
     /// come, and says whether it did: then it is worth another look. A spinning side that follows on the other's heels
     /// takes its index away after every message, and both crawl at the speed of the line between them (52 to 89 ns a
     /// message of 64 bytes where they otherwise take 4 to 9). Only in a run, whose next messages are wanted anyway, and
-    /// only where slots are small and many.
+    /// only where slots are small and many. One that sleeps falls back as [`Pace::slips`] says.
     #[inline(always)]
     fn slips(&self, gained: u64, wanted: u64) -> bool {
-        gained < wanted.min(self.slots >> 6) && slip(self.manner.wait)
+        gained < wanted.min(self.slots >> 6) && self.pace.slips(self.manner.wait, gained)
     }
 
     /// Why there is nothing more to wait for: the other side left, unless a word says otherwise.
@@ -538,7 +538,9 @@ mod tests {
     struct Counted(Rc<Cell<u32>>);
 
     impl Berth for Counted {
-        fn sleep(&self, _: &Futex, _: Option<Duration>) {}
+        fn sleep(&self, _: &Futex, _: Option<Duration>) -> bool {
+            true
+        }
 
         fn wake(&self, _: &Futex) {
             self.0.set(self.0.get() + 1);

@@ -328,7 +328,7 @@ mod tests {
         for peer in [std::process::id(), std::os::unix::process::parent_id()] {
             let (vigil, roused) = over(peer, &word);
             begun(&vigil);
-            (0..2).for_each(|_| vigil.watch.sleep(|limit| word.wait(0, Scope::Private, limit)));
+            (0..2).for_each(|_| _ = vigil.watch.sleep(|limit| word.wait(0, Scope::Private, limit)));
             let before = roused.load(Ordering::Relaxed);
             assert!(before >= 2 && !vigil.is_over());
             // Rounds pass in which nobody sleeps.

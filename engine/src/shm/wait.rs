@@ -101,8 +101,9 @@ pub(crate) const NAP: Duration = Duration::from_millis(5);
 /// something beside it. Only whoever saw the flag up wakes, so that nothing is asked of the kernel while nobody sleeps.
 pub trait Berth {
     /// Sleeps until it was woken since the last sleep, or for another reason: the caller looks again. Must not sleep when
-    /// `flag`, which was up, is down, unless whoever took it down is still going to wake.
-    fn sleep(&self, flag: &Futex, limit: Option<Duration>);
+    /// `flag`, which was up, is down, unless whoever took it down is still going to wake. Says whether it slept, or that it cannot
+    /// tell: false where something had happened before it could.
+    fn sleep(&self, flag: &Futex, limit: Option<Duration>) -> bool;
 
     /// Wakes the sleeper, whose `flag` is down by now.
     fn wake(&self, flag: &Futex);
@@ -130,8 +131,8 @@ impl std::fmt::Debug for Rouser {
 
 impl Berth for Scope {
     #[inline(always)]
-    fn sleep(&self, flag: &Futex, limit: Option<Duration>) {
-        flag.wait(1, *self, limit);
+    fn sleep(&self, flag: &Futex, limit: Option<Duration>) -> bool {
+        flag.wait(1, *self, limit)
     }
 
     #[inline(always)]
@@ -148,8 +149,8 @@ impl Berth for Scope {
 
 impl<B: Berth> Berth for &B {
     #[inline(always)]
-    fn sleep(&self, flag: &Futex, limit: Option<Duration>) {
-        (*self).sleep(flag, limit);
+    fn sleep(&self, flag: &Futex, limit: Option<Duration>) -> bool {
+        (*self).sleep(flag, limit)
     }
 
     #[inline(always)]
@@ -169,8 +170,9 @@ pub trait Peer {
     fn gone(&mut self) -> bool;
 
     /// Sleeps at `berth` until it was woken, for another reason, or so long that it is time to ask whether the peer is gone.
-    fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) {
-        berth.sleep(flag, Some(NAP));
+    /// Says what [`Berth::sleep`] says.
+    fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) -> bool {
+        berth.sleep(flag, Some(NAP))
     }
 }
 
@@ -190,8 +192,8 @@ impl<F: FnMut() -> bool, P: Peer> Peer for Judged<'_, F, P> {
     }
 
     #[inline(always)]
-    fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) {
-        self.1.sleep(berth, flag);
+    fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) -> bool {
+        self.1.sleep(berth, flag)
     }
 }
 
@@ -233,9 +235,6 @@ impl Bell {
             return Ok(found);
         }
         let how = budget.begin(how);
-        // The model checker makes all the looks there are.
-        #[cfg(loom)]
-        let _ = pace;
         // In place for as long as a peer that is awake takes: a call, and the closures in memory instead of registers,
         // cost as much as a tenth of a round trip.
         #[cfg(not(loom))]
@@ -271,8 +270,11 @@ impl Bell {
             } else {
                 self.sleep(&mut ready, &mut left, |flag| peer.sleep(&berth, flag))
             };
-            if found.is_some() {
-                return found.ok_or(Gone);
+            if let (Some(found), slept) = found {
+                if !slept {
+                    pace.follows();
+                }
+                return Ok(found);
             }
             // Before the next sleep: this one may have been ended by a watcher, or by its limit.
             if left() || peer.gone() {
@@ -296,7 +298,7 @@ impl Bell {
         ready: &mut impl FnMut() -> Option<R>,
         left: &mut impl FnMut() -> bool,
         peer: &mut impl Peer,
-    ) -> Option<R> {
+    ) -> (Option<R>, bool) {
         self.sleep(ready, left, |flag| peer.sleep(berth, flag))
     }
 
@@ -334,7 +336,7 @@ impl Bell {
                 judged = true;
             }
             if how.sleeps()
-                && self.sleep(|| ready().then_some(()), &mut *left, |flag| peer.sleep(berth, flag)).is_some()
+                && self.sleep(|| ready().then_some(()), &mut *left, |flag| peer.sleep(berth, flag)).0.is_some()
             {
                 return Ok(());
             }
@@ -344,26 +346,24 @@ impl Bell {
         }
     }
 
-    /// One round of "raise the flag, look again, sleep": what is ready then.
+    /// One round of "raise the flag, look again, sleep": what is ready then, and whether it took a sleep.
     #[inline(always)]
     fn sleep<R>(
         &self,
         mut ready: impl FnMut() -> Option<R>,
         mut left: impl FnMut() -> bool,
-        sleep: impl FnOnce(&Futex),
-    ) -> Option<R> {
+        sleep: impl FnOnce(&Futex) -> bool,
+    ) -> (Option<R>, bool) {
         // Relaxed: the fence below orders this store before the looks, which is all that the protocol needs.
         self.asleep.word().store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let found = ready();
         // The peer rings for leaving as it does for publishing, so leaving too has to be looked for behind the flag:
         // whoever left before the flag was up rang in vain.
-        if found.is_none() && !left() {
-            sleep(&self.asleep);
-        }
+        let slept = found.is_none() && !left() && sleep(&self.asleep);
         // Lower the flag ourselves too: after the limit, or when the look succeeded, nobody else did.
         self.asleep.word().store(0, Ordering::Relaxed);
-        found.or_else(ready)
+        (found.or_else(ready), slept)
     }
 
     /// The flag, for those who wake the sleeper from outside.
@@ -454,8 +454,9 @@ mod tests {
             true
         }
 
-        fn sleep(&mut self, _: &dyn Berth, _: &Futex) {
+        fn sleep(&mut self, _: &dyn Berth, _: &Futex) -> bool {
             *self.0 += 1;
+            true
         }
     }
 
@@ -473,6 +474,40 @@ mod tests {
                 peer,
             );
             assert_eq!((waited, sleeps), (Err(Gone), 1), "{how:?}");
+        }
+    }
+
+    /// A berth that puts nobody to sleep, or says that it did.
+    struct Asleep(bool);
+
+    impl Berth for Asleep {
+        fn sleep(&self, _: &Futex, _: Option<Duration>) -> bool {
+            self.0
+        }
+
+        fn wake(&self, _: &Futex) {}
+
+        fn rouser(&self, _: View<Futex>) -> Rouser {
+            unreachable!("nobody watches")
+        }
+    }
+
+    #[test]
+    fn a_side_that_was_not_put_to_sleep_and_gained_one_slot_falls_back_once() {
+        // The look that finds something: before the flag is up, behind it, after the call that sleeps.
+        for (look, slept, follows) in [(1, true, false), (2, true, true), (3, true, false), (3, false, true)] {
+            for gained in [1, 2] {
+                let (budget, pace) = (Budget::default(), Pace::default());
+                let mut looks = 0;
+                let ready = || {
+                    looks += 1;
+                    (looks >= look).then_some(())
+                };
+                let terms = (Wait::Block, &budget, &pace);
+                assert_eq!(Bell::default().wait::<false, _>(terms, Asleep(slept), ready, || false, || false), Ok(()));
+                assert_eq!(pace.slips(Wait::Block, gained), follows && gained == 1, "{look} {slept} {gained}");
+                assert!(!pace.slips(Wait::Block, 1), "twice after one wait");
+            }
         }
     }
 

@@ -37,12 +37,13 @@ impl Berth for Events {
     /// made in place: the C library's function is a point of cancellation, and in a program of several threads, which each end
     /// with a watcher is, it asks for that before and after the call.
     #[inline(always)]
-    fn sleep(&self, _: &Futex, limit: Option<Duration>) {
-        if limit.is_some_and(|limit| doze([self.mine.as_fd()], limit) == [false]) {
-            return;
+    fn sleep(&self, _: &Futex, limit: Option<Duration>) -> bool {
+        if limit.is_none_or(|limit| doze([self.mine.as_fd()], limit) == [true]) {
+            // EINTR means "look again", as a wake-up does.
+            let _ = rustix::io::read(&*self.mine, &mut [0; size_of::<u64>()]);
         }
-        // EINTR means "look again", as a wake-up does.
-        let _ = rustix::io::read(&*self.mine, &mut [0; size_of::<u64>()]);
+        // A read does not tell whether the count was there before.
+        true
     }
 
     #[inline(always)]

@@ -42,8 +42,8 @@ impl Peer for Watched<'_> {
     }
 
     #[inline(always)]
-    fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) {
-        Vigil::guard(self.0.vigil.as_ref(), |limit| berth.sleep(flag, limit));
+    fn sleep(&mut self, berth: &dyn Berth, flag: &Futex) -> bool {
+        Vigil::guard(self.0.vigil.as_ref(), |limit| berth.sleep(flag, limit))
     }
 }
 
