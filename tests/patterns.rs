@@ -4,6 +4,7 @@
 mod common;
 
 use common::cells::{below, carried, outcome, planted, program, refused, run, until};
+use ipcost::plan::WaitKind;
 use ipcost::transport::{self, Family, Spec};
 use serde_json::Value;
 use std::process::{Command, Output, Stdio};
@@ -60,24 +61,24 @@ fn room_of(found: &Value) -> u64 {
     notes.get("room, messages").or(notes.get("slots")).map_or(1, |room| room.as_str().unwrap().parse().unwrap())
 }
 
-/// Mechanisms of which one direction holds one message, by what they are.
+/// Mechanisms of which one direction holds one message, by design.
 const SINGLE: [&str; 1] = ["shm-slot"];
 
 #[test]
 fn every_queue_takes_as_many_requests_at_once_as_it_says_it_is_sure_to_hold() {
     common::watched(LIMIT, || {
         for spec in connecting() {
-            for size in ["64", "4000"] {
-                let room = room_of(&outcome(spec.name, &["ping-pong", "--messages", "10", "--size", size]));
+            // A party that polls is told to wait before the buffer is full.
+            let polls = spec.waits.contains(&WaitKind::Poll).then_some(WaitKind::Poll);
+            for (wait, size) in spec.waits[..1].iter().chain(&polls).flat_map(|wait| [(wait, 64), (wait, 4000)]) {
+                let (bytes, wait) = (size.to_string(), ["--wait", wait.word()]);
+                let plain = [&["ping-pong", "--messages", "10", "--size", &bytes][..], &wait].concat();
+                let room = room_of(&outcome(spec.name, &plain));
                 assert_eq!(room == 1, SINGLE.contains(&spec.name), "{} of {size} B says {room}", spec.name);
                 // As many as make it wait if it said too much, and no more than a test has time for.
                 let window = room.min(4096);
-                carried(
-                    spec.name,
-                    2 * window,
-                    size.parse().unwrap(),
-                    &["ping-pong", "--outstanding", &window.to_string()],
-                );
+                let more = window.to_string();
+                carried(spec.name, 2 * window, size, &[&["ping-pong", "--outstanding", &more][..], &wait].concat());
             }
         }
     });

@@ -116,7 +116,7 @@ INLINE long in_place(long number, mqd_t queue, unsigned char *message)
         errno = (int)-result;
     return result;
 #else
-    return syscall(number, queue, message, size, 0, NULL);
+    return syscall(number, queue, message, size, 0L, NULL);
 #endif
 }
 

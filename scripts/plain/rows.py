@@ -37,7 +37,7 @@ LINES = [
     Line("udp", sizes=(64, 32768)),
     # What these two carry without a changed setting.
     Line("posix-mq", sizes=(64, 8192)),
-    # As fast as calls in place: a queue of ten sleeps more, or less often, where both sides are faster.
+    # Beside calls in place, too: how often a queue of ten sleeps depends on which side is the faster one.
     Line("posix-mq", "posix-mq-inplace", sizes=(64,), workloads=("stream",)),
     Line("sysv-mq", sizes=(64, 8192)),
     Line("file"),

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 PATIENCE_S = 30
+# For windows of many millions of messages.
+LONG_PATIENCE_S = 300
 
 
 class Broken(Exception):
@@ -46,11 +48,11 @@ class Cell:
         except BrokenPipeError:
             raise Broken(f"{self.side.label} ended early") from None
 
-    def hear(self):
+    def hear(self, patience=PATIENCE_S):
         fd = self.process.stdout.fileno()
         while b"\n" not in self.rest:
-            if not select.select([fd], [], [], PATIENCE_S)[0]:
-                raise Broken(f"{self.side.label} said nothing for {PATIENCE_S} s")
+            if not select.select([fd], [], [], patience)[0]:
+                raise Broken(f"{self.side.label} said nothing for {patience} s")
             part = os.read(fd, 65536)
             if not part:
                 raise Broken(f"{self.side.label} ended early")
@@ -58,10 +60,10 @@ class Cell:
         line, self.rest = self.rest.split(b"\n", 1)
         return line.decode()
 
-    def carry(self, messages):
+    def carry(self, messages, patience=PATIENCE_S):
         """Time per message in ns."""
         self.say(str(messages))
-        line = self.hear()
+        line = self.hear(patience)
         if not line.isdigit():
             raise refusal(self.side, line)
         return int(line) / messages
@@ -149,8 +151,8 @@ def calibrate(cells, window_ns):
 
 
 def launch(a, b, pairs, window_ns, b_first, before=(0, 0)):
-    """Both sides, started afresh: messages per window and pairs of times per message. Each has carried so many messages
-    `before` all that."""
+    """Both sides, started afresh: messages per window and pairs of times per message. Before that, each
+    carries as many messages as `before` says."""
     cells = []
     try:
         for side in (b, a) if b_first else (a, b):
@@ -159,7 +161,7 @@ def launch(a, b, pairs, window_ns, b_first, before=(0, 0)):
             cells.reverse()
         for cell, history in zip(cells, before):
             if history:
-                cell.carry(history)
+                cell.carry(history, LONG_PATIENCE_S)
         messages = calibrate(cells, window_ns)
         check_asleep(cells)
         times = []
@@ -188,7 +190,7 @@ def lengths(side, short, long, turns):
         ratios, half = [], range(long // short // 2)
         for _ in range(turns):
             before = [cell.carry(short) for _ in half]
-            whole = cell.carry(long)
+            whole = cell.carry(long, LONG_PATIENCE_S)
             ratios.append(whole / statistics.mean(before + [cell.carry(short) for _ in half]))
         cell.end()
         return statistics.median(ratios)

@@ -472,7 +472,7 @@ impl<B: Berth, S: Side> Waiter<'_, B, S> {
     /// come, and says whether it did: then it is worth another look. A spinning side that follows on the other's heels
     /// takes its index away after every message, and both crawl at the speed of the line between them (52 to 89 ns a
     /// message of 64 bytes where they otherwise take 4 to 9). Only in a run, whose next messages are wanted anyway, and
-    /// only where slots are small and many. One that sleeps falls back as [`Pace::slips`] says.
+    /// only where slots are small and many. One that blocks falls back as [`Pace::slips`] says.
     #[inline(always)]
     fn slips(&self, gained: u64, wanted: u64) -> bool {
         gained < wanted.min(self.slots >> 6) && self.pace.slips(self.manner.wait, gained)

@@ -101,8 +101,8 @@ pub(crate) const NAP: Duration = Duration::from_millis(5);
 /// something beside it. Only whoever saw the flag up wakes, so that nothing is asked of the kernel while nobody sleeps.
 pub trait Berth {
     /// Sleeps until it was woken since the last sleep, or for another reason: the caller looks again. Must not sleep when
-    /// `flag`, which was up, is down, unless whoever took it down is still going to wake. Says whether it slept, or that it cannot
-    /// tell: false where something had happened before it could.
+    /// `flag`, which was up, is down, unless whoever took it down is still going to wake. Returns false only where it
+    /// certainly did not sleep.
     fn sleep(&self, flag: &Futex, limit: Option<Duration>) -> bool;
 
     /// Wakes the sleeper, whose `flag` is down by now.
@@ -271,9 +271,7 @@ impl Bell {
                 self.sleep(&mut ready, &mut left, |flag| peer.sleep(&berth, flag))
             };
             if let (Some(found), slept) = found {
-                if !slept {
-                    pace.follows();
-                }
+                pace.slept(slept);
                 return Ok(found);
             }
             // Before the next sleep: this one may have been ended by a watcher, or by its limit.
@@ -509,6 +507,21 @@ mod tests {
                 assert!(!pace.slips(Wait::Block, 1), "twice after one wait");
             }
         }
+    }
+
+    #[test]
+    fn only_the_last_wait_decides_whether_a_side_falls_back() {
+        let (budget, pace) = (Budget::default(), Pace::default());
+        for slept in [false, true] {
+            let mut looks = 0;
+            let ready = || {
+                looks += 1;
+                (looks > 2).then_some(())
+            };
+            let terms = (Wait::Block, &budget, &pace);
+            assert_eq!(Bell::default().wait::<false, _>(terms, Asleep(slept), ready, || false, || false), Ok(()));
+        }
+        assert!(!pace.slips(Wait::Block, 1));
     }
 
     #[test]

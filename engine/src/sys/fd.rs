@@ -98,6 +98,14 @@ pub fn send_buffer(fd: impl AsFd) -> io::Result<usize> {
     Ok(getsockopt(&fd, sockopt::SndBuf)?)
 }
 
+/// A socket's receive buffer in bytes, as the kernel accounts it.
+///
+/// # Errors
+/// What getsockopt(2) says.
+pub fn receive_buffer(fd: impl AsFd) -> io::Result<usize> {
+    Ok(getsockopt(&fd, sockopt::RcvBuf)?)
+}
+
 /// Makes a named pipe that only its owner can open.
 ///
 /// # Errors

@@ -22,22 +22,16 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// What guards a buffer.
-pub trait Guard: 'static {
+pub trait Guard: Turns {
     /// What the mechanism with this guard is.
     const SPEC: &'static Spec;
-    /// Its protocol.
-    type Turns: Turns + 'static;
     /// Tag of its memory: what another guard laid out must never be locked as if it were this one's.
     const MAGIC: u32;
     /// The words that both sides share, but for the C library's objects.
     fn header(region: &Arc<Region>) -> Header;
 }
 
-/// Two semaphores.
-#[derive(Debug)]
-pub struct Semaphores;
-
-impl Guard for Semaphores {
+impl Guard for BySemaphores {
     const MAGIC: u32 = 0x6970_6392;
     const SPEC: &'static Spec = &Spec {
         name: "shm-sem",
@@ -52,19 +46,14 @@ impl Guard for Semaphores {
         meeting: Meeting::ShmName,
         sources: &["sem_overview(7)", "sem_init(3)", "sem_wait(3)", "sem_post(3)", "memfd_create(2)"],
     };
-    type Turns = BySemaphores;
 
     fn header(region: &Arc<Region>) -> Header {
         Header::semaphores(region)
     }
 }
 
-/// A robust mutex and two condition variables.
-#[derive(Debug)]
-pub struct RobustMutex;
-
-impl Guard for RobustMutex {
-    const MAGIC: u32 = 0x6970_6395;
+impl Guard for ByMutex {
+    const MAGIC: u32 = 0x6970_6396;
     const SPEC: &'static Spec = &Spec {
         name: "shm-mutex",
         summary: "bounded buffer in a sealed memfd, robust mutex and condition variables; the lock covers the counts only",
@@ -89,7 +78,6 @@ impl Guard for RobustMutex {
             "memfd_create(2)",
         ],
     };
-    type Turns = ByMutex;
 
     fn header(region: &Arc<Region>) -> Header {
         Header::mutex(region)
@@ -101,9 +89,9 @@ impl Guard for RobustMutex {
 pub struct Bounded<G>(PhantomData<G>);
 
 /// `shm-sem`.
-pub type ShmSem = Bounded<Semaphores>;
+pub type ShmSem = Bounded<BySemaphores>;
 /// `shm-mutex`.
-pub type ShmMutex = Bounded<RobustMutex>;
+pub type ShmMutex = Bounded<ByMutex>;
 
 /// The sending end.
 #[derive(Debug)]
@@ -131,8 +119,8 @@ impl<G: Guard> Damaged for Bounded<G> {
 
 impl<G: Guard> Transport for Bounded<G> {
     const SPEC: &'static Spec = G::SPEC;
-    type Tx = Tx<G::Turns>;
-    type Rx = Rx<G::Turns>;
+    type Tx = Tx<G>;
+    type Rx = Rx<G>;
 
     fn one_way(cfg: &Config) -> Result<(Self::Tx, Self::Rx)> {
         let shape = shape(cfg);
@@ -149,13 +137,13 @@ impl<G: Guard> Transport for Bounded<G> {
                 let shape = RingShape::new(cfg.size, memory_for(cfg.size));
                 let (post, name) =
                     host_as::<Memfd>(cfg, at, G::MAGIC, shape.region_len(), shape, |region| lay::<G>(region, shape))?;
-                let (buffer, _) = ends::<G::Turns>(&post.region, shape, cfg.wait);
+                let (buffer, _) = ends::<G>(&post.region, shape, cfg.wait);
                 Ok(Met::Tx(Tx { buffer, post, size: shape.size, _name: Some(name) }))
             }
             Role::Consumer => {
                 let (region, thing) = find_as::<Memfd>(cfg, at, G::MAGIC)?;
                 let shape = ring_shape(&region, at)?;
-                let (_, buffer) = ends::<G::Turns>(&region, shape, cfg.wait);
+                let (_, buffer) = ends::<G>(&region, shape, cfg.wait);
                 let post = join(&region, &thing)?;
                 Ok(Met::Rx(Rx { buffer, post }, shape.size))
             }
@@ -164,7 +152,7 @@ impl<G: Guard> Transport for Bounded<G> {
 }
 
 fn lay<G: Guard>(region: &Arc<Region>, shape: RingShape) -> Result<()> {
-    G::Turns::lay(region, shape.slots).map_err(|error| {
+    G::lay(region, shape.slots).map_err(|error| {
         Error::unsupported(format!("{} needs what this C library or kernel lacks", G::SPEC.name)).because(error)
     })
 }

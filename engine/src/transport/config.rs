@@ -150,9 +150,9 @@ impl Config {
     }
 
     /// As [`fits`](Self::fits), of messages of `size` bytes in a kernel's buffer of `bytes`, which is charged with what the kernel
-    /// allocates: up to twice the bytes of a message, and `records` of its own for each.
-    pub fn fits_buffer(&self, bytes: usize, size: usize, records: usize) {
-        self.fits(bytes / (2 * size + records));
+    /// allocates: up to twice the bytes of a message, and an `overhead` for each.
+    pub fn fits_buffer(&self, bytes: usize, size: usize, overhead: usize) {
+        self.fits(bytes / (2 * size + overhead));
     }
 
     /// How many messages one direction holds for certain, once the transport is made: one, unless it said more.

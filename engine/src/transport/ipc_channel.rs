@@ -5,7 +5,7 @@
 //! mechanism. Only `block`: `try_recv` exists, but a send has no such twin and sleeps when the socket is full.
 //! Source: ipc-channel 0.23, `platform::unix`; unix(7), SOCK_SEQPACKET.
 
-use super::unix_stream::{RECORDS, usual_buffer};
+use super::unix_stream::{OVERHEAD, usual_buffer};
 use super::{
     BOTH, Config, Family, Meeting, Met, PATTERNS, PeerDeath, Receiver, Role, Sender, Sign, Spec, Transport, UNLIMITED,
 };
@@ -52,11 +52,11 @@ impl Transport for IpcChannel {
     fn one_way(cfg: &Config) -> Result<(Tx, Rx)> {
         let (tx, rx) = ipc::bytes_channel().context(Phase::Setup, "the ipc-channel crate cannot create a channel")?;
         // The crate keeps its descriptors to itself and leaves the buffer as the system makes it.
-        if let Some(buffer) = usual_buffer() {
+        if let Ok(buffer) = usual_buffer() {
             cfg.note("send buffer", buffer);
             cfg.holds(buffer);
-            // A longer message goes over a socket of its own, whose receiver the sender waits for.
-            cfg.fits_buffer(buffer, cfg.size, RECORDS);
+            // A message above the buffer's size goes over a socket of its own, whose receiver the sender waits for.
+            cfg.fits_buffer(buffer, cfg.size, OVERHEAD);
         }
         Ok((Tx(tx, vec![0; cfg.size].into_boxed_slice()), Rx(rx)))
     }

@@ -14,7 +14,7 @@ use super::{
     UNLIMITED, buffer_for,
 };
 use crate::error::{Context, Error, Phase, Result};
-use crate::sys::fd::{set_receive_buffer, set_send_buffer};
+use crate::sys::fd::{receive_buffer, send_buffer, set_receive_buffer, set_send_buffer};
 use crate::sys::socket::Socket;
 use crate::sys::trust;
 use std::io::{self, ErrorKind};
@@ -28,26 +28,28 @@ pub struct Tcp;
 /// How long a consumer may take to accept a connection.
 const ACCEPTED: Duration = Duration::from_secs(5);
 
-/// Most bytes that the kernel allocates for a segment besides room for its data: headers of all layers, twice the record of
-/// a packet.
-pub(super) const RECORDS: usize = 2048;
+/// Most bytes that the kernel allocates for a segment besides room for its data: the headers of all layers, and a
+/// `struct sk_buff` with a clone.
+pub(super) const OVERHEAD: usize = 2048;
 
-/// Bytes that a new connection holds at the least, where the system says so: what its sender has, and of what its receiver
-/// has the half that is offered as a window.
-pub fn usual_buffer() -> Option<usize> {
-    let usual = |name| -> Option<usize> {
-        let text = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok()?;
-        text.split_whitespace().nth(1)?.parse().ok()
-    };
-    Some(usual("tcp_wmem")? + usual("tcp_rmem")? / 2)
+/// Bytes that a new connection holds at the least: what its sender has, and of what its receiver has the quarter that a window
+/// begins with.
+///
+/// # Errors
+/// What socket(2) and bind(2) say.
+pub fn usual_buffer() -> io::Result<usize> {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(send_buffer(&socket)? + receive_buffer(&socket)? / 4)
 }
 
 /// Buffers, half of what is to be under way in each, and Nagle's algorithm.
 fn prepare(cfg: &Config, stream: &TcpStream, size: usize) -> io::Result<()> {
     let half = buffer_for(size) / 2;
     let (send, receive) = (set_send_buffer(stream, half)?, set_receive_buffer(stream, half)?);
-    // A sender waits for room in its own buffer only, whatever the receiver has read.
-    cfg.fits_buffer(send, size, RECORDS);
+    // A sender waits for room in its own buffer only, whatever the receiver has read; unless the system is told to let it hold
+    // less (tcp_notsent_lowat), or is short of memory (tcp_mem). A party that polls has two thirds of it, which is more than
+    // the messages that fit in the worst case take.
+    cfg.fits_buffer(send, size, OVERHEAD);
     cfg.note("send buffer", send);
     cfg.note("receive buffer", receive);
     cfg.note("TCP_NODELAY", !cfg.nagle);

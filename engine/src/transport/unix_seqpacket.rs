@@ -7,7 +7,7 @@
 //! which is a second way to meet beside the one of `unix-stream`. Source: unix(7), socketpair(2).
 
 use super::bytes::{ByteRx, ByteTx, say_hello};
-use super::unix_stream::{RECORDS, accept_one, reach};
+use super::unix_stream::{OVERHEAD, accept_one, filled, reach};
 use super::{
     BOTH, Bound, Config, DESCRIPTOR_WAITS, Ends, Family, Meeting, Met, PATTERNS, PeerDeath, Role, Shape, Side, SideOf,
     Sign, Spec, Transport, buffer_for,
@@ -47,7 +47,7 @@ pub(super) fn pair(cfg: &Config, kind: Kind, senders: usize) -> io::Result<(Pack
         let given = set_send_buffer(end, buffer_for(cfg.size))?;
         cfg.note("send buffer", given);
         cfg.holds(given);
-        cfg.fits_buffer(given, cfg.size, RECORDS);
+        cfg.fits_buffer(filled(cfg, given), cfg.size, OVERHEAD);
     }
     Ok((a, b))
 }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::error::{Context, Error, Phase, Result};
 use crate::names::{self, Thing};
+use crate::plan::Wait;
 use crate::sys::fd::{send_buffer, set_send_buffer};
 use crate::sys::net::listen_at;
 use crate::sys::socket::Socket;
@@ -26,11 +27,20 @@ use std::time::Duration;
 pub struct Unix;
 
 /// Most bytes that the kernel allocates for a message in a Unix socket besides room for the message.
-pub(super) const RECORDS: usize = 1024;
+pub(super) const OVERHEAD: usize = 1024;
 
-/// Bytes that a new Unix socket holds to send, where the system says so.
-pub fn usual_buffer() -> Option<usize> {
-    std::fs::read_to_string("/proc/sys/net/core/wmem_default").ok()?.trim().parse().ok()
+/// Bytes that a new Unix socket holds to send.
+///
+/// # Errors
+/// What socketpair(2) says.
+pub fn usual_buffer() -> io::Result<usize> {
+    send_buffer(&UnixStream::pair()?.0)
+}
+
+/// Of a send buffer of `given` bytes, those that a party with this wait fills: poll(2) says that a Unix socket can be written
+/// while no more than a quarter is full.
+pub(super) fn filled(cfg: &Config, given: usize) -> usize {
+    if matches!(cfg.wait, Wait::Poll | Wait::Epoll) { given / 4 } else { given }
 }
 
 /// Makes room for two messages, as far as the system allows, and records what there is.
@@ -44,7 +54,7 @@ pub(super) fn size_buffers(cfg: &Config, ends: [&UnixStream; 2]) -> io::Result<(
         cfg.holds(given);
     }
     cfg.note("send buffer", given);
-    cfg.fits_buffer(given, cfg.size, RECORDS);
+    cfg.fits_buffer(filled(cfg, given), cfg.size, OVERHEAD);
     Ok(())
 }
 

@@ -52,12 +52,14 @@ pub trait Carrier: Sized + Send + 'static {
     /// When the folder cannot be made.
     fn address(dir: &Path) -> io::Result<Address>;
 
-    /// Bytes that one direction holds, where the system says so: the crate leaves them as they are, and writes each
-    /// message and its frame at once.
-    fn buffer() -> Option<usize>;
+    /// Bytes that one direction holds: the crate leaves them as they are, and writes each message and its frame at once.
+    ///
+    /// # Errors
+    /// Where no socket can be made to ask.
+    fn buffer() -> io::Result<usize>;
 
     /// Most bytes that the kernel allocates for a message there besides room for it.
-    const RECORDS: usize;
+    const OVERHEAD: usize;
 }
 
 /// A Unix stream socket.
@@ -104,11 +106,11 @@ impl Carrier for Ipc {
         Ok((format!("ipc://{}", folder.path().join("s").display()), Some(folder)))
     }
 
-    fn buffer() -> Option<usize> {
+    fn buffer() -> io::Result<usize> {
         unix_stream::usual_buffer()
     }
 
-    const RECORDS: usize = unix_stream::RECORDS;
+    const OVERHEAD: usize = unix_stream::OVERHEAD;
 }
 
 impl Carrier for Tcp {
@@ -124,11 +126,11 @@ impl Carrier for Tcp {
         Ok(("tcp://127.0.0.1:0".into(), None))
     }
 
-    fn buffer() -> Option<usize> {
+    fn buffer() -> io::Result<usize> {
         tcp::usual_buffer()
     }
 
-    const RECORDS: usize = tcp::RECORDS;
+    const OVERHEAD: usize = tcp::OVERHEAD;
 }
 
 /// `zeromq`.
@@ -350,8 +352,8 @@ impl<C: Carrier> Transport for Dealers<C> {
         if !cfg.processes {
             connect(&mut berths).context(Phase::Setup, "cannot connect two ZeroMQ sockets")?;
         }
-        if let Some(buffer) = C::buffer() {
-            cfg.fits_buffer(buffer, cfg.size, C::RECORDS);
+        if let Ok(buffer) = C::buffer() {
+            cfg.fits_buffer(buffer, cfg.size, C::OVERHEAD);
         }
         Ok(berths.map(|berth| side(cfg, berth)))
     }
