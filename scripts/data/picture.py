@@ -23,6 +23,22 @@ def word(ns):
     return f"{ns:.3g} ns" if ns < 1000 else f"{ns / 1000:.3g} us"
 
 
+def wide(text):
+    """Its width in pixels, in letters of 11."""
+    return 6.2 * len(text)
+
+
+def place(text, span, taken):
+    """Where a text begins that stands beside a point: on its right or left, next to it or beyond what is there, where nothing
+    else is."""
+    right = [span[1], *sorted(end for _, end in taken if end > span[1])]
+    left = [span[0], *sorted((start for start, _ in taken if start < span[0]), reverse=True)]
+    beside = [start for pair in zip(right, left) for start in (pair[0] + 4, pair[1] - 4 - wide(text))]
+    beside += [end + 4 for end in right] + [start - 4 - wide(text) for start in left]
+    free = lambda start: all(start > end + 2 or start + wide(text) < begin - 2 for begin, end in taken)
+    return next(filter(free, beside), span[1] + 4)
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -45,8 +61,8 @@ def main():
         '<text x="16" y="26" font-size="15" font-weight="bold">Round trip of 64 bytes between two processes</text>',
     ]
     for k, (_, _, colour, text) in enumerate(CLASSES):
-        place = 22 + 190 * k
-        out.append(f'<circle cx="{place}" cy="46" r="5" fill="{colour}"/><text x="{place + 12}" y="50.5">{text}</text>')
+        start = 22 + 190 * k
+        out.append(f'<circle cx="{start}" cy="46" r="5" fill="{colour}"/><text x="{start + 12}" y="50.5">{text}</text>')
     out.append('<path d="M414 39v14" stroke="#222" stroke-width="2"/><text x="424" y="50.5">bare hand-over of the same two</text>')
     for ns in (100, 1000, 10_000):
         out.append(f'<path d="M{x(ns):.1f} {TOP - 8}V{bottom}" stroke="#ddd"/>')
@@ -54,20 +70,25 @@ def main():
     for k, name in enumerate(names):
         y = TOP + STEP * k + 8
         out.append(f'<text x="{LEFT - 14}" y="{y + 4.5}" text-anchor="end">{name}</text>')
+        marks, taken = [], [(0, LEFT - 12)]
         for wait, placement, colour, _ in CLASSES:
             row = of(name, wait, placement)
             if row is None:
                 continue
             ns, ends, floor = float(row["ns"]), [float(row[key]) for key in ("ns_low", "ns_high")], row["handover_rtt_ns"]
             if floor:
-                out.append(f'<path d="M{x(float(floor)):.1f} {y - 7}v14" stroke="{colour}" stroke-width="2"/>')
+                at = x(float(floor))
+                out.append(f'<path d="M{at:.1f} {y - 7}v14" stroke="{colour}" stroke-width="2"/>')
+                taken.append((at - 2, at + 2))
             out.append(f'<path d="M{x(ends[0]):.1f} {y}H{x(ends[1]):.1f}" stroke="{colour}" stroke-width="2.5"/>')
             out.append(f'<circle cx="{x(ns):.1f}" cy="{y}" r="5" fill="{colour}"/>')
-            # Beside the point, on the side where nothing else is.
-            side = f'x="{x(ends[1]) + 9:.1f}"'
-            if wait == "spin" and 2000 < ns < 6000:
-                side = f'x="{x(ends[0]) - 9:.1f}" text-anchor="end"'
-            out.append(f'<text {side} y="{y + 4.5}" font-size="11" fill="#555">{word(ns)}</text>')
+            span = (min(x(ends[0]), x(ns) - 5), max(x(ends[1]), x(ns) + 5))
+            taken.append(span)
+            marks.append((word(ns), span))
+        for text, span in marks:
+            left = place(text, span, taken)
+            taken.append((left, left + wide(text)))
+            out.append(f'<text x="{left:.1f}" y="{y + 4.5}" font-size="11" fill="#555">{text}</text>')
     out.append(
         f'<text x="16" y="{bottom + 50}" font-size="12" fill="#555">Median over six launches with its 95 % interval; '
         "logarithmic. AMD EPYC, a virtual machine with two CPUs.</text>"
