@@ -1,6 +1,6 @@
 //! A results folder through the library: its rows with intervals, class by class, and which ratios mean nothing.
 //!
-//! To run it: `cargo run --release --example read_journal -- results/amd-epyc-2cpu-kvm/2026-12-01-011114`. It measures
+//! To run it: `cargo run --release --example read_journal -- results/amd-epyc-2cpu-kvm/2026-12-01-051019`. It measures
 //! nothing and writes nothing; the rows are those of `summary.csv`.
 
 use ipcost::Error;
