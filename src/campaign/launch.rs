@@ -177,7 +177,9 @@ pub(crate) fn ask_timed<T: DeserializeOwned>(
         },
         Err(error) => format!("the cell could not be waited for: {error}"),
     };
-    Err(Error::failed(Phase::Launch, how).because(complaint.trim().replace('\n', " ")))
+    let (error, complaint) = (Error::failed(Phase::Launch, how), complaint.trim().replace('\n', " "));
+    // Whoever is killed says nothing.
+    Err(if complaint.is_empty() { error } else { error.because(complaint) })
 }
 
 /// Sends the order and reads the answer to its end.
