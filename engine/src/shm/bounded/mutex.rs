@@ -159,7 +159,8 @@ impl<const ME: usize> Locking<ME> {
     #[inline(never)]
     fn reserve_slowly(&mut self) -> Result<u64, Stop> {
         if self.room() == 0 && self.stop.is_none() {
-            self.wait().map_err(|nonsense| self.corrupt(nonsense))?;
+            let (seen, stop) = self.wait().map_err(|nonsense| self.corrupt(nonsense))?;
+            self.heed(seen, stop);
         }
         if self.room() > self.slots {
             let nonsense = self.impossible(self.limit.wrapping_sub(self.lead()));
@@ -171,9 +172,9 @@ impl<const ME: usize> Locking<ME> {
         }
     }
 
-    /// Sleeps until there is room, or an end.
-    fn wait(&mut self) -> Result<(), Nonsense> {
-        let shared = self.shared.clone();
+    /// Sleeps until there is room, or an end: the peer's count, and why there will be no more, if so.
+    fn wait(&self) -> Result<(u64, Option<Stop>), Nonsense> {
+        let shared = &*self.shared;
         let (mut locked, mut gone) = (shared.lock()?, false);
         loop {
             let (seen, stop) = shared.look(ME);
@@ -181,9 +182,9 @@ impl<const ME: usize> Locking<ME> {
                 return Err(nonsense);
             }
             // What a peer that is gone published before it died is there: its end was seen before this look.
-            self.heed(seen, stop.or_else(|| gone.then_some(Stop::Gone)));
-            if self.room() != 0 || self.stop.is_some() {
-                return Ok(());
+            let stop = stop.or_else(|| gone.then_some(Stop::Gone));
+            if seen.wrapping_add(self.lead()) != self.count || stop.is_some() {
+                return Ok((seen, stop));
             }
             // A condition variable is not robust: a peer that is killed, in the middle of a signal or before it, wakes nobody.
             let news = &shared.news[ME];
