@@ -37,16 +37,16 @@ use std::time::Duration;
 use std::time::Instant;
 
 /// Pauses of a side that spins and falls back: some hundred nanoseconds, the price of a line or two from afar.
-const SLIP: u32 = 16;
+pub const SLIP: u32 = 16;
 
-/// Falls back a little behind the other side, if `how` looks at what that one writes, and says whether it does: then it is
-/// worth another look. For a side in a run of messages, of which it found the next one missing. Source: "temporal
+/// Falls back so many `pauses` behind the other side, if `how` looks at what that one writes, and says whether it does: then
+/// it is worth another look. For a side in a run of messages, of which it found the next one missing. Source: "temporal
 /// slipping" in Giacomoni et al., "FastForward", PPoPP 2008.
 #[inline(always)]
-pub fn slip(how: Wait) -> bool {
+pub fn slip(how: Wait, pauses: u32) -> bool {
     let slips = matches!(how, Wait::Spin | Wait::Hybrid(_));
     if slips {
-        (0..SLIP).for_each(|_| relax());
+        (0..pauses).for_each(|_| relax());
     }
     slips
 }
@@ -139,7 +139,7 @@ impl Pace {
     #[inline(always)]
     pub fn slips(&self, how: Wait, gained: u64) -> bool {
         if how != Wait::Block {
-            return slip(how);
+            return slip(how, SLIP);
         }
         let follows = self.follows.load(Ordering::Relaxed);
         if follows {

@@ -13,7 +13,7 @@ use crate::plan::{Parties, Wait, WaitKind};
 use crate::shm::LINE;
 use crate::shm::budget::Budget;
 pub use crate::shm::buffer::Buffer;
-use crate::shm::pace::slip;
+use crate::shm::pace::{SLIP, slip};
 use std::io::{self, ErrorKind};
 use std::marker::PhantomData;
 use std::sync::mpsc::TryRecvError;
@@ -33,6 +33,15 @@ pub fn depth(cfg: &Config) -> usize {
     let near = cfg.wait == Wait::Spin && cfg.size <= SMALL && cfg.peers == 0 && fits;
     let room = if near { NEAR / lines } else { cfg.memory() / cfg.size };
     room.min(DEEPEST)
+}
+
+/// Pauses of a party that falls back behind the other one because it found the next buffer of a run missing: about one for
+/// each message that may be under way, so that the other one gets far enough ahead for both to work out of each other's
+/// sight for a while, and some microseconds at most. With [`SLIP`] messages of 64 B through `crossbeam` and `mpsc`, which
+/// take 100 ns each, took twice as long. Among many parties, and between those that take turns, somebody waits for the
+/// buffer meanwhile.
+fn fall_back(cfg: &Config, depth: usize) -> u32 {
+    if cfg.peers > 0 || cfg.turns.is_some() { SLIP } else { (depth as u32).clamp(4 * SLIP, 16 * SLIP) }
 }
 
 /// Writes down what a pool of `depth` buffers is.
@@ -75,8 +84,15 @@ pub trait Channel: Sized + 'static {
     /// A channel with room for `depth` buffers.
     fn bounded(depth: usize) -> (Self::Tx, Self::Rx);
 
-    /// Sends one of the at most `depth` buffers that there are, so that it never has to wait; false when nobody will
-    /// ever take it.
+    /// Whether the other end is still there, where sending does not tell. Asked for single messages; in a run, a sender whose
+    /// receiver left finds no buffer soon.
+    fn attended(tx: &Self::Tx) -> bool {
+        let _ = tx;
+        true
+    }
+
+    /// Sends one of the at most `depth` buffers that there are, so that it never has to wait; false when it is known that
+    /// nobody will ever take it.
     fn put(tx: &mut Self::Tx, buffer: Buffer) -> bool;
 
     /// Looks once.
@@ -89,9 +105,18 @@ pub trait Channel: Sized + 'static {
     fn sleep(rx: &mut Self::Rx) -> Option<Buffer>;
 }
 
-/// Takes a buffer as `wait` says, the first of so many in a `run`; `None` when the other end is gone and nothing is left.
+/// How an end waits for its next buffer.
+#[derive(Debug)]
+struct Waiter {
+    wait: Wait,
+    budget: Budget,
+    fall_back: u32,
+}
+
+/// Takes a buffer as `waiter` says, the first of so many in a `run`; `None` when the other end is gone and nothing is left.
 #[inline(always)]
-fn take<C: Channel>(rx: &mut C::Rx, (wait, budget): (Wait, &Budget), run: u64) -> Option<Buffer> {
+fn take<C: Channel>(rx: &mut C::Rx, waiter: &Waiter, run: u64) -> Option<Buffer> {
+    let Waiter { wait, ref budget, fall_back } = *waiter;
     // The call that sleeps looks first, each crate in its own way: a look before it would be a second one.
     if wait == Wait::Block {
         return C::sleep(rx);
@@ -111,7 +136,7 @@ fn take<C: Channel>(rx: &mut C::Rx, (wait, budget): (Wait, &Budget), run: u64) -
             budget.met();
             return C::sleep(rx);
         }
-        if !(std::mem::take(&mut fresh) && slip(wait)) {
+        if !(std::mem::take(&mut fresh) && slip(wait, fall_back)) {
             wait.pause();
         }
     }
@@ -126,16 +151,14 @@ pub struct Tx<C: Channel> {
     empty: C::Rx,
     full: C::Tx,
     size: usize,
-    wait: Wait,
-    budget: Budget,
+    waiter: Waiter,
 }
 
 /// The receiving end.
 pub struct Rx<C: Channel> {
     full: C::Rx,
     empty: C::Tx,
-    wait: Wait,
-    budget: Budget,
+    waiter: Waiter,
 }
 
 impl<C: Channel> Transport for Buffers<C> {
@@ -160,8 +183,9 @@ impl<C: Channel> Transport for Buffers<C> {
             C::put(&mut empty_tx, buffer);
         }
         let Config { size, wait, .. } = *cfg;
-        let tx = Tx { empty: empty_rx, full: full_tx, size, wait, budget: Budget::default() };
-        Ok((tx, Rx { full: full_rx, empty: empty_tx, wait, budget: Budget::default() }))
+        let waiter = || Waiter { wait, budget: Budget::default(), fall_back: fall_back(cfg, depth) };
+        let tx = Tx { empty: empty_rx, full: full_tx, size, waiter: waiter() };
+        Ok((tx, Rx { full: full_rx, empty: empty_tx, waiter: waiter() }))
     }
 }
 
@@ -177,8 +201,8 @@ impl<C: Channel> Sender for Tx<C> {
 
     #[inline(always)]
     fn send_of(&mut self, run: u64, fill: impl FnOnce(&mut [u8])) -> io::Result<()> {
-        let buffer = take::<C>(&mut self.empty, (self.wait, &self.budget), run);
-        let mut buffer = buffer.ok_or(ErrorKind::BrokenPipe)?;
+        let buffer = take::<C>(&mut self.empty, &self.waiter, run);
+        let mut buffer = buffer.filter(|_| run > 1 || C::attended(&self.full)).ok_or(ErrorKind::BrokenPipe)?;
         fill(&mut buffer);
         if C::put(&mut self.full, buffer) { Ok(()) } else { Err(ErrorKind::BrokenPipe.into()) }
     }
@@ -192,7 +216,7 @@ impl<C: Channel> Receiver for Rx<C> {
 
     #[inline(always)]
     fn recv_of<R>(&mut self, run: u64, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let buffer = take::<C>(&mut self.full, (self.wait, &self.budget), run).ok_or(ErrorKind::UnexpectedEof)?;
+        let buffer = take::<C>(&mut self.full, &self.waiter, run).ok_or(ErrorKind::UnexpectedEof)?;
         let result = read(&buffer);
         // A sender that is gone needs no buffers; what it sent before is still to be received.
         C::put(&mut self.empty, buffer);

@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::plan::Wait;
 use crate::shm::LINE;
 use crate::shm::budget::Budget;
-use crate::shm::pace::slip;
+use crate::shm::pace::{SLIP, slip};
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -109,7 +109,7 @@ impl Shared {
                 continue;
             }
             drop(queue);
-            if run == 1 || !slip(self.wait) {
+            if run == 1 || !slip(self.wait, SLIP) {
                 self.wait.pause();
             }
             while self.seems(who) && budget.looks_on(self.wait) {

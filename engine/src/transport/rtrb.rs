@@ -33,10 +33,15 @@ impl Channel for WaitFree {
         RingBuffer::new(depth)
     }
 
+    // The ring itself takes buffers also when nobody is left to pop them.
+    #[inline(always)]
+    fn attended(tx: &Self::Tx) -> bool {
+        !tx.is_abandoned()
+    }
+
     #[inline(always)]
     fn put(tx: &mut Self::Tx, buffer: Buffer) -> bool {
-        // The ring itself takes buffers also when nobody is left to pop them.
-        !tx.is_abandoned() && tx.push(buffer).is_ok()
+        tx.push(buffer).is_ok()
     }
 
     #[inline(always)]
