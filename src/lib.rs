@@ -85,7 +85,7 @@ pub mod trial;
 
 #[doc(inline)]
 pub use ipcost_engine::{
-    audit, cell, conduct, error, lines, machine, measure, names, party, plan, role, session, shm, sys, transport,
+    audit, cell, conduct, error, heap, lines, machine, measure, names, party, plan, role, session, shm, sys, transport,
     workload,
 };
 

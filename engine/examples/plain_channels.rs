@@ -14,6 +14,7 @@
 //!
 //! With `PLAIN_SPOIL=N` one bit of ping N is turned when it was written: its receiver has to notice.
 
+use ipcost_engine::heap;
 use ipcost_engine::plan::Touch;
 use ipcost_engine::transport::buffers::Buffer;
 use ipcost_engine::workload::payload::{Payload, Way};
@@ -118,8 +119,10 @@ impl<C: Calls> Side<C> {
     fn pair(order: &Order) -> [Self; 2] {
         let (size, spoil, depth) = (order.size, order.spoil, order.depth());
         let direction = || {
-            let (mut full_tx, mut full_rx) = C::bounded(depth);
-            let (mut empty_tx, empty_rx) = C::bounded(depth);
+            let [(mut full_tx, mut full_rx), (mut empty_tx, empty_rx)] = [(); 2].map(|()| {
+                heap::scatter();
+                C::bounded(depth)
+            });
             for _ in 0..depth {
                 C::put(&mut full_tx, Buffer::new(size));
             }

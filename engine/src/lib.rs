@@ -17,6 +17,7 @@
 //! - [`party`], [`session`], [`role`]: who runs the other end, and how both stay in step
 //! - [`measure`]: histogram, floors, the machine's limits, statistics over runs
 //! - [`audit`]: whether to believe a run
+//! - [`heap`]: where the heap of a run begins, by chance
 //! - [`machine`]: CPUs, caches, control group, and whether they changed
 //! - [`sys`]: the only place that talks to the kernel beyond `std`
 //! - [`names`]: whose a name outside the process is, and that none stays
@@ -31,6 +32,8 @@ pub mod cell;
 #[cfg(not(loom))]
 pub mod conduct;
 pub mod error;
+#[cfg(not(loom))]
+pub mod heap;
 #[cfg(not(loom))]
 pub mod lines;
 #[cfg(not(loom))]

@@ -165,6 +165,8 @@ struct Consume {
 
 /// The whole program `ipc-<name>`.
 pub fn mechanism(name: &str) -> ExitCode {
+    // Before anything is allocated.
+    crate::heap::scatter();
     crate::sys::process::survive_size_limit();
     let runner = match find(name) {
         Ok(runner) => runner,

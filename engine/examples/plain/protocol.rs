@@ -40,6 +40,8 @@ impl Order {
 
     /// Reads the command line; `None` when it is not understood.
     pub fn read() -> Option<Self> {
+        // As every run of ipcost: what lies in which cache line is left to chance, launch by launch.
+        ipcost_engine::heap::scatter();
         let words: Vec<_> = std::env::args().skip(1).collect();
         let [mechanism, workload, size, wait, parties, cpu_a, cpu_b] = &words[..] else { return None };
         let number = |text: &str| text.parse::<usize>().ok();

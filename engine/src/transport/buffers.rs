@@ -9,6 +9,7 @@
 
 use super::{Config, Family, Meeting, NEAR, PATTERNS, PeerDeath, Receiver, Sender, Spec, Transport, UNLIMITED};
 use crate::error::{Error, Result};
+use crate::heap;
 use crate::plan::{Parties, Wait, WaitKind};
 use crate::shm::LINE;
 use crate::shm::budget::Budget;
@@ -172,8 +173,10 @@ impl<C: Channel> Transport for Buffers<C> {
         }
         let depth = depth(cfg);
         record(cfg, depth);
-        let (mut full_tx, mut full_rx) = C::bounded(depth);
-        let (mut empty_tx, empty_rx) = C::bounded(depth);
+        let [(mut full_tx, mut full_rx), (mut empty_tx, empty_rx)] = [(); 2].map(|()| {
+            heap::scatter();
+            C::bounded(depth)
+        });
         // Through both channels, so that each has grown to its full length and touched its memory before the first
         // message.
         for _ in 0..depth {
