@@ -3,10 +3,13 @@
 //! The page is made here rather than by a command: nobody but whoever changes a mechanism needs to make it. Where it is out
 //! of date the test says so; `scripts/mechanisms.sh` runs the same test and lets it write the page.
 
+#[path = "common/kept.rs"]
+mod kept;
 #[path = "common/page.rs"]
 mod page;
 
 use ipcost::transport::{self, FRAMEWORKS, Family, Meeting, Spec, UNLIMITED};
+use kept::{Machine, Row, VERDICTS};
 use page::{docs, keep};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -31,7 +34,8 @@ const HEAD: &str = "\
 
 What each mechanism is, what the kernel or the crate does for one message, what limits it, and when to use it. The tables
 are those of the code (`ipcost list` prints the same facts, and what of it works on this machine); the prose is in
-`docs/mechanisms/`. `scripts/mechanisms.sh` makes this page; a test fails where it is out of date.
+`docs/mechanisms/`, and what bounds a mechanism and what was tried for it in `docs/limits/`. `scripts/mechanisms.sh` makes this
+page; a test fails where it is out of date.
 ";
 
 const FRAMEWORKS_HEAD: &str = "
@@ -41,17 +45,102 @@ These are behind cargo features, because they are heavy to compile: `cargo build
 of them. `ipcost list` of such a build prints the facts.
 ";
 
+/// What machines whose tables are kept say of a mechanism, and what was tried for it.
+struct Kept {
+    /// Beside targets, and beside plain programs.
+    machines: [Vec<Machine>; 2],
+    tried: Vec<Row>,
+}
+
+impl Kept {
+    fn read() -> Self {
+        let tried = std::fs::read_to_string(docs().join("limits/TRIED.md")).unwrap();
+        Self { machines: [false, true].map(kept::machines), tried: kept::rows(&tried) }
+    }
+
+    fn of(&self, name: &str) -> String {
+        [self.sums(name), self.verdicts(name), self.tried(name)].concat()
+    }
+
+    /// What a round trip is made of.
+    fn sums(&self, name: &str) -> String {
+        const WHAT: &str = "round trip, block, same-cpu";
+        const COLUMNS: [&str; 6] = ["ns", "hand-over", "payload", "copies", "calls", "residue"];
+        let mut lines = String::new();
+        for machine in &self.machines[0] {
+            for row in &machine.rows {
+                let size = row.get(WHAT).and_then(|what| what.strip_prefix(name)?.strip_prefix(' '));
+                if let Some(size) = size {
+                    let parts = COLUMNS.map(|column| row.get(column).unwrap_or_default()).join(" | ");
+                    lines += &format!("| {}, {size} | {parts} |\n", machine.name);
+                }
+            }
+        }
+        if lines.is_empty() {
+            return lines;
+        }
+        format!(
+            "\nWhat a round trip of parties that sleep on one CPU is made of, in ns ([how to read it](LIMITS.md#how-to-read-the-tables)):\n\n\
+             | machine, message | all | {} |\n|---|{}\n{lines}",
+            COLUMNS[1..].join(" | "),
+            "---:|".repeat(COLUMNS.len())
+        )
+    }
+
+    /// How many of its rows met the target beside the plainest programs.
+    fn verdicts(&self, name: &str) -> String {
+        let own = |row: &str| row.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '));
+        let counts = self.machines[1].iter().map(|machine| {
+            let [met, open, missed] = VERDICTS.map(|verdict| machine.count(verdict, own));
+            (met + open + missed, format!("{met} of {} on {}", met + open + missed, machine.name))
+        });
+        let counts: Vec<_> = counts.filter(|(all, _)| *all > 0).map(|(_, text)| text).collect();
+        if counts.is_empty() {
+            return String::new();
+        }
+        format!(
+            "\nWithin 5 % of the plainest program that makes the same calls ([the rows](limits/README.md)): {}.\n",
+            counts.join("; ")
+        )
+    }
+
+    fn tried(&self, name: &str) -> String {
+        let own = |row: &&Row| {
+            let names = row.get("mechanisms").unwrap_or_default();
+            names.split(", ").any(|one| one.trim_matches('`') == name)
+        };
+        let lines: String = self
+            .tried
+            .iter()
+            .filter(own)
+            .map(|row| {
+                let kept = row.get("kept").unwrap_or_default();
+                format!("- {}: {kept}\n", row.first())
+            })
+            .collect();
+        if lines.is_empty() {
+            return lines;
+        }
+        format!(
+            "\nWhat was tried to make it faster, and whether it was kept ([what it gave](limits/TRIED.md)):\n\n{lines}"
+        )
+    }
+}
+
 fn whole() -> String {
+    let kept = Kept::read();
     let mut page = format!("{HEAD}\n| mechanism | what it is | copies |\n|---|---|---|\n");
     for spec in specs() {
         page += &format!("| [`{0}`](#{0}) | {1} | {2} |\n", spec.name, spec.summary, spec.copies);
     }
     for spec in specs() {
         page += &section(spec);
+        page += &kept.of(spec.name);
     }
     page += FRAMEWORKS_HEAD;
     for (name, feature) in FRAMEWORKS {
         page += &format!("\n### {name}\n\nCargo feature `{feature}`.\n\n{}", prose(name));
+        page += &kept.of(name);
     }
     page
 }
@@ -144,12 +233,29 @@ fn the_page_of_mechanisms_is_what_the_code_and_the_prose_say() {
     keep("MECHANISMS.md", &whole(), "scripts/mechanisms.sh");
 }
 
+/// The names of all mechanisms, frameworks too.
+fn listed() -> BTreeSet<&'static str> {
+    specs().map(|spec| spec.name).chain(FRAMEWORKS.iter().map(|(name, _)| *name)).collect()
+}
+
 #[test]
 fn no_prose_is_left_of_a_mechanism_that_is_gone() {
-    let frameworks = FRAMEWORKS.iter().map(|(name, _)| *name);
-    let listed: BTreeSet<String> = specs().map(|spec| spec.name).chain(frameworks).map(|n| format!("{n}.md")).collect();
+    let listed = listed();
     for entry in std::fs::read_dir(docs().join("mechanisms")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(listed.contains(&name), "docs/mechanisms/{name} describes nothing that is listed: remove it");
+        let known = name.strip_suffix(".md").is_some_and(|name| listed.contains(name));
+        assert!(known, "docs/mechanisms/{name} describes nothing that is listed: remove it");
+    }
+}
+
+#[test]
+fn what_was_tried_was_tried_for_mechanisms_that_are_listed() {
+    let (tried, listed) = (Kept::read().tried, listed());
+    assert!(tried.len() > 50);
+    for row in &tried {
+        let names = row.get("mechanisms").unwrap_or_else(|| panic!("{row:?} has no mechanisms"));
+        for name in names.split(", ").filter(|name| !name.is_empty()) {
+            assert!(listed.contains(name.trim_matches('`')), "{name} of `{}` is not listed", row.first());
+        }
     }
 }
