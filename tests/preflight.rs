@@ -35,7 +35,9 @@ fn campaign(mechanisms: &str, options: &[&str], restrict: impl FnOnce(&mut Comma
     restrict(&mut command);
     let output = command.stdin(Stdio::null()).output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{complaint}");
+    // A run that whatever goes on beside this test disturbed is invalid, and said to be.
+    let disturbed = output.status.code() == Some(1) && complaint.contains(" INVALID: ");
+    assert!(output.status.success() || disturbed, "{complaint}");
     let mut rows = Rows::new();
     let mut add = |row: &Value| {
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_string();
