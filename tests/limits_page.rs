@@ -32,11 +32,9 @@ fn open(machines: &[Machine]) -> String {
     let heads: Vec<_> = machines.iter().map(|machine| machine.name.as_str()).collect();
     let mut lines = format!("| row | target | {} |\n|---|---|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
     let mut seen = BTreeSet::new();
-    for name in machines.iter().flat_map(|machine| machine.rows.iter().map(Row::first)) {
+    let names = machines.iter().flat_map(|machine| machine.rows.iter().map(Row::first));
+    for name in names.filter(|name| seen.insert(*name)) {
         let rows: Vec<_> = machines.iter().map(|machine| machine.judged.get(name)).collect();
-        if !seen.insert(name) {
-            continue;
-        }
         if rows.iter().flatten().all(|row| row.verdict == VERDICTS[0]) {
             continue;
         }

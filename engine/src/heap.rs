@@ -1,7 +1,7 @@
 //! Where on the heap things lie, by chance.
 //!
-//! Key decision: a process that measures leaves blocks of random sizes on its heap, before anything else and before each
-//! structure of another crate that both parties write. What lies in which cache line is otherwise decided by what was
+//! Key decision: a process that measures leaves blocks of random sizes on its heap, before anything else and before each channel
+//! of another crate, which both parties write. What lies in which cache line is otherwise decided by what was
 //! allocated before, and so by the length of the program's path: one and the same `flume`, whose lock and queue are in one
 //! line or in two, took 1.4 times as long when it was called by a path of another length (64 bytes, spinning, [1.2, 1.6],
 //! n 6). Fresh launches alone do not average that out, as they move whole pages. With this they do, and the interval over

@@ -17,7 +17,7 @@
 //! - [`party`], [`session`], [`role`]: who runs the other end, and how both stay in step
 //! - [`measure`]: histogram, floors, the machine's limits, statistics over runs
 //! - [`audit`]: whether to believe a run
-//! - [`heap`]: where the heap of a run begins, by chance
+//! - [`heap`]: where on the heap of a run things lie, by chance
 //! - [`machine`]: CPUs, caches, control group, and whether they changed
 //! - [`sys`]: the only place that talks to the kernel beyond `std`
 //! - [`names`]: whose a name outside the process is, and that none stays

@@ -4,7 +4,6 @@ use super::dynamic::Pair;
 use super::{Bound, Config, Met, Role, Spec, Transport};
 use crate::cell::{self, Conductor, Outcome};
 use crate::error::{Error, Result};
-use crate::heap;
 use crate::plan::{Parties, Plan, Workload};
 use crate::role::{self, Heard, Speech};
 use crate::session::cast::{self, Ends};
@@ -95,11 +94,8 @@ impl<T: Transport> Runner for Erased<T> {
     }
 
     fn halves(&self, cfg: &Config) -> Result<[Box<dyn Half>; 2]> {
-        // What an end keeps for itself, and writes for each message, lies apart from what the other one keeps.
-        Ok(T::link(cfg)?.map(|side| {
-            heap::scatter();
-            Box::new(side) as Box<dyn Half>
-        }))
+        let [near, far] = T::link(cfg)?;
+        Ok([Box::new(near), Box::new(far)])
     }
 
     fn whole(&self, cfg: &Config) -> Result<Box<dyn Whole>> {
