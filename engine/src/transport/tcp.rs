@@ -17,7 +17,7 @@ use crate::error::{Context, Error, Phase, Result};
 use crate::sys::fd::{receive_buffer, send_buffer, set_receive_buffer, set_send_buffer};
 use crate::sys::socket::Socket;
 use crate::sys::trust;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,9 @@ pub struct Tcp;
 
 /// How long a consumer may take to accept a connection.
 const ACCEPTED: Duration = Duration::from_secs(5);
+
+/// What a consumer says to a producer that it has looked up. Until then the producer must not end: a closed socket is nobody's.
+const WELCOME: [u8; 1] = [b'w'];
 
 /// Most bytes that the kernel allocates for a segment besides room for its data: the headers of all layers, and a
 /// `struct sk_buff` with a clone.
@@ -114,7 +117,10 @@ pub(super) fn accept_producer(cfg: &Config, at: &str) -> Result<(TcpStream, usiz
     listener.set_nonblocking(true).map_err(cannot)?;
     await_hello(cfg, at, || {
         let (stream, from) = listener.accept()?;
-        trust::own_tcp_peer(stream.local_addr()?, from).map(|()| stream)
+        trust::own_tcp_peer(stream.local_addr()?, from)?;
+        // If it has left meanwhile, its missing hello tells.
+        let _ = (&stream).write_all(&WELCOME);
+        Ok(stream)
     })
 }
 
@@ -129,10 +135,27 @@ pub(super) fn connect_to_consumer(at: &str) -> Result<TcpStream> {
         match trust::own_tcp_peer(ours, theirs) {
             Err(_) if start.elapsed() < ACCEPTED => std::thread::sleep(Duration::from_millis(5)),
             told => {
-                let what = format!("the program at {at} is not to be trusted");
-                return told.context(Phase::Start, what).map(|()| stream);
+                told.context(Phase::Start, format!("the program at {at} is not to be trusted"))?;
+                return await_welcome(stream, at);
             }
         }
+    }
+}
+
+/// Waits until the consumer knows whose this connection is.
+fn await_welcome(stream: TcpStream, at: &str) -> Result<TcpStream> {
+    let hear = || -> io::Result<()> {
+        stream.set_read_timeout(Some(ACCEPTED))?;
+        let mut heard = [0; WELCOME.len()];
+        (&stream).read_exact(&mut heard)?;
+        stream.set_read_timeout(None)?;
+        if heard == WELCOME { Ok(()) } else { Err(ErrorKind::InvalidData.into()) }
+    };
+    match hear() {
+        Ok(()) => Ok(stream),
+        Err(error) => Err(Error::failed(Phase::Start, format!("the program at {at} does not take this one"))
+            .because(error)
+            .hint("look at what it says; only a consumer of the same user and version does")),
     }
 }
 
@@ -187,6 +210,31 @@ impl Transport for Tcp {
                 let rx = prepare(cfg, &stream, size).and_then(|()| ByteRx::new(Socket(stream), size, cfg.wait));
                 Ok(Met::Rx(rx.context(Phase::Start, "cannot prepare the socket")?, size))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_producer_waits_until_the_consumer_has_looked_it_up() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let at = listener.local_addr().unwrap().to_string();
+        let answered = |answer: &[u8]| {
+            std::thread::scope(|scope| {
+                let producer = scope.spawn(|| connect_to_consumer(&at).map(drop));
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.write_all(answer).unwrap();
+                stream.shutdown(std::net::Shutdown::Write).unwrap();
+                producer.join().unwrap()
+            })
+        };
+        answered(&WELCOME).unwrap();
+        for refusal in [&b""[..], b"x"] {
+            let error = answered(refusal).unwrap_err().to_string();
+            assert!(error.contains("does not take this one"), "{error}");
         }
     }
 }
