@@ -147,7 +147,7 @@ pub fn ask<T: DeserializeOwned>(command: Command, order: &impl Serialize, deadli
     ask_timed(command, order, deadline).map(|(answer, _)| answer)
 }
 
-/// As [`ask`], with the CPU and the wall time of the harness from handing over the order to reading the answer, ns.
+/// As [`ask`], with the CPU and the wall time of the harness while it waited for the answer, ns.
 pub(crate) fn ask_timed<T: DeserializeOwned>(
     command: Command,
     order: &impl Serialize,
@@ -155,14 +155,12 @@ pub(crate) fn ask_timed<T: DeserializeOwned>(
 ) -> Result<(T, (u64, u64))> {
     let order = serde_json::to_string(order).context(Phase::Launch, "cannot write down the order")?;
     let mut child = start(command)?;
-    let (cpu_before, wall) = (clock::process_cpu(), clock::now());
     let result = converse(&mut child, &order, deadline);
-    let harness = (clock::process_cpu() - cpu_before, clock::now() - wall);
     if result.is_err() {
         process::kill_group(child.id());
     }
     let status = finish(&mut child);
-    let answer = result?;
+    let (answer, harness) = result?;
     if let Ok(answer) = serde_json::from_str(&answer) {
         return Ok((answer, harness));
     }
@@ -182,14 +180,18 @@ pub(crate) fn ask_timed<T: DeserializeOwned>(
     Err(if complaint.is_empty() { error } else { error.because(complaint) })
 }
 
-/// Sends the order and reads the answer to its end.
-fn converse(child: &mut Child, order: &str, deadline: Duration) -> Result<String> {
+/// Sends the order and reads the answer to its end. The cell runs between the two, and what the harness took is what it took
+/// then. Rejected: counting the sending and the reading, too. A hypervisor that takes the CPU away in the middle of them, when
+/// no message is under way, charged milliseconds to the harness and ended the belief in runs that nothing had happened to.
+fn converse(child: &mut Child, order: &str, deadline: Duration) -> Result<(String, (u64, u64))> {
     let lost = |what: &str| Error::failed(Phase::Launch, format!("the cell {what}"));
     if let Some(mut stdin) = child.stdin.take() {
         writeln!(stdin, "{order}").map_err(|error| lost("does not listen").because(error))?;
     }
     let mut stdout = child.stdout.take().ok_or_else(|| lost("has no standard output"))?;
-    read_until(&mut stdout, deadline).map_err(|error| match error.kind() {
+    let end = clock::now().saturating_add(deadline.as_nanos() as u64);
+    let answer = wait_for(&stdout, end).and_then(|harness| Ok((read_until(&mut stdout, end)?, harness)));
+    answer.map_err(|error| match error.kind() {
         ErrorKind::TimedOut => {
             Error::timeout(Phase::Launch, format!("no result within {:.0} s", deadline.as_secs_f64()))
                 .hint("the mechanism hangs, or the run is too long for this machine")
@@ -198,21 +200,27 @@ fn converse(child: &mut Child, order: &str, deadline: Duration) -> Result<String
     })
 }
 
-/// Reads to the end of the stream, or fails with `TimedOut`.
-fn read_until(stream: &mut (impl Read + AsFd), deadline: Duration) -> io::Result<String> {
-    let end = clock::now() + deadline.as_nanos() as u64;
-    let mut bytes = Vec::new();
-    let mut chunk = [0; 16384];
+/// Waits until there is something to read or the stream has ended, `TimedOut` at `end`; the CPU and the wall time of this
+/// program meanwhile, ns.
+fn wait_for(stream: &impl AsFd, end: u64) -> io::Result<(u64, u64)> {
+    let (cpu, wall) = (clock::process_cpu(), clock::now());
     loop {
-        let left = Duration::from_nanos(end.saturating_sub(clock::now()));
-        let left = clock::timespec(left);
-        let ready = poll(&mut [PollFd::new(&*stream, PollFlags::IN)], Some(&left));
-        match ready {
+        let left = clock::timespec(Duration::from_nanos(end.saturating_sub(clock::now())));
+        match poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&left)) {
             Ok(0) => return Err(ErrorKind::TimedOut.into()),
             Err(rustix::io::Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
-            Ok(_) => {}
+            Ok(_) => return Ok((clock::process_cpu() - cpu, clock::now() - wall)),
         }
+    }
+}
+
+/// Reads to the end of the stream, or fails with `TimedOut` at `end`.
+fn read_until(stream: &mut (impl Read + AsFd), end: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 16384];
+    loop {
+        wait_for(stream, end)?;
         match stream.read(&mut chunk)? {
             0 => return String::from_utf8(bytes).map_err(io::Error::other),
             n => bytes.extend_from_slice(&chunk[..n]),
@@ -229,6 +237,24 @@ pub fn is_failure(outcome: &Outcome) -> bool {
 mod tests {
     use super::*;
     use crate::plan::Offered;
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    #[test]
+    fn what_the_harness_takes_while_it_waits_is_counted() {
+        let (ours, mut cells) = UnixStream::pair().unwrap();
+        let (cpu, wall) = thread::scope(|scope| {
+            scope.spawn(|| {
+                let before = clock::process_cpu();
+                while clock::process_cpu() - before < 50_000_000 {}
+                cells.write_all(b"an answer").unwrap();
+            });
+            wait_for(&ours, clock::now() + 60_000_000_000).unwrap()
+        });
+        // The other thread may have begun before the wait did.
+        assert!(cpu > 10_000_000 && wall > 0, "{cpu} ns of {wall} ns");
+        assert_eq!(wait_for(&cells, clock::now() + 1).unwrap_err().kind(), ErrorKind::TimedOut);
+    }
 
     #[test]
     fn a_load_that_is_offered_slowly_has_time_for_its_schedule() {

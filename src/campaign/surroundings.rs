@@ -36,8 +36,8 @@ impl Surroundings {
         Self { cpus, busy, steal, ours: usage::of_family() }
     }
 
-    /// Looks again after the cell was collected. `harness` is the CPU time and the wall time between handing over the
-    /// plan and reading the result, ns.
+    /// Looks again after the cell was collected. `harness` is its CPU time and the wall time while it
+    /// waited for the result, ns.
     pub fn since(&self, (harness_cpu_ns, wall_ns): (u64, u64)) -> Disturbance {
         let (busy, steal) = read(&self.cpus);
         let grown = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));

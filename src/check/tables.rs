@@ -5,6 +5,7 @@
 
 use super::{Bench, Sabotage, one_cpu, tried};
 use crate::campaign::journal::{Campaign, Done, Journal};
+use crate::campaign::launch::is_failure;
 use crate::campaign::runner::{Budget, Progress, Runner};
 use crate::cell::Outcome;
 use crate::error::{Context, Error, Phase, Result};
@@ -47,10 +48,16 @@ fn compared(bench: &mut Bench<'_>) -> Result<(Answer, Answer)> {
     Ok((bytes, medians(&dir, &first)?))
 }
 
-struct Silent;
-impl Progress for Silent {
+/// Keeps why the first bad run is bad.
+#[derive(Default)]
+struct Complaint(Option<String>);
+impl Progress for Complaint {
     fn starts(&mut self, _: usize, _: usize, _: &Plan) {}
-    fn ended(&mut self, _: &Outcome) {}
+    fn ended(&mut self, outcome: &Outcome) {
+        if is_failure(outcome) && self.0.is_none() {
+            self.0 = Some(format!("{}: {}", outcome.mechanism, outcome.reason.as_deref().unwrap_or_default()));
+        }
+    }
 }
 
 fn measure(bench: &mut Bench<'_>, dir: &Path) -> Result<()> {
@@ -64,18 +71,20 @@ fn measure(bench: &mut Bench<'_>, dir: &Path) -> Result<()> {
     ];
     let campaign = Campaign { seed: 1, rounds: ROUNDS, cells, terms: None, unsupported: vec![] };
     let mut journal = Journal::create(dir, &Host::read(), &campaign)?;
+    let mut complaint = Complaint::default();
     let mut runner = Runner {
         campaign: &campaign,
         budget: Budget { run: model.span, total: None },
         done: Done::default(),
-        progress: &mut Silent,
+        progress: &mut complaint,
         launch: &mut |plan: &Plan| bench.launch(plan),
         extend: &mut |_| Ok(vec![]),
         interrupted: &super::interrupted,
     };
     let tally = runner.run(&mut journal)?;
     if tally.bad > 0 {
-        return Err(Error::failed(Phase::Measure, format!("{} of {} runs are bad", tally.bad, tally.runs)));
+        let bad = Error::failed(Phase::Measure, format!("{} of {} runs are bad", tally.bad, tally.runs));
+        return Err(bad.because(complaint.0.unwrap_or_default()));
     }
     Ok(())
 }

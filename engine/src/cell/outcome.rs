@@ -158,7 +158,7 @@ pub struct Disturbance {
     /// CPU time of other programs on the CPUs of the run, ns, in steps of a clock tick.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub foreign_cpu_ns: Option<u64>,
-    /// CPU time of the harness from handing over the plan to reading the result, ns.
+    /// CPU time of the harness while it waited for the result, ns.
     pub harness_cpu_ns: u64,
     /// Length of that time.
     pub wall_ns: u64,
