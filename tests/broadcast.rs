@@ -193,7 +193,8 @@ fn tables_of_a_broadcast_are_a_class_of_their_own_and_hold_those_that_have_one()
             let mut command = Command::new(env!("CARGO_BIN_EXE_ipcost"));
             command.args(["compare", "--size", "64", "--wait", "block", "--placement", "same-cpu", "--rounds", "1"]);
             command.args(["--budget", "1s", "--seed", "3", "--peers", "2"]).args(arguments);
-            let output = command.arg("--out").arg(dir.path().join(to)).output().unwrap();
+            let out = dir.path().join(to);
+            let output = common::program::campaign(command.arg("--out").arg(&out), &out);
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             String::from_utf8(output.stdout).unwrap()
         };

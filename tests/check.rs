@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::program::campaign;
 use common::watched;
 use serde_json::{Value, json};
 use std::fs;
@@ -166,7 +167,7 @@ fn traces(args: &[&str]) -> Vec<Value> {
     let out = dir.path().join("results");
     let mut command =
         ipcost(&["compare", "--workload", "ping-pong", "--size", "64", "--budget", "1s", "--rounds", "1", "--out"]);
-    let output = command.arg(&out).args(args).output().unwrap();
+    let output = campaign(command.arg(&out).args(args), &out);
     assert!(output.status.success(), "{}", said(&output));
     let text = fs::read_to_string(out.join("traces.jsonl")).unwrap();
     let traces: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

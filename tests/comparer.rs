@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::program::{ipcost, launched_by, run, signal, stderr, wait_until};
+use common::program::{campaign, ipcost, launched_by, run, signal, stderr, wait_until};
 use common::watched;
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn a_campaign_leaves_a_folder_whose_tables_regenerate_to_the_same_bytes() {
     watched(Duration::from_secs(120), || {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("results");
-        let output = small(&out, "2").output().unwrap();
+        let output = campaign(&mut small(&out, "2"), &out);
         assert!(output.status.success(), "{}", stderr(&output));
         let table = String::from_utf8(output.stdout).unwrap();
         for word in ["ping-pong 64 B, wait block, same-cpu", "pipe", "shm-ring", "null", "copy", "noise:", "planted"] {
@@ -61,7 +61,7 @@ fn an_offered_load_has_a_table_of_its_own_without_controls() {
         let mut command = ipcost(&[]);
         command.args(["compare", "--mechanism", "pipe,shm-ring", "--workload", "offered-load", "--rate", "5k,2k"]);
         command.args(["--size", "64", "--wait", "block", "--placement", "same-cpu", "--rounds", "2", "--budget", "1s"]);
-        let output = command.arg("--out").arg(&out).output().unwrap();
+        let output = campaign(command.arg("--out").arg(&out), &out);
         assert!(output.status.success(), "{}", stderr(&output));
         let table = String::from_utf8(output.stdout).unwrap();
         for word in
@@ -81,7 +81,7 @@ fn two_campaigns_with_one_seed_run_in_one_order() {
         let dir = tempfile::tempdir().unwrap();
         let order = |name: &str| -> Vec<String> {
             let out = dir.path().join(name);
-            assert!(small(&out, "2").output().unwrap().status.success());
+            assert!(campaign(&mut small(&out, "2"), &out).status.success());
             let text = fs::read_to_string(out.join("cells.jsonl")).unwrap();
             let cells = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
             cells.map(|c| format!("{} {} {}", c["mechanism"], c["parties"], c["run"]["label"])).collect()
@@ -136,7 +136,7 @@ fn results_that_exist_are_never_overwritten() {
     watched(Duration::from_secs(60), || {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("results");
-        assert!(small(&out, "1").output().unwrap().status.success());
+        assert!(campaign(&mut small(&out, "1"), &out).status.success());
         let before = fs::read(out.join("cells.jsonl")).unwrap();
         let again = small(&out, "1").output().unwrap();
         assert_eq!(again.status.code(), Some(2));
@@ -241,7 +241,7 @@ fn a_folder_that_cannot_be_continued_is_refused() {
     watched(Duration::from_secs(60), || {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("results");
-        assert!(small(&out, "1").output().unwrap().status.success());
+        assert!(campaign(&mut small(&out, "1"), &out).status.success());
         let path = out.to_str().unwrap().to_string();
         let refused = |args: &[&str], words: &str| {
             let output = run(&[&["compare", "--resume", &path], args].concat());
@@ -273,7 +273,7 @@ fn on_one_cpu_the_classes_that_need_two_are_replaced() {
         ipcost::sys::cpu::pin(cpu).unwrap();
         let args =
             ["compare", "--mechanism", "pipe", "--rounds", "1", "--budget", "1s", "--out", out.to_str().unwrap()];
-        let output = run(&args);
+        let output = campaign(&mut ipcost(&args), &out);
         assert!(output.status.success(), "{}", stderr(&output));
         let table = String::from_utf8(output.stdout).unwrap();
         assert!(table.contains("same-cpu") && !table.contains("cross-cpu"), "{table}");

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::program::{ipcost, launched_by, run, stderr, wait_until};
+use common::program::{campaign, ipcost, launched_by, run, stderr, wait_until};
 use common::watched;
 use ipcost::measure::limits::{Level, Limits, Probe};
 use ipcost::sys::cpu;
@@ -87,7 +87,7 @@ fn a_campaign_keeps_the_floors_beside_its_host() {
         let args = ["compare", "--mechanism", "pipe", "--workload", "ping-pong", "--wait", "block", "--rounds", "1"];
         let mut command = ipcost(&args);
         command.args(["--placement", "same-cpu", "--budget", "1s", "--out"]).arg(&out);
-        let output = command.output().unwrap();
+        let output = campaign(&mut command, &out);
         assert!(output.status.success(), "{}", stderr(&output));
         let limits = Limits::read(&out).unwrap().expect("limits.json");
         check(&limits);

@@ -412,7 +412,8 @@ fn tables_of_patterns_have_a_class_of_their_own_with_fairness_and_without_contro
         let mut command = Command::new(env!("CARGO_BIN_EXE_ipcost"));
         command.args(["compare", "--mechanism", "pipe,shm-ring", "--workload", "fan-in,stream", "--peers", "3"]);
         command.args(["--batch", "4", "--size", "64", "--wait", "block", "--placement", "same-cpu", "--rounds", "1"]);
-        let output = command.args(["--budget", "1s", "--seed", "3", "--out"]).arg(&out).output().unwrap();
+        let output =
+            common::program::campaign(command.args(["--budget", "1s", "--seed", "3", "--out"]).arg(&out), &out);
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{complaint}");
         let table = String::from_utf8(output.stdout).unwrap();

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(300);
@@ -24,31 +24,18 @@ const LARGE: [&str; 2] = ["--size", "64KiB"];
 /// Status and reason of each mechanism's rows.
 type Rows = BTreeMap<String, Vec<(String, String)>>;
 
-/// Attempts at a campaign before one that was disturbed counts as it is.
-const ATTEMPTS: usize = 3;
-
-/// A campaign of one round: the folder for it, and what became of it.
-fn attempt(mechanisms: &str, options: &[&str], restrict: &impl Fn(&mut Command)) -> (tempfile::TempDir, Output) {
+/// A campaign of one round, and its rows. It must end well: what a machine cannot do is no failure.
+fn campaign(mechanisms: &str, options: &[&str], restrict: impl FnOnce(&mut Command)) -> Rows {
     let out = tempfile::tempdir().unwrap();
+    let results = out.path().join("results");
     let mut command = Command::new(env!("CARGO_BIN_EXE_ipcost"));
     command.args(["compare", "--rounds", "1", "--budget", "1s", "--workload", "ping-pong", "--wait", "block"]);
     command.args(["--parties", "process", "--placement", "same-cpu", "--mechanism", mechanisms]);
-    command.arg("--out").arg(out.path().join("results")).args(options);
+    command.arg("--out").arg(&results).args(options);
     restrict(&mut command);
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    (out, output)
-}
-
-/// The rows of a campaign of one round. It must end well: what a machine cannot do is no failure. A run that whatever goes on
-/// beside this test disturbed is found invalid, which fails the campaign; it is done again.
-fn campaign(mechanisms: &str, options: &[&str], restrict: impl Fn(&mut Command)) -> Rows {
-    let disturbed = |output: &Output| String::from_utf8_lossy(&output.stderr).contains(" INVALID: ");
-    let mut attempts = (1..=ATTEMPTS).map(|number| (number, attempt(mechanisms, options, &restrict)));
-    let (_, (out, output)) = attempts
-        .find(|(number, (_, output))| output.status.success() || !disturbed(output) || *number == ATTEMPTS)
-        .expect("the last attempt counts");
-    let results = out.path().join("results");
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = common::program::campaign(command.stdin(Stdio::null()), &results);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{complaint}");
     let mut rows = Rows::new();
     let mut add = |row: &Value| {
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_string();

@@ -1,5 +1,6 @@
 //! Runs of mechanisms through their own programs, and the processes of a run.
 
+use super::program::{ATTEMPTS, CHARGED};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -17,8 +18,8 @@ pub fn run(name: &str, arguments: &[&str]) -> Output {
 /// The outcome that a program prints, whatever it is. On a busy machine a short run may be disbelieved because the launcher
 /// took too much of its time; that says nothing here, and it is run again.
 pub fn outcome(name: &str, arguments: &[&str]) -> Value {
-    let busy = |found: &Value| found["invalid"].as_str().is_some_and(|why| why.contains("the harness took"));
-    let found = (0..5).map(|_| outcome_once(name, arguments)).find(|found| !busy(found));
+    let busy = |found: &Value| found["invalid"].as_str().is_some_and(|why| why.contains(CHARGED));
+    let found = (0..ATTEMPTS).map(|_| outcome_once(name, arguments)).find(|found| !busy(found));
     found.unwrap_or_else(|| panic!("{name} {arguments:?}: the machine is too busy for any short run"))
 }
 
