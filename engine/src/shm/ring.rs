@@ -18,7 +18,7 @@ use super::budget::Budget;
 use super::futex::Futex;
 use super::futex::Scope;
 use super::nonsense::Nonsense;
-use super::pace::Pace;
+use super::pace::{Pace, let_go};
 #[cfg(not(loom))]
 use super::scribble::Word;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
@@ -163,6 +163,8 @@ pub struct End<C: Deref<Target = Indices>, B: Berth, S: Side> {
     /// The index at which it has to look at the other's again: what it last saw there, and its lead.
     limit: u64,
     attached: bool,
+    /// Whether each message [leaves this CPU](let_go) before its sender does anything else.
+    lets_go: bool,
     nonsense: Option<Nonsense>,
     side: PhantomData<S>,
 }
@@ -185,7 +187,8 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
         // The other's index as if it were 0: a consumer then reads the tail, with acquire, before its first message.
         let (limit, side) = (S::lead(slots), PhantomData);
         let (budget, pace) = (Budget::default(), Pace::default());
-        Self { shared, slots, manner, budget, pace, at: 0, limit, attached: false, nonsense: None, side }
+        let (at, attached, lets_go, nonsense) = (0, false, false, None);
+        Self { shared, slots, manner, budget, pace, at, limit, attached, lets_go, nonsense, side }
     }
 
     /// The same end, with looks that are as far apart as `pace` says, and not at every pause.
@@ -193,6 +196,12 @@ impl<C: Deref<Target = Indices>, B: Berth, S: Side> End<C, B, S> {
     pub fn paced(mut self, pace: Pace) -> Self {
         self.pace = pace;
         self
+    }
+
+    /// Whether this end has each message leave its CPU.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn lets_go(&self) -> bool {
+        self.lets_go
     }
 
     /// Whether this end learns how far apart looks should be.
@@ -326,6 +335,18 @@ impl<C: Deref<Target = Indices>, B: Berth> Producer<C, B> {
     #[inline(always)]
     pub fn commit(&mut self) {
         self.pass_on();
+        if self.lets_go {
+            let_go();
+        }
+    }
+
+    /// The same producer of a party that awaits the answer to each message of its, one at a time. If it spins and its pace
+    /// is that of messages of one line, each [leaves this CPU](let_go) at once. One that may sleep has a fence in its bell, and a
+    /// pause behind that made no difference.
+    #[must_use]
+    pub fn in_turns(mut self) -> Self {
+        self.lets_go = self.manner.wait == Wait::Spin && self.pace.learns();
+        self
     }
 
     /// Sends `n` messages: reserves a slot for each, lets `fill` write message `k` into it, and commits it. A consumer that

@@ -359,16 +359,12 @@ where
         self.ring();
     }
 
-    /// Has what was announced in the shared slot leave this CPU, and leaves the line alone for a pause, before a side that
-    /// looks does so for the first time. Nothing depends on it: a look before that finds one's own message, and one
-    /// right after it comes while the peer is asking for the line.
+    /// As [`let_go`](super::pace::let_go), what was announced in the shared slot: a look before that finds one's own message, and
+    /// one right after it comes while the peer is asking for the line.
     #[inline(always)]
     fn let_go(&self) {
-        // The model checker shows that nothing does.
-        #[cfg(not(loom))]
         if matches!(self.manner.wait, super::wait::Wait::Spin | super::wait::Wait::Hybrid(_)) {
-            super::sync::fence(Ordering::SeqCst);
-            super::sync::relax();
+            super::pace::let_go();
         }
     }
 

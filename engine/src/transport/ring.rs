@@ -101,7 +101,9 @@ impl<B: Backing> Ring<B> {
     /// As [`one_way`](Transport::one_way), where what announces messages of `size` bytes comes through the ring.
     pub(super) fn one_way_for(cfg: &Config, size: usize) -> Result<(Tx, Rx)> {
         let shape = shape(cfg);
-        Ok(ends(B::region(cfg, shape.region_len())?, shape, size, [manner(cfg.wait, cfg.processes); 2]))
+        let (tx, rx) = ends(B::region(cfg, shape.region_len())?, shape, size, [manner(cfg.wait, cfg.processes); 2]);
+        let ring = if cfg.turns == Some(1) { tx.ring.in_turns() } else { tx.ring };
+        Ok((Tx { ring, ..tx }, rx))
     }
 }
 

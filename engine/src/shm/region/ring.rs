@@ -141,6 +141,12 @@ impl<B: Berth> RingTx<B> {
         Self { producer: self.producer.paced(Pace::one_way(size)), ..self }
     }
 
+    /// As [`Producer::in_turns`].
+    #[must_use]
+    pub fn in_turns(self) -> Self {
+        Self { producer: self.producer.in_turns(), ..self }
+    }
+
     /// Waits for a free slot, lets `fill` write the message into it, and publishes it.
     ///
     /// # Errors
@@ -296,6 +302,21 @@ mod tests {
             // A ring of notices of such messages.
             let (tx, rx) = ends(8, 4096, manner).unwrap();
             assert_eq!([tx.paced(size).producer.learns(), rx.paced(size).consumer.learns()], [learns; 2], "{size}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_a_line_leaves_at_once_where_its_sender_spins_and_awaits_the_answer() {
+        let learns = Pace::one_way(1).learns();
+        for (wait, size, leaves) in [
+            (Wait::Spin, LINE, learns),
+            (Wait::Spin, LINE + 1, false),
+            (Wait::Hybrid(1000), LINE, false),
+            (Wait::Block, LINE, false),
+        ] {
+            let (tx, _rx) = ends(size, 4096, Manner { wait, berth: Scope::Private }).unwrap();
+            assert!(!tx.producer.lets_go(), "a stream's do not");
+            assert_eq!(tx.in_turns().producer.lets_go(), leaves, "{wait} {size}");
         }
     }
 }
