@@ -2,25 +2,15 @@
 
 mod common;
 
-use common::program::campaign;
+use common::program::{campaign, ipcost, run};
 use common::watched;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(120);
-
-fn ipcost(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ipcost"));
-    command.args(args).stdin(Stdio::null());
-    command
-}
-
-fn run(args: &[&str]) -> Output {
-    ipcost(args).output().expect("the comparer was built")
-}
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))

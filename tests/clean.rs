@@ -11,7 +11,6 @@ use ipcost::names;
 use ipcost::sys::{mqueue, sysv};
 use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 use sandbox::{Deadly, STRANGER, as_stranger, is_root, isolate, killing, limited};
 use std::collections::BTreeSet;
 use std::fs;
@@ -195,7 +194,7 @@ fn what_killed_runs_left_goes_and_nothing_else() {
         assert!(text.contains("every byte was right"), "{text}");
         assert!(waiting.wait_with_output().unwrap().status.success());
         assert!(living.try_wait().unwrap().is_none(), "it has ended: {:?}", living.wait_with_output());
-        nix::sys::signal::kill(Pid::from_raw(living.id() as i32), Signal::SIGINT).unwrap();
+        common::program::signal(&living, Signal::SIGINT);
         let ended = living.wait_with_output().unwrap();
         assert_eq!(ended.status.code(), Some(130), "{ended:?}");
         drop(foreign);

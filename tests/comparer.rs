@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::program::{ATTEMPTS, campaign, ipcost, launched_by, run, signal, stderr, wait_until};
+use common::program::{campaign, ipcost, launched_by, run, signal, stderr, wait_until};
 use common::watched;
 use std::fs;
 use std::path::Path;
@@ -230,17 +230,15 @@ fn a_killed_campaign_goes_on_where_it_was_and_runs_what_an_unbroken_one_runs() {
         assert!(table.contains(&format!("after {finished} launches")), "{table}");
         // And once more, when it is over. On a busy machine the traces may not all have been taken in their time; then
         // they are now.
-        let again = || run(&["compare", "--resume", out.to_str().unwrap()]);
-        let mut over = again();
         let mut table = table;
-        for _ in 1..ATTEMPTS {
-            if !stderr(&over).contains("were traced") {
-                break;
-            }
+        let over = loop {
+            let over = run(&["compare", "--resume", out.to_str().unwrap()]);
             assert!(over.status.success(), "{}", stderr(&over));
+            if !stderr(&over).contains("were traced") {
+                break over;
+            }
             table = String::from_utf8(over.stdout).unwrap();
-            over = again();
-        }
+        };
         assert!(over.status.success() && stderr(&over).contains("nothing was left to do"), "{}", stderr(&over));
         assert_eq!(String::from_utf8(over.stdout).unwrap(), table);
         assert_eq!(fs::read_to_string(out.join("cells.jsonl")).unwrap(), after);

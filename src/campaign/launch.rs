@@ -190,8 +190,7 @@ fn converse(child: &mut Child, order: &str, deadline: Duration) -> Result<(Strin
     }
     let mut stdout = child.stdout.take().ok_or_else(|| lost("has no standard output"))?;
     let end = clock::now().saturating_add(deadline.as_nanos() as u64);
-    let answer = wait_for(&stdout, end).and_then(|harness| Ok((read_until(&mut stdout, end)?, harness)));
-    answer.map_err(|error| match error.kind() {
+    read_until(&mut stdout, end).map_err(|error| match error.kind() {
         ErrorKind::TimedOut => {
             Error::timeout(Phase::Launch, format!("no result within {:.0} s", deadline.as_secs_f64()))
                 .hint("the mechanism hangs, or the run is too long for this machine")
@@ -215,16 +214,17 @@ fn wait_for(stream: &impl AsFd, end: u64) -> io::Result<(u64, u64)> {
     }
 }
 
-/// Reads to the end of the stream, or fails with `TimedOut` at `end`.
-fn read_until(stream: &mut (impl Read + AsFd), end: u64) -> io::Result<String> {
+/// Reads to the end of the stream, or fails with `TimedOut` at `end`; what was read, and what [`wait_for`] its beginning says.
+fn read_until(stream: &mut (impl Read + AsFd), end: u64) -> io::Result<(String, (u64, u64))> {
+    let harness = wait_for(stream, end)?;
     let mut bytes = Vec::new();
     let mut chunk = [0; 16384];
     loop {
-        wait_for(stream, end)?;
         match stream.read(&mut chunk)? {
-            0 => return String::from_utf8(bytes).map_err(io::Error::other),
+            0 => return String::from_utf8(bytes).map(|text| (text, harness)).map_err(io::Error::other),
             n => bytes.extend_from_slice(&chunk[..n]),
         }
+        wait_for(stream, end)?;
     }
 }
 

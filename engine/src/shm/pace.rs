@@ -44,7 +44,7 @@ pub const SLIP: u32 = 16;
 /// slipping" in Giacomoni et al., "FastForward", PPoPP 2008.
 #[inline(always)]
 pub fn slip(how: Wait, pauses: u32) -> bool {
-    let slips = matches!(how, Wait::Spin | Wait::Hybrid(_));
+    let slips = how.looks();
     if slips {
         (0..pauses).for_each(|_| relax());
     }

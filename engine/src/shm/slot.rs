@@ -363,7 +363,7 @@ where
     /// one right after it comes while the peer is asking for the line.
     #[inline(always)]
     fn let_go(&self) {
-        if matches!(self.manner.wait, super::wait::Wait::Spin | super::wait::Wait::Hybrid(_)) {
+        if self.manner.wait.looks() {
             super::pace::let_go();
         }
     }

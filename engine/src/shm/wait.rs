@@ -40,6 +40,12 @@ impl Wait {
     /// Looks of a hybrid wait before it sleeps, when nothing else was said: about 10 to 50 us, a wake-up's price.
     pub const HYBRID_LOOKS: u32 = 2000;
 
+    /// Whether it begins by looking again and again, with nothing but pauses between.
+    #[inline(always)]
+    pub fn looks(self) -> bool {
+        matches!(self, Wait::Spin | Wait::Hybrid(_))
+    }
+
     /// Whether this strategy may end in the kernel's wait queue, so that the other side has to ring.
     #[inline(always)]
     pub fn sleeps(self) -> bool {
